@@ -1,0 +1,1 @@
+"""Standard library only: the errors, the clock, whole-file writes, canonical hashes."""

@@ -1,0 +1,141 @@
+"""Every error a user can meet, in one tree.
+
+```
+SkillFleetError                exit 1   code, hint
+├── UsageError                 exit 2   the call's words are off
+│   ├── ConfigError                     a configuration file or value is wrong
+│   └── UnknownName                     no such optimizer, program, metric, model ("did you mean")
+├── NotFound                   exit 3   a file, a run, an artifact is not there
+├── DataError                  exit 1   a training set or a skill cannot be used as it is
+├── StorageError               exit 1   a file, a directory or the journal cannot be read or written
+├── IntegrityError             exit 1   what is there is not what was recorded (digests differ)
+├── NoSignal                   exit 1   the metric says the same of everything
+├── GateFailed                 exit 4   a quality gate was not met
+├── BudgetExhausted            exit 5   a cap on dollars, calls, tokens or minutes was reached
+├── ProviderError              exit 6   a model call failed for good
+│   └── KeyMissing                      the environment variable that should hold the key is empty
+└── Interrupted                exit 130 the user stopped it
+```
+
+A message is one sentence that says what is wrong and where; `hint` says what to do about it.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class SkillFleetError(Exception):
+    """The root: something the user can act upon.
+
+    Args:
+        message: One sentence: what is wrong, and where.
+        hint: What to do about it, or an empty string.
+        code: Stable machine-readable name; defaults to the class's own.
+    """
+
+    code: str = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class UsageError(SkillFleetError):
+    """The call's words are off: an option, a value, a combination."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file or value is wrong."""
+
+    code = "config"
+
+
+class UnknownName(UsageError):
+    """A name that is not in its registry.
+
+    Args:
+        kind: What was looked up, for example `optimizer`.
+        name: The name as given.
+        known: All names there are; the nearest becomes the hint.
+    """
+
+    code = "unknown_name"
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(names)}."
+        super().__init__(f"There is no {kind} named '{name}'.", hint=hint)
+
+
+class NotFound(SkillFleetError):
+    """A file, a run or an artifact is not there."""
+
+    code = "not_found"
+    exit_code = 3
+
+
+class DataError(SkillFleetError):
+    """A training set or a skill cannot be used as it is."""
+
+    code = "data"
+
+
+class StorageError(SkillFleetError):
+    """A file, a directory or the journal cannot be read or written."""
+
+    code = "storage"
+
+
+class IntegrityError(SkillFleetError):
+    """What is there is not what was recorded."""
+
+    code = "integrity"
+
+
+class NoSignal(SkillFleetError):
+    """The metric says the same of everything, so nothing can be optimized."""
+
+    code = "no_signal"
+
+
+class GateFailed(SkillFleetError):
+    """A quality gate was not met."""
+
+    code = "gate_failed"
+    exit_code = 4
+
+
+class BudgetExhausted(SkillFleetError):
+    """A cap on dollars, calls, tokens or minutes was reached."""
+
+    code = "budget"
+    exit_code = 5
+
+
+class ProviderError(SkillFleetError):
+    """A model call failed for good."""
+
+    code = "provider"
+    exit_code = 6
+
+
+class KeyMissing(ProviderError):
+    """The environment variable that should hold the provider's key is empty."""
+
+    code = "key_missing"
+
+
+class Interrupted(SkillFleetError):
+    """The user stopped it."""
+
+    code = "interrupted"
+    exit_code = 130

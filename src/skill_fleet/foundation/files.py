@@ -1,0 +1,85 @@
+"""Whole-file reads and writes: a reader sees the old file or the new one, never half of either."""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from skill_fleet.foundation.errors import DataError, NotFound, StorageError
+
+
+def read_text(path: Path, *, what: str = "file") -> str:
+    """The text of a UTF-8 file.
+
+    Args:
+        path: The file.
+        what: What the file is, for the message.
+
+    Raises:
+        NotFound: There is no such file.
+        StorageError: It cannot be read.
+        DataError: It is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"The {what} {path} does not exist.") from None
+    except IsADirectoryError:
+        raise StorageError(f"The {what} {path} is a directory.") from None
+    except OSError as error:
+        raise StorageError(f"The {what} {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"The {what} {path} is not UTF-8 text (byte {error.start}).") from None
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file in one step, durable before it is visible.
+
+    Raises:
+        StorageError: The directory or the file cannot be written; the old file is as it was.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step (UTF-8, line ends as given)."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step, indented, keys in the order given."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, what: str = "file") -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        NotFound: There is no such file.
+        DataError: It is not JSON; the message names line and column.
+    """
+    try:
+        return json.loads(read_text(path, what=what))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"The {what} {path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}."
+        ) from None
+    except RecursionError:
+        raise DataError(f"The {what} {path} is nested too deeply to be read.") from None
