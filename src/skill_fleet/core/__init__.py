@@ -1,0 +1,1 @@
+"""How a skill is made: signatures, modules and programs on DSPy. Never imports the judge (`evaluation`)."""

@@ -1,0 +1,1 @@
+"""Everything that talks to a model: the call path, its journal, budgets, prices, the offline model."""

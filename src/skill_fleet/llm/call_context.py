@@ -1,0 +1,32 @@
+"""What a model call is part of, carried from the LM down to the engine.
+
+DSPy strips `rollout_id` from the request before an engine sees it, and makes `n=` completions by `n` equal
+requests. Both must be told apart in the journal and by a deterministic model, so `FleetLM` puts them here.
+"""
+
+import contextvars
+from dataclasses import dataclass
+
+
+@dataclass
+class CallContext:
+    """One call of an LM, of which the engine may see several requests.
+
+    Attributes:
+        phase: `profiling`, `optimization`, `evaluation` or `judge`.
+        rollout: The caller's rollout id, or None.
+        candidate: How many requests of this call were answered so far: the index of the next one.
+    """
+
+    phase: str
+    rollout: int | None = None
+    candidate: int = 0
+
+
+CURRENT_CALL: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar("current_call", default=None)
+
+
+def current_call() -> CallContext:
+    """The call being made in this thread or task; a fresh one of phase `evaluation` outside of any."""
+    call = CURRENT_CALL.get()
+    return CallContext("evaluation") if call is None else call

@@ -1,0 +1,25 @@
+"""`Halt`: stop everything, now, through code that swallows exceptions.
+
+DSPy's optimizers turn an `Exception` of a model call into a score of 0 and go on. A cap that was reached, a
+refused key or an interrupt must not become a score, so it travels as a `BaseException`.
+"""
+
+from typing import Literal
+
+from skill_fleet.foundation.errors import SkillFleetError
+
+Cause = Literal["budget", "provider", "interrupted", "storage"]
+
+
+class Halt(BaseException):
+    """No further model call may be made in this run.
+
+    Args:
+        cause: Why, as the `stop_reason` of a result.
+        error: What to tell the user, with its exit code.
+    """
+
+    def __init__(self, cause: Cause, error: SkillFleetError) -> None:
+        super().__init__(error.message)
+        self.cause: Cause = cause
+        self.error = error
