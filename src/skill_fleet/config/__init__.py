@@ -1,0 +1,1 @@
+"""What the operator decides: settings, where each came from, and where things live."""

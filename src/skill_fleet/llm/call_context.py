@@ -23,7 +23,9 @@ class CallContext:
     candidate: int = 0
 
 
-CURRENT_CALL: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar("current_call", default=None)
+CURRENT_CALL: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar(
+    "current_call", default=None
+)
 
 
 def current_call() -> CallContext:

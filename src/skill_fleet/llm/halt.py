@@ -1,14 +1,14 @@
 """`Halt`: stop everything, now, through code that swallows exceptions.
 
 DSPy's optimizers turn an `Exception` of a model call into a score of 0 and go on. A cap that was reached, a
-refused key or an interrupt must not become a score, so it travels as a `BaseException`.
+refused key, an interrupt or a metric that breaks must not become a score, so it travels as a `BaseException`.
 """
 
 from typing import Literal
 
 from skill_fleet.foundation.errors import SkillFleetError
 
-Cause = Literal["budget", "provider", "interrupted", "storage"]
+Cause = Literal["budget", "provider", "interrupted", "storage", "metric"]
 
 
 class Halt(BaseException):

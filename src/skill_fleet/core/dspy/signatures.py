@@ -20,7 +20,7 @@ class UnderstandTask(dspy.Signature):
     taxonomy_structure: str = dspy.InputField(desc="the library's folders, as nested JSON objects")
     existing_skills: str = dspy.InputField(desc="taxonomy paths of skills that exist already, as JSON")
     taxonomy_path: str = dspy.OutputField(desc="folders joined by '/', lower_case_with_underscores")
-    skill_name: str = dspy.OutputField(desc="lower-case words joined by single hyphens, at most 64 characters")
+    skill_name: str = dspy.OutputField(desc="lower-case words and single hyphens, 64 characters at most")
     key_terms: list[str] = dspy.OutputField(desc="three to eight terms the skill must speak about")
 
 
@@ -65,7 +65,7 @@ class ReviewSkill(dspy.Signature):
     task_description: str = dspy.InputField(desc="what somebody wants an agent to be able to do")
     content_plan: str = dspy.InputField(desc="the section titles, one a line")
     skill_content: str = dspy.InputField(desc="the whole draft")
-    issues: list[str] = dspy.OutputField(desc="one defect each, with what to change; empty when there is none")
+    issues: list[str] = dspy.OutputField(desc="one defect each and what to change; empty if none")
 
 
 class RepairSkill(dspy.Signature):

@@ -1,0 +1,1 @@
+"""Programs that make skills, and how programs are named, saved and loaded."""

@@ -1,0 +1,203 @@
+"""Settings put together: flag > environment > workspace file > user file > default, with each value's origin.
+
+The only module that reads the environment.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from skill_fleet.config.paths import Workspace, shipped_config
+from skill_fleet.config.settings import ModelSpec, Settings
+from skill_fleet.foundation.errors import ConfigError
+from skill_fleet.foundation.files import read_text
+
+_PREFIX = "SKILL_FLEET_"
+_RESERVED = frozenset({"SKILL_FLEET_WORKSPACE", "SKILL_FLEET_LIVE"})
+
+Flat = dict[tuple[str, ...], Any]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The settings in force.
+
+    Attributes:
+        settings: The values.
+        origins: Dotted key -> where its value came from (`default`, a file, `environment NAME`, `flag`).
+        workspace: Where things live.
+        environ: The environment as read, for keys named by the settings.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+    workspace: Workspace
+    environ: Mapping[str, str]
+
+
+def environment() -> dict[str, str]:
+    """The process environment, and prices read from the packaged snapshot instead of the network.
+
+    DSPy fetches a price map on first use unless this variable is set; nothing here talks to anything but
+    the configured provider.
+    """
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "true"
+    return dict(os.environ)
+
+
+def load(
+    workspace: Path | None = None,
+    *,
+    config_file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """The settings of a workspace.
+
+    Args:
+        workspace: Its directory; None reads `SKILL_FLEET_WORKSPACE`, else the current directory.
+        config_file: Read instead of the workspace's own file; must exist.
+        flags: Dotted key -> value; None values are not set.
+        environ: The environment; None reads the process's.
+
+    Raises:
+        ConfigError: A file or a value is wrong; the sentence names the key and where it was set.
+        NotFound: `config_file` does not exist.
+    """
+    env = environment() if environ is None else environ
+    root = workspace or Path(env.get("SKILL_FLEET_WORKSPACE") or Path.cwd())
+    place = Workspace.at(root, env)
+    if not place.root.is_dir():
+        raise ConfigError(f"The workspace {place.root} is not a directory.")
+    values: Flat = {}
+    origins: dict[str, str] = {}
+    for origin, layer in _layers(place, config_file, flags or {}, env):
+        _overlay(values, origins, layer, origin)
+    settings = _validated(values, origins)
+    return Loaded(settings, dict(sorted(origins.items())), place, env)
+
+
+def model_spec(settings: Settings, name: str | None) -> tuple[str, ModelSpec]:
+    """A model by its registered name, or by `provider/name` where it is not registered.
+
+    Raises:
+        UnknownName: It is neither.
+    """
+    from skill_fleet.foundation.errors import UnknownName
+
+    wanted = name or settings.models.default
+    if wanted in settings.models.registry:
+        return wanted, settings.models.registry[wanted]
+    for known, spec in settings.models.registry.items():
+        if spec.model == wanted:
+            return known, spec
+    if "/" in wanted and not wanted.startswith("/") and not wanted.endswith("/"):
+        return wanted, ModelSpec(model=wanted)
+    raise UnknownName("model", wanted, settings.models.registry)
+
+
+def _layers(
+    place: Workspace, config_file: Path | None, flags: Mapping[str, Any], env: Mapping[str, str]
+) -> list[tuple[str, Flat]]:
+    layers: list[tuple[str, Flat]] = [("default", _flatten(_yaml(shipped_config())))]
+    user = _user_file(env)
+    if user.exists():
+        layers.append((str(user), _flatten(_yaml(user))))
+    own = config_file or place.config_file
+    if config_file is not None or own.exists():
+        layers.append((str(own), _flatten(_yaml(own))))
+    for name in sorted(env):
+        if name.startswith(_PREFIX) and name not in _RESERVED:
+            key = tuple(name[len(_PREFIX) :].lower().split("__"))
+            layers.append((f"environment {name}", {key: _scalar(env[name])}))
+    layers.append(("flag", {tuple(k.split(".")): v for k, v in flags.items() if v is not None}))
+    return layers
+
+
+def _user_file(env: Mapping[str, str]) -> Path:
+    from platformdirs import user_config_path
+
+    base = env.get("XDG_CONFIG_HOME")
+    return (Path(base) / "skill-fleet" if base else user_config_path("skill-fleet")) / "config.yaml"
+
+
+def _yaml(path: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    text = read_text(path, what="configuration file")
+    try:
+        return YAML(typ="safe", pure=True).load(text) or {}
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ConfigError(f"{path} is not valid YAML: line {line}: {error.problem}.") from None
+    except YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}.") from None
+
+
+def _scalar(text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        return text
+
+
+def _flatten(value: Any, prefix: tuple[str, ...] = ()) -> Flat:
+    if not isinstance(value, dict):
+        if not prefix:
+            raise ConfigError("The configuration file must hold a mapping of keys to values.")
+        return {prefix: value}
+    flat: Flat = {}
+    for key, inner in value.items():
+        flat.update(_flatten(inner, (*prefix, str(key))))
+    return flat
+
+
+def _overlay(values: Flat, origins: dict[str, str], layer: Flat, origin: str) -> None:
+    for key, value in layer.items():
+        # A scalar replaces a whole branch and a branch a scalar: one key has one meaning.
+        for old in [k for k in values if k[: len(key)] == key or key[: len(k)] == k]:
+            del values[old]
+            origins.pop(".".join(old), None)
+        values[key] = value
+        origins[".".join(key)] = origin
+
+
+def _nested(values: Flat) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        node = tree
+        for part in key[:-1]:
+            node = node.setdefault(part, {})
+        node[key[-1]] = value
+    return tree
+
+
+def _validated(values: Flat, origins: Mapping[str, str]) -> Settings:
+    try:
+        settings = Settings.model_validate(_nested(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        origin = origins.get(key, "the configuration")
+        what = "is not a known key" if first["type"] == "extra_forbidden" else f"is wrong: {first['msg']}"
+        raise ConfigError(f"{key} (from {origin}) {what}.", hint="See: skill-fleet config show.") from None
+    for phase, name in [("models.default", settings.models.default), *_phase_names(settings)]:
+        if name is not None and "/" not in name and name not in settings.models.registry:
+            raise ConfigError(
+                f"{phase} (from {origins.get(phase, 'the configuration')}) names the model '{name}', "
+                f"which is not in models.registry.",
+                hint=f"Registered: {', '.join(sorted(settings.models.registry))}.",
+            )
+    return settings
+
+
+def _phase_names(settings: Settings) -> list[tuple[str, str | None]]:
+    return [(f"phases.{name}", value) for name, value in settings.phases.model_dump().items()]

@@ -1,0 +1,178 @@
+"""Caps that hold: a call is reserved at its worst case before it is made, and settled at what it cost.
+
+An `Account` counts a whole run; a `Gate` is one stage's door to it. The search stage's gate leaves room for
+the sealed test; when it closes it stays closed, so tasks that an optimizer left running cannot spend what
+the next stage was promised.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from skill_fleet.foundation.clock import Clock
+from skill_fleet.foundation.errors import BudgetExhausted, Interrupted
+from skill_fleet.llm.halt import Halt
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps over everything a run does; None is no cap."""
+
+    usd: float | None = None
+    calls: int | None = None
+    tokens: int | None = None
+    minutes: float | None = None
+
+    def minus(self, held: "Limits") -> "Limits":
+        """These limits less what is held back, never below zero."""
+        return Limits(
+            usd=_less(self.usd, held.usd),
+            calls=None if self.calls is None else max(0, self.calls - (held.calls or 0)),
+            tokens=None if self.tokens is None else max(0, self.tokens - (held.tokens or 0)),
+            minutes=_less(self.minutes, held.minutes),
+        )
+
+
+def _less(cap: float | None, held: float | None) -> float | None:
+    return None if cap is None else max(0.0, cap - (held or 0.0))
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The most one call can use. `usd` is None where the price is unknown."""
+
+    tokens: int
+    usd: float | None
+
+
+@dataclass
+class _Totals:
+    calls: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+
+
+@dataclass
+class Account:
+    """What a run has spent and reserved, over all phases and threads.
+
+    Args:
+        limits: The run's caps.
+        clock: For the cap on minutes; the time a run was not running does not count.
+        calls: Attempts made before, when a run is resumed.
+        tokens: Tokens spent before.
+        usd: Dollars spent before.
+        seconds: Seconds run before.
+    """
+
+    limits: Limits
+    clock: Clock
+    calls: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    seconds: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock.monotonic() - self.seconds
+        self._spent = _Totals(self.calls, self.tokens, self.usd)
+        self._reserved = _Totals()
+
+    def elapsed(self) -> float:
+        """Seconds this run has been running, earlier processes included."""
+        return self.clock.monotonic() - self._started
+
+    def over(self, ceiling: Limits, worst: Worst) -> str | None:
+        """Which cap one more call would break, in words; None when none. Call with the lock held."""
+        calls = self._spent.calls + 1
+        tokens = self._spent.tokens + self._reserved.tokens + worst.tokens
+        usd = self._spent.usd + self._reserved.usd + (worst.usd or 0.0)
+        if ceiling.calls is not None and calls > ceiling.calls:
+            return f"{self.limits.calls} calls"
+        if ceiling.tokens is not None and tokens > ceiling.tokens:
+            return f"{self.limits.tokens} tokens"
+        if ceiling.usd is not None and usd > ceiling.usd:
+            return f"${self.limits.usd:g}"
+        if ceiling.minutes is not None and self.elapsed() > ceiling.minutes * 60:
+            return f"{self.limits.minutes:g} minutes"
+        return None
+
+    def reserve(self, worst: Worst) -> None:
+        """Set a call's worst case aside. Call with the lock held."""
+        self._spent.calls += 1
+        self._reserved.tokens += worst.tokens
+        self._reserved.usd += worst.usd or 0.0
+
+    def settle(self, worst: Worst, tokens: int | None, usd: float | None) -> None:
+        """Replace a call's worst case by what it used; an unknown use keeps the worst case."""
+        with self.lock:
+            self._reserved.tokens -= worst.tokens
+            self._reserved.usd -= worst.usd or 0.0
+            self._spent.tokens += worst.tokens if tokens is None else tokens
+            self._spent.usd += (worst.usd or 0.0) if usd is None else usd
+
+
+class Gate:
+    """One stage's door to the account: every call of the stage passes here before it is made.
+
+    Args:
+        account: What is shared by all stages.
+        hold: What later stages were promised and this one may not use.
+        on_close: Told once, with the Halt, when the door closes.
+    """
+
+    def __init__(
+        self, account: Account, hold: Limits = Limits(), *, on_close: Callable[[Halt], None] | None = None
+    ) -> None:
+        self.account = account
+        self.ceiling = account.limits.minus(hold)
+        self._held = replace(hold)
+        self._closed: Halt | None = None
+        self._on_close = on_close
+
+    @property
+    def closed(self) -> Halt | None:
+        """Why no further call may be made; None while calls may be made."""
+        return self._closed
+
+    def enter(self, worst: Worst) -> None:
+        """Reserve one call.
+
+        Raises:
+            Halt: The stage is closed, or a cap would be broken, which closes it.
+        """
+        with self.account.lock:
+            halt = self._closed
+            if halt is None:
+                broken = self.account.over(self.ceiling, worst)
+                if broken is None:
+                    self.account.reserve(worst)
+                    return
+                kept = " (the rest is kept for the sealed test)" if self._held != Limits() else ""
+                halt = Halt(
+                    "budget",
+                    BudgetExhausted(
+                        f"The cap of {broken} is reached{kept}.", hint="Raise the cap and resume the run."
+                    ),
+                )
+        raise self.close(halt)
+
+    def close(self, halt: Halt) -> Halt:
+        """Let no further call through; the first reason stays.
+
+        Returns:
+            The reason in force.
+        """
+        with self.account.lock:
+            first = self._closed is None
+            if first:
+                self._closed = halt
+            reason = self._closed
+        if first and self._on_close is not None:
+            self._on_close(halt)
+        assert reason is not None  # noqa: S101 - set above
+        return reason
+
+    def interrupt(self) -> None:
+        """Close because the user asked to stop."""
+        self.close(Halt("interrupted", Interrupted("Interrupted: no further model call is made.")))
