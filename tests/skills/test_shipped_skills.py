@@ -139,6 +139,7 @@ def run(*command: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedP
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",
         "GIT_CONFIG_NOSYSTEM": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     done = subprocess.run(
         [str(word) for word in command],
@@ -316,7 +317,7 @@ def test_python_runs(fence: Fence, tmp_path: Path) -> None:
     snippet = tmp_path / "test_snippet.py"
     snippet.write_text(fence.text, encoding="utf-8")
     if "pytest" in fence.marks:
-        command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", snippet.name)
+        command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", snippet.name)
         done = run(sys.executable, *command, cwd=tmp_path)
         assert re.search(r"\d+ passed", done.stdout)
     else:
