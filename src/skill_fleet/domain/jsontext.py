@@ -6,7 +6,7 @@ hashed, written again or sent to a model, so it is refused here.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from skill_fleet.foundation.errors import DataError
@@ -93,6 +93,18 @@ def _checked_text(value: str, where: str) -> str:
     except UnicodeEncodeError as error:
         raise DataError(f"{where} holds half of a surrogate pair at character {error.start}.") from None
     return value
+
+
+def texts_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a JSON value, keys left out, with the place where it stands (`a.b[0]`); keys in order."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for name in sorted(value):
+            yield from texts_in(value[name], f"{place}.{name}" if place else name)
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from texts_in(part, f"{place}[{index}]")
 
 
 def kind(value: Any) -> str:

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from skill_fleet.domain.jsontext import checked, decode, kind
+from skill_fleet.domain.jsontext import checked, decode, kind, texts_in
 from skill_fleet.domain.similarity import clusters, near_duplicates
 from skill_fleet.domain.skillfields import EXPECTED, SKILL_INPUTS, skill_fields
 from skill_fleet.foundation.canonical import digest
@@ -82,12 +82,8 @@ class TrainingItem:
         """The words by which near-duplicates are told: the task, or every text of other data."""
         if self.is_skill:
             return str(self.fields["task_description"])
-        return "\n".join(
-            text
-            for name in sorted(self.fields)
-            if name not in PROVENANCE
-            for text in _texts(self.fields[name])
-        )
+        known = {name: value for name, value in self.fields.items() if name not in PROVENANCE}
+        return "\n".join(text for _, text in texts_in(known))
 
 
 @dataclass(frozen=True)
@@ -235,13 +231,3 @@ def _with_groups(ids: list[str], groups: list[str], fields: list[dict[str, Any]]
     first = clusters(len(without), [(left, right) for left, right, _ in pairs])
     own = {item.id: without[index].id for item, index in zip(without, first, strict=True)}
     return [TrainingItem(item.id, item.group or own[item.id], item.fields) for item in items]
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for name in sorted(value) for text in _texts(value[name])]
-    if isinstance(value, list):
-        return [text for part in value for text in _texts(part)]
-    return []
