@@ -50,7 +50,7 @@ class NoScore:
     """Missing data: why there is no score. Never to be read as 0.
 
     Attributes:
-        reason: `provider` (a model call failed), `truncated`, `filtered` or `empty_answer` (the model gave no
+        reason: `provider` (a model call failed), `truncated`, `content_filter` or `empty` (the model gave no
             whole answer), `metric_error` (the metric broke), `environment` (a file or a connection of the
             program's own failed).
         message: What happened, for people.

@@ -1,0 +1,115 @@
+"""One program on one example: a score, or missing data. The line between the two is drawn here.
+
+Missing data is what says nothing of the program: a model call that failed, an answer that was cut off,
+filtered or empty, a file or connection that broke, a metric that broke. The program's own fault is an answer
+that is whole and yet cannot be parsed, and an exception of its code: both score 0, because leaving them out
+would make a program better for failing on what is hard. (A bug that meets most examples is no property of the
+examples; the runner stops on it.)
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError, LMError
+
+from skill_fleet.evaluation.score import Metric, MetricError, NoScore, Score
+from skill_fleet.foundation.errors import ProviderError
+from skill_fleet.llm.failures import explained, understand
+
+CUT_OFF = {"length": "truncated", "content_filter": "content_filter"}
+UNUSABLE = frozenset({"truncated", "content_filter", "empty"})
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of one example.
+
+    Attributes:
+        result: The score, or why there is none.
+        crash: The exception of the program's own code, in words; None when there was none.
+    """
+
+    result: Score | NoScore
+    crash: str | None = None
+
+
+def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
+    """Run the program on the example's inputs and score what it returns.
+
+    Raises:
+        Halt: No further call may be made.
+    """
+    # DSPy records every answer with the modules being called, in whatever thread, and keeps finish reasons
+    # nowhere else: this one is called all along.
+    answers = SimpleNamespace(history=[])
+    with dspy.context(lm=lm, trace=[], caller_modules=[answers]):
+        try:
+            prediction = program(**example.inputs())
+        except Exception as error:  # noqa: BLE001 - the program is the user's code: what it raises is a result
+            return _failed(error, answers.history)
+        try:
+            score = metric.score(example, prediction)
+        except MetricError as error:
+            return Attempt(NoScore("metric_error", error.message))
+        except (LMError, ProviderError) as error:
+            return Attempt(_provider_failed(error))
+        return Attempt(_cut_off(answers.history) or score)
+
+
+def _failed(error: Exception, history: list[Any]) -> Attempt:
+    missing = _cut_off(history)
+    if missing is not None:
+        return Attempt(missing)
+    for link in _chain(error):
+        if isinstance(link, (LMError, ProviderError)):
+            return Attempt(_provider_failed(link))
+        if isinstance(link, AdapterParseError):
+            return Attempt(_unparsed(link))
+    what = f"{type(error).__name__}: {_short(str(error))}"
+    if isinstance(error, OSError):
+        return Attempt(NoScore("environment", f"The program met {what}."))
+    crash = f"The program raised {what}."
+    return Attempt(Score(0.0, feedback=crash), crash=crash)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from or while handling, nearest first."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _provider_failed(error: LMError | ProviderError) -> NoScore:
+    if isinstance(error, LMError):
+        error = explained(error, understand(error), error.model or "asked")
+    return NoScore(error.code if error.code in UNUSABLE else "provider", error.message)
+
+
+def _unparsed(error: AdapterParseError) -> Score | NoScore:
+    if not (error.lm_response or "").strip() or error.lm_response == "None":
+        return NoScore("empty", "The model sent an empty answer.")
+    fields = ", ".join(f"'{name}'" for name in error.signature.output_fields)
+    return Score(
+        0.0,
+        feedback=f"The answer could not be parsed: give exactly the fields {fields}, each in its own block. "
+        f"The answer began: {_short(error.lm_response)}",
+    )
+
+
+def _cut_off(history: list[Any]) -> NoScore | None:
+    for entry in history:
+        response = entry.get("response")
+        for one in (response, *(getattr(response, "choices", None) or ())):
+            reason = CUT_OFF.get(getattr(one, "finish_reason", None) or "")
+            if reason is not None:
+                return NoScore(reason, f"The model {entry.get('model')} gave no whole answer ({reason}).")
+    return None
+
+
+def _short(text: str, limit: int = 200) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

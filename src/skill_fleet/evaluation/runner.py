@@ -1,0 +1,176 @@
+"""Measuring a program: our own runner, because DSPy's turns failures into zeros.
+
+Also unlike `dspy.Evaluate`: a slow call is not sent a second time, results do not depend on the number of
+threads, and a `Halt` is raised only when no call is in flight any more.
+"""
+
+import contextvars
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Any
+
+from skill_fleet.evaluation.attempt import Attempt, attempt
+from skill_fleet.evaluation.measurement import Measurement, Outcome, paired
+from skill_fleet.evaluation.score import Metric, MetricError, NoScore, ProgramError, Score
+from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
+from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetError, UsageError
+from skill_fleet.llm.halt import Halt
+
+__all__ = ["Measurement", "Outcome", "measure", "paired"]
+
+OnOutcome = Callable[[int, int, Outcome], None]
+Timed = tuple[Attempt, float]
+Futures = dict[Future[Timed | None], int]
+
+
+class _Patience:
+    """Whether further examples may begin: not after a Halt, nor after too many failures.
+
+    The threads that fail say so themselves: they would take their next example before the caller hears of it.
+    """
+
+    def __init__(self, most: float) -> None:
+        self.most = most
+        self.over = threading.Event()
+        self._failures = 0
+        self._lock = threading.Lock()
+
+    def note(self, found: Attempt) -> None:
+        """Count an example that ended."""
+        if _failure(found) is not None:
+            with self._lock:
+                self._failures += 1
+                if self._failures > self.most:
+                    self.over.set()
+
+
+def measure(
+    program: Any,
+    examples: Sequence[Any],
+    metric: Metric,
+    *,
+    lm: Any,
+    num_threads: int,
+    on_outcome: OnOutcome | None = None,
+    max_failed_share: float = 0.5,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Measurement:
+    """Run a program on examples and score each.
+
+    Args:
+        program: A `dspy.Module`; shared by the threads.
+        examples: With inputs set; `id` and `group` are read where they are there. Without an id an example is
+            `item-0001` and so on, without a group it is its own group.
+        metric: Scores each prediction, in the same threads and with the same model as default.
+        lm: The model; its failures must be raised, not made into answers.
+        num_threads: Examples under way at a time.
+        on_outcome: Called in the caller's thread as (done, total, outcome), in order of completion.
+        max_failed_share: Above this share of examples without a score, or with a program that raises, the
+            measurement says nothing and is given up, as soon as that is certain.
+        clock: For durations.
+
+    Raises:
+        Halt: A call was refused for good; the calls in flight have ended.
+        ProviderError: Too many examples failed, most of them because of the model.
+        ProgramError: Too many examples failed, most of them because the program raised.
+        MetricError: Too many examples failed, most of them because the metric broke.
+        DataError: Two examples have the same id.
+        UsageError: There is no thread to work with.
+    """
+    if num_threads < 1:
+        raise UsageError(f"num_threads is {num_threads}; it must be at least 1.")
+    names = _names(examples)
+    patience = _Patience(max_failed_share * len(examples))
+
+    def task(example: Any) -> Timed | None:
+        if patience.over.is_set():
+            return None
+        started = clock.monotonic()
+        try:
+            found = attempt(program, example, metric, lm)
+        except BaseException:
+            patience.over.set()
+            raise
+        patience.note(found)
+        return found, clock.monotonic() - started
+
+    pool = ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix="measure")
+    futures: Futures = {}
+    try:
+        for index, example in enumerate(examples):
+            futures[pool.submit(contextvars.copy_context().run, task, example)] = index
+        return _collect(futures, names, on_outcome, patience)
+    finally:
+        patience.over.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        _raise_halt(futures)
+
+
+def _collect(
+    futures: Futures, names: list[tuple[str, str]], on_outcome: OnOutcome | None, patience: _Patience
+) -> Measurement:
+    outcomes: dict[int, Outcome] = {}
+    failures: dict[int, NoScore] = {}
+    for future in as_completed(futures):
+        timed, index = future.result(), futures[future]
+        if timed is None:
+            continue  # not begun: another future holds the Halt or the failure that was one too many
+        outcomes[index] = _outcome(*names[index], timed)
+        failure = _failure(timed[0])
+        if failure is not None:
+            failures[index] = failure
+        if on_outcome is not None:
+            on_outcome(len(outcomes), len(names), outcomes[index])
+    if len(failures) > patience.most:
+        raise _given_up(failures, len(names))
+    return Measurement(tuple(outcomes[index] for index in sorted(outcomes)))
+
+
+def _names(examples: Sequence[Any]) -> list[tuple[str, str]]:
+    """Id and group of each example."""
+    names = []
+    for number, example in enumerate(examples, start=1):
+        item = str(example.get("id") or f"item-{number:04d}")
+        names.append((item, str(example.get("group") or item)))
+    twice = [item for item, count in Counter(item for item, _ in names).items() if count > 1]
+    if twice:
+        raise DataError(f"The id '{twice[0]}' is that of more than one example.", hint="Make ids unique.")
+    return names
+
+
+def _outcome(item: str, group: str, timed: Timed) -> Outcome:
+    result, seconds = timed[0].result, timed[1]
+    if isinstance(result, Score):
+        return Outcome(item, group, result, None, seconds)
+    return Outcome(item, group, None, result, seconds)
+
+
+def _failure(found: Attempt) -> NoScore | None:
+    """What counts against the measurement: missing data, and crashes although they score 0."""
+    if isinstance(found.result, NoScore):
+        return found.result
+    return None if found.crash is None else NoScore("program", found.crash)
+
+
+def _given_up(failures: dict[int, NoScore], total: int) -> SkillFleetError:
+    """The most frequent cause, as the user's error; of equally frequent ones that of the first example."""
+    ordered = [failures[index] for index in sorted(failures)]
+    reason, count = Counter(failure.reason for failure in ordered).most_common(1)[0]
+    example = next(failure.message for failure in ordered if failure.reason == reason)
+    message = f"{len(ordered)} of {total} examples failed, {count} of them like this: {example}"
+    if reason == "metric_error":
+        return MetricError(message)
+    if reason in {"program", "environment"}:
+        return ProgramError(message, hint="Run the program on one example to see the whole traceback.")
+    return ProviderError(message, hint="Check the model, its key and its limits.", code=reason)
+
+
+def _raise_halt(futures: Futures) -> None:
+    """A Halt of a task that ended while the others were waited for outranks what stopped the measurement."""
+    for future in futures:
+        if not future.cancelled():
+            error = future.exception()
+            if isinstance(error, Halt):
+                raise error
