@@ -1,0 +1,1 @@
+"""Skills, taxonomy, training sets: no model, no network."""
