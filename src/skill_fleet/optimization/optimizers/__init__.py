@@ -1,0 +1,1 @@
+"""Thin translations to DSPy's optimizers, one a file; none knows another."""

@@ -1,0 +1,76 @@
+"""Training items as DSPy examples. What is expected is a label, never an input, whatever a caller says."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dspy
+
+from skill_fleet.domain.trainset import SKILL_INPUTS, TrainingItem
+
+
+def is_label(name: str) -> bool:
+    """Whether a field says what is expected: such fields never become inputs."""
+    return name.startswith("expected")
+
+
+def as_text(value: Any) -> str:
+    """A value as a prompt shows it: text as it is, anything else as compact JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def to_example(item: TrainingItem, inputs: Sequence[str]) -> dspy.Example:
+    """One training item as an example.
+
+    Args:
+        item: The item.
+        inputs: Which of its fields are inputs of the program; labels among them are ignored.
+
+    Returns:
+        An example with the item's fields, `id` and `group`; of the skill inputs, values that are not text
+        become JSON text, and absent ones an empty value of their kind.
+    """
+    fields = dict(item.fields)
+    if set(inputs) == set(SKILL_INPUTS):
+        fields = _with_skill_inputs(fields)
+    extra = {"id": item.id, "group": item.group}
+    names = [name for name in inputs if name in fields and not is_label(name)]
+    return dspy.Example(**{**extra, **fields}).with_inputs(*names)
+
+
+def to_examples(items: Iterable[TrainingItem], inputs: Sequence[str]) -> list[dspy.Example]:
+    """Training items as examples, in order."""
+    return [to_example(item, inputs) for item in items]
+
+
+def coerce_examples(values: Iterable[Any], inputs: Sequence[str] = ()) -> list[dspy.Example]:
+    """Plain dicts or DSPy examples, as examples whose inputs are right.
+
+    Args:
+        values: What a caller gave as `trainset` or `devset`.
+        inputs: The program's input fields; empty leaves the caller's own declaration, less any label.
+    """
+    return [_coerced(value, inputs) for value in values]
+
+
+def _coerced(value: Any, inputs: Sequence[str]) -> dspy.Example:
+    fields: Mapping[str, Any] = value if isinstance(value, Mapping) else value.toDict()
+    flat = dict(fields)
+    nested = flat.pop("expected", None)
+    if isinstance(nested, Mapping):
+        flat.update({f"expected_{key}": inner for key, inner in nested.items()})
+    elif nested is not None:
+        flat["expected"] = nested
+    if "task_description" in flat and set(inputs) <= set(SKILL_INPUTS):
+        flat = _with_skill_inputs(flat)
+    declared = getattr(value, "_input_keys", None) or ()
+    wanted = list(inputs) or [name for name in declared if not is_label(name)]
+    if not wanted:
+        wanted = [name for name in flat if not is_label(name)]
+    return dspy.Example(**flat).with_inputs(*(name for name in wanted if name in flat and not is_label(name)))
+
+
+def _with_skill_inputs(fields: dict[str, Any]) -> dict[str, Any]:
+    blank: dict[str, Any] = {"user_context": {}, "taxonomy_structure": {}, "existing_skills": []}
+    text = {name: as_text(fields.get(name, blank.get(name, ""))) for name in SKILL_INPUTS}
+    return {**fields, **text}

@@ -1,0 +1,212 @@
+"""The program that writes a skill: understand -> plan -> write -> review, and one repair where needed."""
+
+import json
+import re
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import dspy
+
+from skill_fleet.core.dspy.examples import as_text
+from skill_fleet.core.dspy.signatures import (
+    GenerateSkillContent,
+    PlanSkill,
+    RepairSkill,
+    ReviewSkill,
+    UnderstandTask,
+)
+from skill_fleet.domain.markdown import outer_fence_stripped
+from skill_fleet.domain.skill import Skill
+from skill_fleet.domain.spec import check
+from skill_fleet.foundation.errors import SkillFleetError
+
+OnStep = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
+_Flow = Generator[tuple[str, dict[str, Any]], dict[str, Any], dspy.Prediction]
+_MAX_NAME = 64
+_MAX_DESCRIPTION = 1024
+
+
+class CreationStopped(SkillFleetError):
+    """The person in the loop stopped the creation of a skill."""
+
+    code = "stopped_by_user"
+
+
+class SkillCreationProgram(dspy.Module):
+    """Writes a SKILL.md for a task.
+
+    Inputs: `task_description`, `user_context`, `taxonomy_structure`, `existing_skills`; the last three as
+    JSON text or as JSON values.
+
+    Prediction: `taxonomy_path`, `name`, `description` (texts), `sections` (planned titles), `skill_content`
+    (the whole SKILL.md), `issues` (what the review found before the repair).
+
+    Args:
+        on_step: A person in the loop. Called after each step with its name (`understand`, `plan`, `write`,
+            `review`, `repair`) and its outputs; returns None to go on, or outputs to put in their place;
+            raises `CreationStopped` to end. It is not part of the saved state.
+    """
+
+    def __init__(self, on_step: OnStep | None = None) -> None:
+        super().__init__()
+        self.understand = dspy.Predict(UnderstandTask)
+        self.plan = dspy.ChainOfThought(PlanSkill)
+        self.write = dspy.Predict(GenerateSkillContent)
+        self.review = dspy.Predict(ReviewSkill)
+        self.repair = dspy.Predict(RepairSkill)
+        self.on_step = on_step
+
+    def forward(
+        self,
+        task_description: str,
+        user_context: Any = "{}",
+        taxonomy_structure: Any = "{}",
+        existing_skills: Any = "[]",
+    ) -> dspy.Prediction:
+        """Write one skill.
+
+        Raises:
+            CreationStopped: The callback said so.
+        """
+        flow = self._flow(task_description, user_context, taxonomy_structure, existing_skills)
+        step, inputs = next(flow)
+        while True:
+            outputs = self._consulted(step, getattr(self, step)(**inputs))
+            try:
+                step, inputs = flow.send(outputs)
+            except StopIteration as done:
+                return done.value
+
+    async def aforward(
+        self,
+        task_description: str,
+        user_context: Any = "{}",
+        taxonomy_structure: Any = "{}",
+        existing_skills: Any = "[]",
+    ) -> dspy.Prediction:
+        """Write one skill, awaited: the same steps as `forward`."""
+        flow = self._flow(task_description, user_context, taxonomy_structure, existing_skills)
+        step, inputs = next(flow)
+        while True:
+            outputs = self._consulted(step, await getattr(self, step).acall(**inputs))
+            try:
+                step, inputs = flow.send(outputs)
+            except StopIteration as done:
+                return done.value
+
+    def _consulted(self, step: str, prediction: dspy.Prediction) -> dict[str, Any]:
+        outputs = dict(prediction.items())
+        if self.on_step is None:
+            return outputs
+        amended = self.on_step(step, dict(outputs))
+        return outputs if amended is None else {**outputs, **amended}
+
+    def _flow(self, task: str, context: Any, taxonomy: Any, existing: Any) -> _Flow:
+        """The steps as one generator: it yields a step and its inputs, and is sent the step's outputs."""
+        placed = yield (
+            "understand",
+            {
+                "task_description": task,
+                "user_context": as_text(context),
+                "taxonomy_structure": as_text(taxonomy),
+                "existing_skills": as_text(existing),
+            },
+        )
+        path = _clean_path(_text(placed.get("taxonomy_path")))
+        name = slug(_text(placed.get("skill_name")) or path.rpartition("/")[2] or task)
+        terms = _texts(placed.get("key_terms"))
+        planned = yield (
+            "plan",
+            {"task_description": task, "taxonomy_path": path, "skill_name": name, "key_terms": terms},
+        )
+        description = _one_line(_text(planned.get("description")))[:_MAX_DESCRIPTION] or _one_line(task)
+        sections = [title.lstrip("# ").strip() for title in _texts(planned.get("sections"))]
+        metadata = {"name": name, "description": description, "taxonomy_path": path}
+        outline = "\n".join(title for title in sections if title)
+        written = yield (
+            "write",
+            {
+                "skill_metadata": json.dumps(metadata, ensure_ascii=False),
+                "content_plan": outline,
+                "generation_instructions": f"Task: {task}\nSpeak about: {', '.join(terms)}",
+            },
+        )
+        content = tidy(_text(written.get("skill_content")), name, description)
+        reviewed = yield (
+            "review",
+            {"task_description": task, "content_plan": outline, "skill_content": content},
+        )
+        issues = _texts(reviewed.get("issues"))
+        findings = specification_errors(content) + issues
+        if findings:
+            repaired = yield (
+                "repair",
+                {"skill_content": content, "findings": findings, "content_plan": outline},
+            )
+            mended = tidy(_text(repaired.get("repaired_content")), name, description)
+            content = (
+                mended if len(specification_errors(mended)) <= len(specification_errors(content)) else content
+            )
+        return dspy.Prediction(
+            taxonomy_path=path,
+            name=name,
+            description=description,
+            sections=sections,
+            skill_content=content,
+            issues=issues,
+        )
+
+
+def specification_errors(content: str) -> list[str]:
+    """What the specification refuses in a SKILL.md's text, a sentence each."""
+    findings = check(Skill.parse(content), "spec")
+    return [f"{f.message} {f.hint}".strip() for f in findings if f.severity == "error"]
+
+
+def tidy(content: str, name: str, description: str) -> str:
+    """What needs no model to be right: no outer code fence, a frontmatter that bears the planned name.
+
+    Args:
+        content: What the model wrote.
+        name: The planned name; it stands in the frontmatter whatever the model wrote there.
+        description: Used where the text has none.
+    """
+    text = outer_fence_stripped(content).strip() + "\n"
+    skill = Skill.parse(text)
+    if skill.name is None and skill.description is None and not skill.fields:
+        return Skill.compose({"name": name, "description": description}, "\n" + text).render().decode()
+    if skill.name != name:
+        skill = skill.with_field("name", name)
+    if not (skill.description or "").strip():
+        skill = skill.with_field("description", description)
+    return skill.render().decode()
+
+
+def slug(text: str) -> str:
+    """A valid skill name from any text: lower-case words and single hyphens, at most 64 characters."""
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    name = ""
+    for word in words:
+        longer = f"{name}-{word}" if name else word
+        if len(longer) > _MAX_NAME:
+            break
+        name = longer
+    return name or (words[0][:_MAX_NAME] if words else "skill")
+
+
+def _clean_path(text: str) -> str:
+    parts = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in text.split("/")]
+    return "/".join(part for part in parts if part)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list | tuple) else _text(value).splitlines()
+    return [_text(item).strip() for item in values if _text(item).strip()]

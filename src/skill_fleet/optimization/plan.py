@@ -1,0 +1,310 @@
+"""A run before it starts: everything that can be known to be wrong is found here, before anything is spent."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from skill_fleet.config.load import Loaded
+from skill_fleet.core.dspy.examples import to_examples
+from skill_fleet.core.programs.artifact import versions
+from skill_fleet.core.programs.catalog import (
+    ProgramEntry,
+    check_fields,
+    find_program,
+    import_object,
+    source_digest,
+)
+from skill_fleet.domain.derive import derive_trainset
+from skill_fleet.domain.lint import DataFinding, lint_trainset
+from skill_fleet.domain.split import Split, split_trainset, split_with
+from skill_fleet.domain.trainset import Trainset, dump_trainset, load_trainset, trainset_of
+from skill_fleet.evaluation.metric import SkillQuality
+from skill_fleet.evaluation.score import Metric
+from skill_fleet.evaluation.user_metric import adapt_metric
+from skill_fleet.foundation.canonical import digest
+from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, StorageError, UsageError
+from skill_fleet.foundation.files import read_json, write_json
+from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
+from skill_fleet.optimization.registry import Optimizer, find_optimizer
+from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.search import resolve_predictors
+
+_DEFAULT_NAME = "skill_creator.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can start.
+
+    Attributes:
+        request: As asked for.
+        entry: The program.
+        metric: What scores.
+        optimizer: What searches.
+        models: Which model each phase uses.
+        split: The three parts of the data.
+        inputs: Which fields of the data are the program's inputs.
+        output: The file to publish to.
+        findings: What is wrong with the data, short of making it unusable.
+        identity: What decides the result, as digests.
+    """
+
+    request: OptimizationRequest
+    entry: ProgramEntry
+    metric: Metric
+    optimizer: Optimizer
+    models: PhaseModels
+    split: Split
+    inputs: tuple[str, ...]
+    output: Path
+    findings: tuple[DataFinding, ...]
+    identity: Mapping[str, Any]
+
+    def examples(self, part: str) -> list[dspy.Example]:
+        """The examples of `train`, `validation` or `test`."""
+        return to_examples(getattr(self.split, part), self.inputs)
+
+
+def make_plan(request: OptimizationRequest, loaded: Loaded) -> Plan:
+    """Check a request against everything that is known, and split its data.
+
+    Raises:
+        SkillFleetError: Something is wrong; one sentence says what and where.
+    """
+    optimizer = find_optimizer(request.optimizer)
+    entry = find_program(request.program, search=loaded.workspace.root)
+    resolve_predictors(entry.build(), request.modules)
+    metric = find_metric(request, loaded, entry)
+    models = phase_models(loaded, request.models)
+    check_limits(models, request.limits)
+    output = output_file(request, loaded)
+    trainset, split = _data(request, loaded)
+    names = list(dict.fromkeys(name for item in trainset.items for name in item.fields))
+    inputs = check_fields(entry, names, trainset.source)
+    _check_skill_data(entry, trainset)
+    findings = tuple(f for f in lint_trainset(trainset) if entry.makes_skills or f.severity == "error")
+    return Plan(
+        request,
+        entry,
+        metric,
+        optimizer,
+        models,
+        split,
+        inputs,
+        output,
+        findings,
+        _identity(request, entry, metric, models, split),
+    )
+
+
+def resumed_plan(folder: RunFolder, loaded: Loaded, request: OptimizationRequest) -> Plan:
+    """The plan of a run that was interrupted, over the data it began with.
+
+    Raises:
+        IntegrityError: Something that decides the result has changed since; the sentence names it.
+        NotFound: The run's folder is not complete.
+    """
+    parts = read_json(folder.data, what="run data")
+    split = split_from_json(parts)
+    entry = find_program(request.program, search=loaded.workspace.root)
+    metric = find_metric(request, loaded, entry)
+    models = phase_models(loaded, request.models)
+    check_limits(models, request.limits)
+    identity = _identity(request, entry, metric, models, split)
+    before = read_json(folder.identity, what="run identity")
+    changed = [key for key in identity if identity[key] != before.get(key)]
+    if changed:
+        raise IntegrityError(
+            f"The run {folder.run_id} cannot be resumed: since it began, {_changes(changed, before, identity)}.",
+            hint="Start a new run; calls whose prompts are still the same cost nothing.",
+        )
+    return Plan(
+        request,
+        entry,
+        metric,
+        find_optimizer(request.optimizer),
+        models,
+        split,
+        tuple(parts["inputs"]),
+        output_file(request, loaded),
+        (),
+        identity,
+    )
+
+
+def save_plan(plan: Plan, folder: RunFolder) -> None:
+    """Write down what a resume needs.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    split = plan.split
+    parts = {part: _dump(getattr(split, part)) for part in ("train", "validation", "test")}
+    write_json(
+        folder.data, {**parts, "inputs": list(plan.inputs), "seed": split.seed, "digest": split.digest}
+    )
+    write_json(folder.identity, dict(plan.identity))
+    write_json(folder.request, plan.request.to_json())
+
+
+def split_from_json(parts: Mapping[str, Any]) -> Split:
+    """The split that `save_plan` wrote."""
+
+    def items(part: str) -> tuple[Any, ...]:
+        return trainset_of(parts[part], source=part).items
+
+    return Split(
+        train=items("train"),
+        validation=items("validation"),
+        test=items("test"),
+        digest=str(parts["digest"]),
+        seed=int(parts["seed"]),
+    )
+
+
+def find_metric(request: OptimizationRequest, loaded: Loaded, entry: ProgramEntry) -> Metric:
+    """The metric of a request: a person's own, or the quality of a skill.
+
+    Raises:
+        UsageError: It cannot be used, or a program of one's own has none.
+    """
+    if request.metric is not None:
+        return adapt_metric(import_object(request.metric, "metric", loaded.workspace.root))
+    if not entry.makes_skills:
+        raise UsageError(
+            f"The program {entry.name} needs a metric.",
+            hint="--metric module:function, (gold, pred) -> a number in [0, 1].",
+        )
+    weights = loaded.settings.evaluation.weights
+    return SkillQuality(**weights.model_dump())
+
+
+def output_file(request: OptimizationRequest, loaded: Loaded) -> Path:
+    """Where the program will be published: a file, or the default name in a directory.
+
+    Raises:
+        UsageError: It is not a .json file.
+        StorageError: It cannot be written there.
+    """
+    place = loaded.workspace.optimized if request.output is None else Path(request.output)
+    place = place if place.is_absolute() else loaded.workspace.root / place
+    directory = place.is_dir() or (request.output or "/").endswith(("/", os.sep)) or not place.suffix
+    file = place / _default_name(request) if directory else place
+    if file.suffix != ".json" or file.name.endswith(".manifest.json"):
+        raise UsageError(f"--output {request.output} is neither a directory nor a .json file.")
+    nearest = next(parent for parent in file.parents if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK) or file.is_dir():
+        raise StorageError(f"--output {file} cannot be written: {nearest} is not a writable directory.")
+    return file
+
+
+def _default_name(request: OptimizationRequest) -> str:
+    if ":" not in request.program:
+        return _DEFAULT_NAME
+    words = "".join(c if c.isalnum() else " " for c in request.program.partition(":")[2]).split()
+    return f"{'_'.join(words).lower()}.json"
+
+
+def _data(request: OptimizationRequest, loaded: Loaded) -> tuple[Trainset, Split]:
+    trainset = _trainset(request, loaded)
+    if request.val_data is None and request.test_data is None:
+        return trainset, split_trainset(
+            trainset, seed=request.seed, min_groups=request.min_groups, holdout_groups=request.holdout
+        )
+    if request.holdout:
+        raise UsageError("--holdout excludes --val-data and --test-data: both name the held-out examples.")
+    validation, test = (
+        None if name is None else load_trainset(_resolved(name, loaded))
+        for name in (request.val_data, request.test_data)
+    )
+    split = split_with(trainset, validation, test, seed=request.seed, min_groups=request.min_groups)
+    return trainset, split
+
+
+def _trainset(request: OptimizationRequest, loaded: Loaded) -> Trainset:
+    if request.skills is not None:
+        folder = _resolved(request.skills, loaded)
+        if not folder.is_dir():
+            raise NotFound(f"The skill library {folder} does not exist.")
+        trainset, skipped = derive_trainset(folder, seed=0)
+        if not trainset.items:
+            raise DataError(
+                f"No training example can be made of {folder}: {len(skipped)} skills were skipped."
+            )
+        return trainset
+    return load_trainset(
+        loaded.workspace.trainset if request.data is None else _resolved(request.data, loaded)
+    )
+
+
+def _resolved(name: str, loaded: Loaded) -> Path:
+    path = Path(name).expanduser()
+    return path if path.is_absolute() or path.exists() else loaded.workspace.root / path
+
+
+def _check_skill_data(entry: ProgramEntry, trainset: Trainset) -> None:
+    """The skill program's items need a task, and its metric something to agree with."""
+    if not entry.makes_skills:
+        return
+    for item in trainset.items:
+        if "task_description" not in item.fields:
+            raise DataError(f"{trainset.source}: the item '{item.id}' has no task_description.")
+
+
+def _identity(
+    request: OptimizationRequest, entry: ProgramEntry, metric: Metric, models: PhaseModels, split: Split
+) -> dict[str, Any]:
+    asked = request.to_json()
+    decisive = (
+        "optimizer",
+        "auto",
+        "trials",
+        "rounds",
+        "max_bootstrapped_demos",
+        "max_labeled_demos",
+        "modules",
+    )
+    return {
+        "versions": versions(),
+        "program": entry.name,
+        "program source": source_digest(entry.build()),
+        "metric": metric_digest(metric),
+        "data": split.digest,
+        "seed": request.seed,
+        "models": models.identity(),
+        "options": {name: asked[name] if name != "modules" else list(request.modules) for name in decisive},
+    }
+
+
+def metric_digest(metric: Metric) -> str:
+    """A digest of what a metric computes: its code, or its weights."""
+    import inspect
+
+    function = getattr(metric, "function", None)
+    if function is None:
+        return digest([type(metric).__qualname__, repr(metric)])
+    try:
+        return digest([metric.name, inspect.getsource(inspect.getmodule(function) or function)])
+    except (OSError, TypeError):
+        return digest([metric.name])
+
+
+def _changes(keys: list[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    words = []
+    for key in keys:
+        if key == "versions":
+            then = before.get(key) or {}
+            moved = [f"{n} {then.get(n)} -> {v}" for n, v in now[key].items() if then.get(n) != v]
+            words.append(f"versions changed ({', '.join(moved)})")
+        else:
+            words.append(f"the {key} changed")
+    return " and ".join(words)
+
+
+def _dump(items: tuple[Any, ...]) -> list[dict[str, Any]]:
+    return dump_trainset(Trainset(items, "", "")) if items else []

@@ -1,0 +1,93 @@
+"""One run as it was asked for: the same from the terminal, from Python and over the network."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from skill_fleet.config.settings import Phase
+from skill_fleet.core.programs.catalog import BUILT_IN
+from skill_fleet.foundation.errors import DataError, UsageError
+from skill_fleet.llm.budget import Limits
+
+AUTO = ("light", "medium", "heavy")
+
+
+@dataclass(frozen=True)
+class OptimizationRequest:
+    """What to optimize, with what, and how far.
+
+    Attributes:
+        program: `SkillCreationProgram` or `module:Class`.
+        metric: `module:function`, or None for the quality of a skill.
+        data: Training set file; None is the workspace's.
+        skills: A folder of skills to derive the training set from, instead of `data`.
+        val_data: Validation examples; None splits them off.
+        test_data: Sealed test examples; None splits them off.
+        holdout: Groups that make up the sealed test.
+        optimizer: A name of the registry.
+        auto: `light`, `medium` or `heavy`; None when `trials` says how far.
+        trials: The optimizer's own measure of effort.
+        rounds: Most rounds; each starts from the best so far.
+        max_bootstrapped_demos: Demonstrations made by the program; None is the optimizer's default.
+        max_labeled_demos: Demonstrations taken from the data.
+        num_threads: Examples under way at a time.
+        modules: Only these predictors are optimized; empty is all.
+        models: Phase -> model, where it is not the configured one.
+        min_groups: Fewest groups a split is made from.
+        seed: Of the split and of the optimizer.
+        limits: Caps over everything the run does.
+        output: Where the program is published; None is `config/optimized/skill_creator.json`.
+    """
+
+    program: str = BUILT_IN
+    metric: str | None = None
+    data: str | None = None
+    skills: str | None = None
+    val_data: str | None = None
+    test_data: str | None = None
+    holdout: tuple[str, ...] = ()
+    optimizer: str = "gepa"
+    auto: str | None = "light"
+    trials: int | None = None
+    rounds: int = 2
+    max_bootstrapped_demos: int | None = None
+    max_labeled_demos: int = 4
+    num_threads: int = 8
+    modules: tuple[str, ...] = ()
+    models: Mapping[Phase, str] = field(default_factory=dict)
+    min_groups: int = 10
+    seed: int = 0
+    limits: Limits = field(default_factory=Limits)
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.trials is not None and self.auto is not None:
+            raise UsageError("--trials and --auto exclude each other: both say how far to search.")
+        if self.trials is None and self.auto not in AUTO:
+            raise UsageError(f"--auto is one of {', '.join(AUTO)}, not '{self.auto}'.")
+        for name in ("rounds", "num_threads", "min_groups"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
+        if self.trials is not None and self.trials < 1:
+            raise UsageError(f"--trials must be at least 1, not {self.trials}.")
+        if self.max_labeled_demos < 0 or (self.max_bootstrapped_demos or 0) < 0:
+            raise UsageError("A number of demonstrations cannot be negative.")
+        if self.data is not None and self.skills is not None:
+            raise UsageError("--data and --skills exclude each other: both are the training set.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The request as a JSON value."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "OptimizationRequest":
+        """The request back from its JSON value.
+
+        Raises:
+            DataError: It is not a request.
+        """
+        known = {f.name for f in fields(cls)}
+        if not isinstance(value, dict) or not known >= value.keys():
+            raise DataError("The run's request.json is not a request this version understands.")
+        listed = {name: tuple(value.get(name) or ()) for name in ("holdout", "modules")}
+        return cls(**{**value, **listed, "limits": Limits(**value.get("limits", {}))})

@@ -1,0 +1,67 @@
+"""What came of a run: the JSON of the contract."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SIMULATED_NOTICE = (
+    "offline/rules-v1: a built-in rule-based simulator, not a language model. Scores show that the pipeline "
+    "works on this machine; they do not predict any real model. Cost: $0."
+)
+
+
+@dataclass
+class RunResult:
+    """The result as it grows while the run goes on; every field is there from the start, null until known.
+
+    Scores are mean quality in [0, 1].
+    """
+
+    run_id: str
+    program: str
+    optimizer: str
+    model: str
+    simulated: bool
+    seed: int
+    examples: Mapping[str, int]
+    status: str = "running"
+    stop_reason: str | None = None
+    baseline: dict[str, float | None] = field(default_factory=lambda: {"validation": None, "test": None})
+    optimized: dict[str, float | None] = field(default_factory=lambda: {"validation": None, "test": None})
+    accuracy: dict[str, float | None] = field(
+        default_factory=lambda: {"baseline": None, "optimized": None, "target": None}
+    )
+    verdict: str = "not_shown"
+    interval: list[float] | None = None
+    p_value: float | None = None
+    alpha: float | None = None
+    method: str | None = None
+    minimum_detectable_effect: float | None = None
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    published: str | None = None
+    test_reads: int | None = None
+    warnings: list[dict[str, str]] = field(default_factory=list)
+    calls: dict[str, Any] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+    usd: float | None = None
+    usd_unknown_calls: int = 0
+    estimate: dict[str, Any] | None = None
+    program_hash: str | None = None
+    seconds: float = 0.0
+    artifact: str | None = None
+    manifest: str | None = None
+    report: str | None = None
+    resume: str | None = None
+    error: dict[str, str] | None = None
+
+    def warn(self, code: str, message: str) -> None:
+        """Something the reader should know; said once."""
+        if not any(warning["message"] == message for warning in self.warnings):
+            self.warnings.append({"code": code, "message": message})
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON value; a simulated result says so in words too."""
+        value = dict(self.__dict__)
+        if self.simulated:
+            value["notice"] = SIMULATED_NOTICE
+        return value

@@ -1,0 +1,58 @@
+"""The sealed test: how often it was read, and what may be concluded from one more reading."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from skill_fleet.evaluation.measurement import Measurement, paired
+from skill_fleet.evaluation.statistics import Comparison, alpha_for_read, compare_paired
+from skill_fleet.foundation.canonical import digest
+from skill_fleet.foundation.errors import StorageError
+
+_SCHEMA = """
+create table if not exists test_read (
+  test text not null, run text not null, number integer not null, primary key (test, run)
+) without rowid;
+"""
+
+
+def count_read(ledger: Path, test: str, run: str) -> int:
+    """Note that a run reads a test set, and say the how-manieth reading that is.
+
+    Replaying a run is not a new reading: it keeps its number.
+
+    Args:
+        ledger: The workspace's ledger file, where the readings are kept.
+        test: Digest of the test set.
+        run: The run.
+
+    Raises:
+        StorageError: The ledger cannot be used.
+    """
+    try:
+        with closing(sqlite3.connect(ledger, timeout=30, isolation_level=None)) as db:
+            db.execute(_SCHEMA)
+            db.execute("begin immediate")
+            row = db.execute("select number from test_read where test=? and run=?", (test, run)).fetchone()
+            if row is None:
+                row = db.execute(
+                    "insert into test_read select ?, ?, coalesce(max(number), 0) + 1 from test_read"
+                    " where test=? returning number",
+                    (test, run, test),
+                ).fetchone()
+            db.execute("commit")
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"The ledger {ledger} cannot be used: {error}.") from error
+    return int(row[0])
+
+
+def digest_of_test(ids_and_fields: Sequence[object]) -> str:
+    """A test set by its content, whatever the rest of the data is."""
+    return digest(list(ids_and_fields))
+
+
+def judge(baseline: Measurement, candidate: Measurement, *, reads: int, seed: int) -> Comparison:
+    """The candidate against the baseline, on the examples scored for both, at the alpha of this reading."""
+    a, b, groups = paired(baseline, candidate)
+    return compare_paired(a, b, groups, alpha=alpha_for_read(reads), seed=seed)
