@@ -18,7 +18,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ create table if not exists ledger.attempt (
   phase text not null, model text not null,
   state text not null check (state in ('open','settled','failed','lost')),
   input_tokens integer, output_tokens integer, usd real, reason text,
+  reserved_tokens integer, reserved_usd real,
   possibly_billed integer not null default 0, started_at real not null, ended_at real
 );
 create index if not exists ledger.attempt_run on attempt (run, state);
@@ -70,9 +71,12 @@ class Spent:
         input_tokens: Known input tokens.
         output_tokens: Known output tokens.
         usd: Known dollars.
-        usd_unknown_calls: Attempts whose price is unknown.
+        usd_unknown_calls: Attempts that may have cost something nobody knows.
         by_phase: Attempts by phase.
         by_model: Attempts by model.
+        bound_tokens: What counts against a cap on tokens: tokens used where known, else the worst case that
+            was reserved for the attempt. A resumed run's account starts here.
+        bound_usd: The same in dollars.
     """
 
     calls: int
@@ -85,6 +89,8 @@ class Spent:
     usd_unknown_calls: int
     by_phase: dict[str, int]
     by_model: dict[str, int]
+    bound_tokens: int = 0
+    bound_usd: float = 0.0
 
 
 class Journal:
@@ -109,14 +115,18 @@ class Journal:
             for path in (ledger, responses):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(responses, check_same_thread=False, isolation_level=None)
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
 
     def _prepare(self) -> None:
         run = self._db.execute
         run(f"pragma busy_timeout={_BUSY_MILLISECONDS}")
         run("attach database ? as ledger", (str(self.ledger),))
         for schema in ("main", "ledger"):
-            run(f"pragma {schema}.journal_mode=wal")
+            self._write_ahead(schema)
             run(f"pragma {schema}.synchronous=normal")
         for schema, version, statements in (
             ("main", _RESPONSES_VERSION, _RESPONSES_SCHEMA),
@@ -125,10 +135,25 @@ class Journal:
             found = run(f"pragma {schema}.user_version").fetchone()[0]
             if found > version:
                 path = self.responses if schema == "main" else self.ledger
-                raise StorageError(f"{path} was written by a newer skill-fleet (format {found}).")
+                raise StorageError(
+                    f"{path} was written by a newer skill-fleet (format {found}).",
+                    hint="Upgrade skill-fleet.",
+                )
             self._db.executescript(statements)
             if found < version:
                 run(f"pragma {schema}.user_version={version}")
+
+    def _write_ahead(self, schema: str) -> None:
+        # SQLite does not wait for a lock here, so processes that open a new journal together would fail.
+        until = self._clock.monotonic() + _BUSY_MILLISECONDS / 1000
+        while True:
+            try:
+                self._db.execute(f"pragma {schema}.journal_mode=wal")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or self._clock.monotonic() >= until:
+                    raise
+                self._clock.sleep(0.01)
 
     def close(self) -> None:
         """Close the files. No call may be under way."""
@@ -149,8 +174,25 @@ class Journal:
             self._remember(key, row[0])
             return str(row[0])
 
-    def open_attempt(self, run: str, key: str, phase: str, model: str) -> str:
+    def open_attempt(
+        self,
+        run: str,
+        key: str,
+        phase: str,
+        model: str,
+        *,
+        reserved_tokens: int | None = None,
+        reserved_usd: float | None = None,
+    ) -> str:
         """Write down that a call is about to be made.
+
+        Args:
+            run: What it is booked on.
+            key: The request's key.
+            phase: The request's phase.
+            model: The model asked.
+            reserved_tokens: The most it can use: what counts when its outcome stays unknown.
+            reserved_usd: The most it can cost.
 
         Returns:
             The attempt's id.
@@ -158,9 +200,10 @@ class Journal:
         attempt = os.urandom(12).hex()
         with self._lock, self._translated():
             self._db.execute(
-                "insert into ledger.attempt (attempt, run, key, phase, model, state, started_at)"
-                " values (?,?,?,?,?,'open',?)",
-                (attempt, run, key, phase, model, self._clock.now()),
+                "insert into ledger.attempt"
+                " (attempt, run, key, phase, model, state, reserved_tokens, reserved_usd, started_at)"
+                " values (?,?,?,?,?,'open',?,?,?)",
+                (attempt, run, key, phase, model, reserved_tokens, reserved_usd, self._clock.now()),
             )
         return attempt
 
@@ -183,9 +226,11 @@ class Journal:
                 " where attempt=?",
                 (*tokens, now, attempt),
             )
-            row = self._db.execute("select body from main.response where key=?", (key,)).fetchone()
-            self._remember(key, row[0])
-            return str(row[0])
+            stored = str(self._db.execute("select body from main.response where key=?", (key,)).fetchone()[0])
+        # Only once it is committed: an answer that could not be written is not an answer that is there.
+        with self._lock:
+            self._remember(key, stored)
+        return stored
 
     def fail(self, attempt: str, reason: str, *, usage: Usage | None = None, billed: bool = False) -> None:
         """Close an attempt that gave no usable answer.
@@ -232,28 +277,34 @@ class Journal:
         """What a run has spent so far."""
         with self._lock, self._translated():
             rows = self._db.execute(
-                "select state, phase, model, count(*), sum(input_tokens), sum(output_tokens), sum(usd),"
-                " sum(usd is null) from ledger.attempt where run=? group by state, phase, model",
+                "select state, phase, model, state='failed' and not possibly_billed, count(*),"
+                " sum(input_tokens), sum(output_tokens), sum(usd), sum(usd is null),"
+                " sum(coalesce(input_tokens+output_tokens, reserved_tokens)),"
+                " sum(coalesce(usd, reserved_usd)) from ledger.attempt where run=? group by 1, 2, 3, 4",
                 (run,),
             ).fetchall()
-        by_state: dict[str, int] = {}
-        by_phase: dict[str, int] = {}
-        by_model: dict[str, int] = {}
-        for state, phase, model, count, *_ in rows:
-            by_state[state] = by_state.get(state, 0) + count
-            by_phase[phase] = by_phase.get(phase, 0) + count
-            by_model[model] = by_model.get(model, 0) + count
+        by_state: Counter[str] = Counter()
+        by_phase: Counter[str] = Counter()
+        by_model: Counter[str] = Counter()
+        for state, phase, model, _, count, *_ in rows:
+            by_state[state] += count
+            by_phase[phase] += count
+            by_model[model] += count
+        # What never reached a provider, or was turned away at its door, cost nothing, and that is known.
+        charged = [row for row in rows if not row[3]]
         return Spent(
-            calls=sum(by_state.values()),
-            settled=by_state.get("settled", 0),
-            failed=by_state.get("failed", 0),
-            lost=by_state.get("lost", 0) + by_state.get("open", 0),
-            input_tokens=sum(row[4] or 0 for row in rows),
-            output_tokens=sum(row[5] or 0 for row in rows),
-            usd=sum(row[6] or 0.0 for row in rows),
-            usd_unknown_calls=sum(row[7] or 0 for row in rows),
+            calls=by_state.total(),
+            settled=by_state["settled"],
+            failed=by_state["failed"],
+            lost=by_state["lost"] + by_state["open"],
+            input_tokens=sum(row[5] or 0 for row in rows),
+            output_tokens=sum(row[6] or 0 for row in rows),
+            usd=sum(row[7] or 0.0 for row in rows),
+            usd_unknown_calls=sum(row[8] for row in charged),
             by_phase=dict(sorted(by_phase.items())),
             by_model=dict(sorted(by_model.items())),
+            bound_tokens=sum(row[9] or 0 for row in charged),
+            bound_usd=sum(row[10] or 0.0 for row in charged),
         )
 
     def stats(self) -> dict[str, int]:
@@ -287,17 +338,17 @@ class Journal:
         self._db.execute("begin immediate")
         try:
             yield
+            self._db.execute("commit")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("rollback")
             raise
-        self._db.execute("commit")
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             raise StorageError(
                 f"The journal ({self.ledger}, {self.responses}) cannot be used: {error}.",
                 hint=_hint(str(error)),
