@@ -73,9 +73,9 @@ def take_apart(source: bytes) -> Document:
 def _document(
     tree: Tree, text: str, after: int, open_line: int, close_line: int, problems: list[Finding]
 ) -> Document:
-    start = _BLANK_LINES.match(text, after).end()  # type: ignore[union-attr]  # the pattern matches
-    nothing, too body_line = text.count("\n", 0, start) + 1 return Document(tree, open_line, close_line,
-    text[start:], body_line, tuple(problems))
+    start = _BLANK_LINES.match(text, after).end()  # type: ignore[union-attr]  # the pattern matches nothing, too
+    body_line = text.count("\n", 0, start) + 1
+    return Document(tree, open_line, close_line, text[start:], body_line, tuple(problems))
 
 
 def _decode(source: bytes) -> tuple[str, list[Finding]]:
