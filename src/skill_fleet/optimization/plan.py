@@ -1,4 +1,4 @@
-"""A run before it starts: everything that can be known to be wrong is found here, before anything is spent."""
+"""A run before it starts: all that can be known to be wrong is found here, before anything is spent."""
 
 import os
 from collections.abc import Mapping
@@ -120,7 +120,7 @@ def resumed_plan(folder: RunFolder, loaded: Loaded, request: OptimizationRequest
     changed = [key for key in identity if identity[key] != before.get(key)]
     if changed:
         raise IntegrityError(
-            f"The run {folder.run_id} cannot be resumed: since it began, {_changes(changed, before, identity)}.",
+            f"The run {folder.run_id} cannot be resumed: {_changes(changed, before, identity)} since.",
             hint="Start a new run; calls whose prompts are still the same cost nothing.",
         )
     return Plan(

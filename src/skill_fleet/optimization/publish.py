@@ -1,0 +1,103 @@
+"""What a run leaves at its output: the candidate, the plain baseline, or what was there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dspy
+
+from skill_fleet.core.programs.artifact import load_artifact, manifest_path, save_artifact
+from skill_fleet.core.programs.catalog import program_hash
+from skill_fleet.evaluation.statistics import Comparison
+from skill_fleet.foundation.clock import iso
+from skill_fleet.optimization.session import Session
+
+Published = Literal["candidate", "baseline", "incumbent"]
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The program that is at the output already."""
+
+    program: dspy.Module
+    hash: str
+
+
+def find_incumbent(session: Session) -> Incumbent | None:
+    """The program at the output, if there is one.
+
+    Raises:
+        SkillFleetError: There is a file that cannot be measured against: it is damaged or another program's.
+    """
+    output = session.plan.output
+    if not output.exists():
+        return None
+    loaded = load_artifact(output, program=session.plan.entry.name, search=session.loaded.workspace.root)
+    return Incumbent(loaded.program, program_hash(loaded.program))
+
+
+def decide(
+    incumbent: Incumbent | None, against_baseline: Comparison | None, against_incumbent: Comparison | None
+) -> Published:
+    """What belongs at the output.
+
+    An incumbent goes only for a candidate shown to be better than it. Where nothing is, the candidate is
+    written if it is shown to be better than the baseline, and the plain baseline otherwise.
+    """
+    if incumbent is not None:
+        better = against_incumbent is not None and against_incumbent.verdict == "better"
+        return "candidate" if better else "incumbent"
+    better = against_baseline is not None and against_baseline.verdict == "better"
+    return "candidate" if better else "baseline"
+
+
+def publish(session: Session, choice: Published, candidate: dspy.Module, baseline: dspy.Module) -> None:
+    """Write the chosen program to the output, and the candidate to the run's folder in any case.
+
+    Raises:
+        StorageError: A file cannot be written; what was there is as it was.
+    """
+    result = session.result
+    save_artifact(candidate, session.folder.candidate, _facts(session, optimizer=True))
+    if choice != "incumbent":
+        chosen = candidate if choice == "candidate" else baseline
+        save_artifact(chosen, session.plan.output, _facts(session, optimizer=choice == "candidate"))
+    result.published = choice
+    result.program_hash = program_hash(candidate)
+    result.artifact = session.loaded.workspace.relative(session.plan.output)
+    result.manifest = session.loaded.workspace.relative(manifest_path(session.plan.output))
+    session.emit("published", published=choice, artifact=result.artifact, program_hash=result.program_hash)
+
+
+def _facts(session: Session, *, optimizer: bool) -> Mapping[str, Any]:
+    """Provenance for the manifest."""
+    result, plan = session.result, session.plan
+    spent = session.line.journal.spent(session.folder.run_id)
+    split = plan.split
+    return {
+        "program": plan.entry.name,
+        "source_digest": plan.identity["program source"],
+        "simulated": result.simulated,
+        "created_at": iso(session.clock.now()),
+        "run_id": result.run_id,
+        "optimizer": plan.optimizer.info.name if optimizer else None,
+        "seed": plan.request.seed,
+        "models": plan.models.identity(),
+        "data": {
+            "digest": split.digest,
+            "split_seed": split.seed,
+            "examples": dict(result.examples),
+            "test_reads": result.test_reads,
+        },
+        "scores": {
+            "baseline": dict(result.baseline),
+            "optimized": dict(result.optimized) if optimizer else dict(result.baseline),
+            "interval": result.interval,
+        },
+        "verdict": result.verdict if optimizer else None,
+        "cost": {
+            "calls": spent.calls,
+            "tokens": {"input": spent.input_tokens, "output": spent.output_tokens},
+            "usd": None if spent.usd_unknown_calls else spent.usd,
+        },
+    }

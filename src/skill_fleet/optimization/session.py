@@ -1,0 +1,178 @@
+"""What the stages of one run share: journal, account, models, events, and the result as it grows."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from skill_fleet.config.load import Loaded
+from skill_fleet.config.settings import Phase
+from skill_fleet.foundation.clock import Clock
+from skill_fleet.llm.budget import Account, Gate, Limits
+from skill_fleet.llm.engine import Line, OnFailure, Retry
+from skill_fleet.llm.fleet_lm import FleetLM
+from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.models import Connections, build_lms
+from skill_fleet.optimization.events import EventLog, read_events
+from skill_fleet.optimization.plan import Plan
+from skill_fleet.optimization.result import RunResult
+from skill_fleet.optimization.runs import RunFolder
+
+_DRAIN_SECONDS = 130.0
+
+
+class Control:
+    """The user's hand on a run: `interrupt` lets no further call through."""
+
+    def __init__(self) -> None:
+        self._gates: list[Gate] = []
+        self.interrupted = False
+
+    def watch(self, gate: Gate) -> Gate:
+        """A gate that an interrupt closes; closed at once where one came before."""
+        self._gates.append(gate)
+        if self.interrupted:
+            gate.interrupt()
+        return gate
+
+    def interrupt(self) -> None:
+        """No new model call from now on; those under way end and are booked."""
+        self.interrupted = True
+        for gate in self._gates:
+            gate.interrupt()
+
+
+@dataclass
+class Session:
+    """One run in one process.
+
+    Attributes:
+        plan: What to do.
+        folder: Where its files are.
+        loaded: Settings and workspace.
+        line: Journal, calls under way, traffic.
+        account: Spent and reserved.
+        connections: To the providers.
+        events: What happened.
+        clock: Time.
+        control: The user's hand.
+        result: As far as it is known.
+    """
+
+    plan: Plan
+    folder: RunFolder
+    loaded: Loaded
+    line: Line
+    account: Account
+    connections: Connections
+    events: EventLog
+    clock: Clock
+    control: Control
+    result: RunResult
+
+    def gate(self, hold: Limits | None = None) -> Gate:
+        """A door to the budget for one stage.
+
+        Args:
+            hold: What later stages were promised.
+        """
+        return self.control.watch(Gate(self.account, hold or Limits()))
+
+    def lms(self, gate: Gate, on_failure: OnFailure) -> Mapping[Phase, FleetLM]:
+        """One LM a phase for one stage."""
+        return build_lms(self.plan.models, self.line, gate, self.connections, on_failure)
+
+    def emit(self, kind: str, **data: object) -> None:
+        """Something that is kept, with the time the run has been running."""
+        self.events.emit(kind, **data, elapsed=round(self.account.elapsed(), 3))
+
+    def progress(self, **data: object) -> None:
+        """Show how far it is."""
+        traffic = self.line.traffic
+        self.events.progress(
+            calls=traffic.made, from_journal=traffic.from_journal, seconds=self.account.elapsed(), **data
+        )
+
+    def warn(self, code: str, message: str) -> None:
+        """Something the reader of the result should know."""
+        known = len(self.result.warnings)
+        self.result.warn(code, message)
+        if len(self.result.warnings) > known:
+            self.emit("warning", code=code, message=message)
+
+    def drain(self) -> None:
+        """Wait until no call is under way: what a stopped optimizer left running ends and is booked."""
+        deadline = self.clock.monotonic() + _DRAIN_SECONDS
+        while self.line.flights and self.clock.monotonic() < deadline:
+            self.clock.sleep(0.005)
+
+
+def open_session(
+    plan: Plan,
+    folder: RunFolder,
+    loaded: Loaded,
+    events: EventLog,
+    *,
+    clock: Clock,
+    control: Control,
+    connections: Connections,
+    retry: Retry,
+) -> Session:
+    """The session of a run, with what earlier processes of it have spent.
+
+    Raises:
+        StorageError: The journal cannot be used.
+    """
+    journal = Journal(loaded.workspace.ledger, loaded.workspace.responses, clock=clock)
+    journal.reconcile(folder.run_id)
+    spent = journal.spent(folder.run_id)
+    account = Account(
+        plan.request.limits,
+        clock,
+        calls=spent.calls,
+        tokens=spent.input_tokens + spent.output_tokens,
+        usd=spent.usd,
+        seconds=_seconds_before(folder),
+    )
+    sizes = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
+    result = RunResult(
+        run_id=folder.run_id,
+        program=plan.entry.name,
+        optimizer=plan.optimizer.info.name,
+        model=plan.models.names["evaluation"],
+        simulated=plan.models.simulated,
+        seed=plan.request.seed,
+        examples=sizes,
+    )
+    result.accuracy["target"] = loaded.settings.evaluation.targets.accuracy
+    line = Line(journal, folder.run_id, clock, retry)
+    return Session(plan, folder, loaded, line, account, connections, events, clock, control, result)
+
+
+@contextlib.contextmanager
+def quiet(folder: RunFolder) -> Iterator[None]:
+    """What optimizers print goes to a file of the run: stdout is for data."""
+    with (
+        folder.optimizer_log.open("a", encoding="utf-8", errors="replace") as stream,
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+    ):
+        yield
+
+
+def throttled(show: Callable[[], None], every: float = 0.1) -> Callable[[], None]:
+    """A function that may be called often, and shows at most so many seconds apart."""
+    last = [0.0]
+
+    def call() -> None:
+        now = time.monotonic()
+        if now - last[0] >= every:
+            last[0] = now
+            show()
+
+    return call
+
+
+def _seconds_before(folder: RunFolder) -> float:
+    """How long earlier processes of the run ran, by the elapsed time in its events."""
+    return max((float(event.get("elapsed", 0.0)) for event in read_events(folder.events)), default=0.0)
