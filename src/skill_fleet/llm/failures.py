@@ -3,6 +3,8 @@
 DSPy's public errors are the vocabulary; `dspy.utils.exceptions` lists them.
 """
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +15,11 @@ from dspy.utils.exceptions import (
     LMConfigurationError,
     LMError,
     LMInvalidRequestError,
+    LMLockTimeoutError,
     LMNotConfiguredError,
     LMProviderError,
+    LMRateLimitError,
+    LMTransportError,
     LMUnexpectedError,
     LMUnsupportedFeatureError,
     LMUnsupportedModelError,
@@ -33,6 +38,14 @@ _ADVICE: dict[str, str] = {
     "truncated": "Raise max_tokens of this model.",
     "context_window_exceeded": "Use a model with a longer context or fewer demonstrations.",
 }
+
+# How keys look: with a vendor's prefix, after "Bearer", after "API key", or as one long mixed word.
+_KEY_SHAPES = (
+    re.compile(r"(?i)(\bbearer\s+)\S+"),
+    re.compile(r"(?i)(\bapi[ _-]?key(?: provided)?\s*[:=]\s*[\"']?)[^\s\"',;]+"),
+    re.compile(r"()\b(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|AIza)[-_]?(?=[\w*-]*[\d*])[\w*-]{8,}"),
+    re.compile(r"()\b(?=\w*\d)(?=\w*[A-Za-z])\w{32,}\b"),
+)
 
 
 class UnusableAnswer(LMProviderError):
@@ -72,15 +85,58 @@ def understand(error: Exception) -> Failure:
         return Failure(code, "stop", sent=False)
     if isinstance(error, LMInvalidRequestError):
         return Failure(code, "give_up", sent=False)
-    if isinstance(error, LMUnexpectedError) or is_retryable_lm_error(error):
-        return Failure(code, "retry", sent=code not in {"rate_limit", "transport"}, retry_after=after)
+    if isinstance(error, LMUnexpectedError) or is_retryable_lm_error(error) or _malformed(error):
+        return Failure(code, "retry", sent=_sent(error), retry_after=after)
     return Failure(code, "give_up" if isinstance(error, LMError) else "stop", sent=True)
+
+
+def _malformed(error: Exception) -> bool:
+    """Whether the provider said that all is well, in a form that cannot be read."""
+    return isinstance(error, LMProviderError) and error.status is not None and error.status < 300
+
+
+def _sent(error: Exception) -> bool:
+    """Whether a passing failure may have been billed: the request went out and was not turned away."""
+    if isinstance(error, LMTransportError):
+        # No connection was made. Any other break, a read that timed out too, may have come after the work.
+        kinds = {type(cause).__name__ for cause in _chain(error)}
+        return not kinds & {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}
+    return not isinstance(error, (LMRateLimitError, LMLockTimeoutError))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """A text without keys: the given ones, and whatever looks like one."""
+    for secret in secrets:
+        text = text.replace(secret, "[key]")
+    for shape in _KEY_SHAPES:
+        text = shape.sub(r"\1[key]", text)
+    return text
+
+
+def redact(error: BaseException, secrets: Iterable[str] = ()) -> None:
+    """Take the keys out of an error and out of everything that led to it, in place."""
+    known = tuple(secrets)
+    for link in _chain(error):
+        link.args = tuple(redacted(part, known) if isinstance(part, str) else part for part in link.args)
+        for name, value in vars(link).items():
+            if isinstance(value, str):
+                setattr(link, name, redacted(value, known))
 
 
 def explained(error: Exception, failure: Failure, model: str) -> ProviderError:
     """The failure as one sentence for the user, without anything the provider echoed of the key."""
     kind = KeyMissing if failure.code == "not_configured" else ProviderError
-    text = " ".join(str(getattr(error, "message", None) or error).split())
+    said = str(getattr(error, "message", None) or error).strip()
+    text = redacted(" ".join(said.split("\n\n")[0].split()))
     if len(text) > 200:
         text = text[:200] + "…"
     return kind(

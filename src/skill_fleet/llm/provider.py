@@ -1,14 +1,19 @@
 """A provider by DSPy's native client, one attempt a call; retries, budget and journal are the engine's."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dspy
 from dspy.lm15 import Request, Response
 
+from skill_fleet.config.load import environment
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import KeyMissing
+from skill_fleet.llm.failures import redact
+
+_SECRET_NAMES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
 class Provider:
@@ -39,15 +44,39 @@ class Provider:
             options["api_key"] = "none"  # local servers want a key and ignore it
         if spec.api_base is not None:
             options["api_base"] = spec.api_base
+        environment()  # DSPy then reads prices from its packaged snapshot, not from the network
+        named = (value for name, value in environ.items() if name.upper().endswith(_SECRET_NAMES))
+        self._secrets = tuple({value for value in (*named, options.get("api_key", "")) if len(value) >= 8})
         self._lm = dspy.LM(spec.model, cache=False, num_retries=0, engine="lm15", **options)
 
     def complete(self, request: Request) -> Response:
         """One attempt."""
-        return self._lm(request=request)
+        with self._apart():
+            return self._lm(request=request)
 
     async def acomplete(self, request: Request) -> Response:
         """One attempt, awaited."""
-        return await self._lm.acall(request=request)
+        with self._apart():
+            return await self._lm.acall(request=request)
+
+    @contextlib.contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Keys out of errors; and history, usage, callbacks and streams left to the model above.
+
+        The LM in here is a means: it would otherwise count every call, and stream every word, a second time.
+        """
+        quiet: dict[str, Any] = {
+            "disable_history": True,
+            "usage_tracker": None,
+            "callbacks": [],
+            "send_stream": None,
+        }
+        try:
+            with dspy.context(**quiet):
+                yield
+        except Exception as error:
+            redact(error, self._secrets)
+            raise
 
 
 class Awaitable:
