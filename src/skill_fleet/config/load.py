@@ -3,6 +3,7 @@
 The only module that reads the environment.
 """
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.foundation.files import read_text
 
 _PREFIX = "SKILL_FLEET_"
+_DEEPEST = 8
 _RESERVED = frozenset({"SKILL_FLEET_WORKSPACE", "SKILL_FLEET_LIVE"})
 
 Flat = dict[tuple[str, ...], Any]
@@ -111,9 +113,10 @@ def _layers(
     if config_file is not None or own.exists():
         layers.append((str(own), _flatten(_yaml(own))))
     for name in sorted(env):
-        if name.startswith(_PREFIX) and name not in _RESERVED:
+        # An empty variable is an unset one: it must not lift a cap.
+        if name.startswith(_PREFIX) and name not in _RESERVED and env[name].strip():
             key = tuple(name[len(_PREFIX) :].lower().split("__"))
-            layers.append((f"environment {name}", {key: _scalar(env[name])}))
+            layers.append((f"environment {name}", _flatten(_scalar(env[name]), key)))
     layers.append(("flag", {tuple(k.split(".")): v for k, v in flags.items() if v is not None}))
     return layers
 
@@ -125,18 +128,23 @@ def _user_file(env: Mapping[str, str]) -> Path:
     return (Path(base) / "skill-fleet" if base else user_config_path("skill-fleet")) / "config.yaml"
 
 
-def _yaml(path: Path) -> Any:
+def _yaml(path: Path) -> dict[Any, Any]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     text = read_text(path, what="configuration file")
     try:
-        return YAML(typ="safe", pure=True).load(text) or {}
+        value = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"{path} is not valid YAML: line {line}: {error.problem}.") from None
-    except YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}.") from None
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys to values.")
+    return value
 
 
 def _scalar(text: str) -> Any:
@@ -151,9 +159,9 @@ def _scalar(text: str) -> Any:
 
 def _flatten(value: Any, prefix: tuple[str, ...] = ()) -> Flat:
     if not isinstance(value, dict):
-        if not prefix:
-            raise ConfigError("The configuration file must hold a mapping of keys to values.")
         return {prefix: value}
+    if len(prefix) > _DEEPEST:
+        raise ConfigError(f"{'.'.join(prefix[:4])}… is nested too deeply to be a setting.")
     flat: Flat = {}
     for key, inner in value.items():
         flat.update(_flatten(inner, (*prefix, str(key))))
@@ -162,6 +170,8 @@ def _flatten(value: Any, prefix: tuple[str, ...] = ()) -> Flat:
 
 def _overlay(values: Flat, origins: dict[str, str], layer: Flat, origin: str) -> None:
     for key, value in layer.items():
+        if value is None and len(key) <= 2 and any(k[: len(key)] == key != k for k in values):
+            continue  # a heading with nothing under it says nothing
         # A scalar replaces a whole branch and a branch a scalar: one key has one meaning.
         for old in [k for k in values if k[: len(key)] == key or key[: len(k)] == k]:
             del values[old]
@@ -186,9 +196,11 @@ def _validated(values: Flat, origins: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        origin = origins.get(key, "the configuration")
-        what = "is not a known key" if first["type"] == "extra_forbidden" else f"is wrong: {first['msg']}"
-        raise ConfigError(f"{key} (from {origin}) {what}.", hint="See: skill-fleet config show.") from None
+        unknown = first["type"] == "extra_forbidden"
+        what = "is not a known key" if unknown else f"is wrong: {first['msg'].removeprefix('Value error, ')}"
+        raise ConfigError(
+            f"{key} (from {_origin(key, origins)}) {what}.", hint=_nearest(key, origins)
+        ) from None
     for phase, name in [("models.default", settings.models.default), *_phase_names(settings)]:
         if name is not None and "/" not in name and name not in settings.models.registry:
             raise ConfigError(
@@ -197,6 +209,24 @@ def _validated(values: Flat, origins: Mapping[str, str]) -> Settings:
                 hint=f"Registered: {', '.join(sorted(settings.models.registry))}.",
             )
     return settings
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Where a key was set; for a whole branch, or for a key that is missing in one, where the branch was."""
+    if key in origins:
+        return origins[key]
+    for branch in (key, key.rpartition(".")[0]):
+        below = [origins[known] for known in origins if branch and known.startswith(f"{branch}.")]
+        if below:
+            return below[-1]
+    return "the configuration"
+
+
+def _nearest(key: str, origins: Mapping[str, str]) -> str:
+    known = sorted(k for k in origins if k != key and origins[k] == "default")
+    known += sorted({k.partition(".")[0] for k in known})
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    return f"Did you mean '{near[0]}'?" if near else "See: skill-fleet config show."
 
 
 def _phase_names(settings: Settings) -> list[tuple[str, str | None]]:

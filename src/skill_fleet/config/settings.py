@@ -2,13 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Phase = Literal["profiling", "optimization", "evaluation", "judge"]
 PHASES: tuple[Phase, ...] = ("profiling", "optimization", "evaluation", "judge")
+
+
+def _provider_and_name(model: str) -> str:
+    provider, slash, name = model.partition("/")
+    if not (provider and slash and name) or any(character.isspace() for character in model):
+        raise ValueError(f"'{model}' is not of the form provider/name, for example openai/gpt-4o-mini")
+    return model
 
 
 class _Part(BaseModel):
@@ -36,7 +43,7 @@ class ModelSpec(_Part):
         price: Overrides the price known to DSPy.
     """
 
-    model: str
+    model: Annotated[str, AfterValidator(_provider_and_name)]
     api_base: str | None = None
     api_key_env: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None

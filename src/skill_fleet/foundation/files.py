@@ -51,16 +51,29 @@ def write_bytes(path: Path, data: bytes) -> None:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)
+        temporary = None
     except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
-        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step (UTF-8, line ends as given)."""
-    write_bytes(path, text.encode("utf-8"))
+    """Replace a text file in one step (UTF-8, line ends as given).
+
+    Raises:
+        DataError: The text holds half of a surrogate pair, which no file can.
+        StorageError: As for `write_bytes`.
+    """
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path} cannot be written: character {error.start} of the text is not one."
+        ) from None
+    write_bytes(path, data)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,11 +9,12 @@ from skill_fleet.config.load import Loaded, load, model_spec
 from skill_fleet.config.paths import Workspace
 from skill_fleet.config.settings import PHASES, Phase
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, iso
+from skill_fleet.foundation.errors import UnknownName
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.engine import Line
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.journal import Journal
-from skill_fleet.llm.models import Connections, build_lm, check_limits, phase_models
+from skill_fleet.llm.models import Connections, PhaseModels, build_lm, check_limits, phase_models
 
 
 def configure_dspy(config_path: str | Path | None = None, default_task: str | None = None) -> FleetLM:
@@ -42,13 +43,17 @@ def get_task_lm(name: str, config_path: str | Path | None = None) -> FleetLM:
     Raises:
         ConfigError: The configuration is wrong.
         UnknownName: There is no such phase or model.
+        UsageError: The configured budget could not hold for this model.
     """
     loaded = load(config_file=Path(config_path) if config_path is not None else None)
+    registry = loaded.settings.models.registry
+    if name not in PHASES and name not in registry and "/" not in name:
+        raise UnknownName("phase or model", name, [*PHASES, *registry])
     phase: Phase = next((known for known in PHASES if known == name), "evaluation")
     spec = phase_models(loaded).specs[phase] if name in PHASES else model_spec(loaded.settings, name)[1]
-    line, gate = _shared(loaded.workspace, _limits(loaded))
-    if gate.ceiling != Limits():
-        check_limits(phase_models(loaded), gate.ceiling, (phase,))
+    limits = _limits(loaded)
+    check_limits(PhaseModels({phase: name}, {phase: spec}), limits, (phase,))
+    line, gate = _shared(loaded.workspace, limits)
     return build_lm(spec, phase, line, gate, Connections.of(loaded.environ), "raise")
 
 

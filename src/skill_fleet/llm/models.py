@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from dspy.utils.exceptions import LMConfigurationError
+
 from skill_fleet.config.load import Loaded, model_spec
 from skill_fleet.config.settings import PHASES, ModelSpec, Phase
-from skill_fleet.foundation.errors import UsageError
+from skill_fleet.foundation.errors import ConfigError, UsageError
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.engine import Inner, Line, MeteredEngine, OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
@@ -116,9 +118,20 @@ class Connections:
 def build_lm(
     spec: ModelSpec, phase: Phase, line: Line, gate: Gate, connections: Connections, on_failure: OnFailure
 ) -> FleetLM:
-    """The LM of one phase in one stage."""
+    """The LM of one phase in one stage.
+
+    Raises:
+        KeyMissing: The model's key is not in the environment.
+        ConfigError: The model does not take the temperature or `max_tokens` it is given.
+    """
     engine = MeteredEngine(connections.to(spec), spec, line, gate, price_of(spec), on_failure)
-    return FleetLM(engine, phase=phase, temperature=spec.temperature, max_tokens=spec.max_tokens)
+    try:
+        return FleetLM(engine, phase=phase, temperature=spec.temperature, max_tokens=spec.max_tokens)
+    except LMConfigurationError as error:
+        raise ConfigError(
+            f"The model {spec.model} cannot be used as configured: {error.message.rstrip('.')}.",
+            hint="Change its temperature or max_tokens under models.registry in config.yaml.",
+        ) from error
 
 
 def build_lms(
