@@ -7,7 +7,7 @@ the next stage was promised.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import BudgetExhausted, Interrupted
@@ -60,8 +60,8 @@ class Account:
         limits: The run's caps.
         clock: For the cap on minutes; the time a run was not running does not count.
         calls: Attempts made before, when a run is resumed.
-        tokens: Tokens spent before.
-        usd: Dollars spent before.
+        tokens: Tokens that count as spent before (`Spent.bound_tokens` of the journal).
+        usd: Dollars that count as spent before (`Spent.bound_usd`).
         seconds: Seconds run before.
     """
 
@@ -71,7 +71,8 @@ class Account:
     tokens: int = 0
     usd: float = 0.0
     seconds: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    # Re-entrant: a signal handler closes the gate in the very thread that may be passing it.
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
         self._started = self.clock.monotonic() - self.seconds
@@ -126,7 +127,7 @@ class Gate:
     ) -> None:
         self.account = account
         self.ceiling = account.limits.minus(hold)
-        self._held = replace(hold)
+        self._held = hold
         self._closed: Halt | None = None
         self._on_close = on_close
 
@@ -155,7 +156,7 @@ class Gate:
                         f"The cap of {broken} is reached{kept}.", hint="Raise the cap and resume the run."
                     ),
                 )
-        raise self.close(halt)
+        raise self.close(halt).again()
 
     def close(self, halt: Halt) -> Halt:
         """Let no further call through; the first reason stays.

@@ -6,10 +6,11 @@ each attempt (retries, the `n` of a completion, the JSON adapter's second try) e
 """
 
 import asyncio
-import concurrent.futures
+import contextlib
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 import orjson
@@ -18,16 +19,21 @@ from dspy.lm15 import Request, Response, response_to_events
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.llm.budget import Gate, Worst
 from skill_fleet.llm.call_context import CallContext, current_call
 from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, understand
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal, Usage
+from skill_fleet.llm.journal import Usage
+from skill_fleet.llm.line import Line, Retry, Traffic
 from skill_fleet.llm.pricing import Price, cost_of, worst_case
 
+__all__ = ["AsyncMeteredEngine", "Inner", "Line", "MeteredEngine", "OnFailure", "Retry", "Traffic"]
+
 OnFailure = Literal["halt", "raise"]
+# How often one who waits looks whether it may still go on, in seconds.
+_GLANCE = 0.2
+_SLOT_GLANCE = 0.01
 
 
 class Inner(Protocol):
@@ -40,74 +46,6 @@ class Inner(Protocol):
     async def acomplete(self, request: Request) -> Response:
         """One attempt, awaited."""
         ...
-
-
-@dataclass(frozen=True)
-class Retry:
-    """How often and how long a passing failure is waited out.
-
-    Attributes:
-        attempts: Attempts at one call, the first included.
-        base: Seconds before the second attempt; doubled for each further one.
-        longest: Most seconds between two attempts, also when the provider asks for more.
-    """
-
-    attempts: int = 6
-    base: float = 1.0
-    longest: float = 60.0
-
-    def pause(self, attempt: int, asked: float | None) -> float:
-        """Seconds before the attempt after this one (counted from 1)."""
-        return min(self.longest, asked if asked is not None else self.base * 2.0 ** (attempt - 1))
-
-
-@dataclass
-class Traffic:
-    """What the calls of a process did so far; for progress and results. Guarded by its lock."""
-
-    made: int = 0
-    from_journal: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def count(self, what: Literal["made", "from_journal"]) -> None:
-        """One more."""
-        with self.lock:
-            setattr(self, what, getattr(self, what) + 1)
-
-
-@dataclass(frozen=True)
-class Line:
-    """What the engines of a process share: one journal, one table of calls under way, one traffic count.
-
-    Args:
-        journal: Answers and ledger.
-        run: What the attempts are booked on.
-        clock: For pauses.
-        retry: For passing failures.
-    """
-
-    journal: Journal
-    run: str
-    clock: Clock
-    retry: Retry = Retry()
-    traffic: Traffic = field(default_factory=Traffic)
-    flights: dict[str, "concurrent.futures.Future[None]"] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def claim(self, key: str) -> "tuple[concurrent.futures.Future[None], bool]":
-        """The call under way for a key, and whether the caller has to make it."""
-        with self.lock:
-            flight = self.flights.get(key)
-            if flight is not None:
-                return flight, False
-            flight = self.flights[key] = concurrent.futures.Future()
-            return flight, True
-
-    def land(self, key: str, flight: "concurrent.futures.Future[None]") -> None:
-        """The call of a key is over, well or not: those who wait look again."""
-        with self.lock:
-            self.flights.pop(key, None)
-        flight.set_result(None)
 
 
 @dataclass(frozen=True)
@@ -150,7 +88,7 @@ class MeteredEngine:
         self.gate = gate
         self.price = price
         self.on_failure = on_failure
-        self._slots = threading.BoundedSemaphore(spec.in_flight) if spec.in_flight else None
+        self._slot = line.slot(spec)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
@@ -164,6 +102,9 @@ class MeteredEngine:
                 return stored
             flight, leading = self.line.claim(key)
             if not leading:
+                if flight.thread == threading.get_ident():
+                    # A task of this very thread makes it, and cannot go on while we wait for it.
+                    return self._pay(request, document, key, context)
                 flight.result()
                 continue
             try:
@@ -187,44 +128,71 @@ class MeteredEngine:
 
     def _stored(self, key: str, context: CallContext) -> Response | None:
         if self.gate.closed is not None:
-            raise self.gate.closed
+            raise self.gate.closed.again()
         try:
             body = self.line.journal.lookup(key)
         except StorageError as error:
-            raise self.gate.close(Halt("storage", error)) from error
+            raise self._storage_halt(error) from error
         if body is None:
             return None
         self.line.traffic.count("from_journal")
-        return _parsed(body, context)
+        return self._parsed(body, key, context)
+
+    def _parsed(self, body: str, key: str, context: CallContext) -> Response:
+        try:
+            response = response_from_dict(orjson.loads(body))
+        except (ValueError, TypeError, KeyError) as error:
+            damaged = StorageError(
+                f"The stored answer {key[:12]} in {self.line.journal.responses} cannot be read.",
+                hint="Clear the cache: the ledger of what was paid stays.",
+            )
+            raise self._storage_halt(damaged) from error
+        context.candidate += 1
+        return response
+
+    def _storage_halt(self, error: StorageError) -> Halt:
+        return self.gate.close(Halt("storage", error)).again()
 
     def _pay(self, request: Request, document: bytes, key: str, context: CallContext) -> Response:
         for number in range(1, self.line.retry.attempts + 1):
-            opened = self._open(document, key, context)
-            try:
-                response = self._attempt(request)
-                return _parsed(self._settle(opened, request, response), context)
-            except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
-                pause = self._failed(opened, error, number)
-            except BaseException:
-                self._abandon(opened)
-                raise
-            self.line.clock.sleep(pause)
+            with self._slot or contextlib.nullcontext():
+                opened = self._open(request, document, key, context)
+                try:
+                    response = self.inner.complete(request)
+                    return self._parsed(self._settle(opened, request, response), key, context)
+                except Halt:
+                    raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
+                except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
+                    pause = self._failed(opened, error, number)
+                except BaseException:
+                    self._abandon(opened)
+                    raise
+            self._rest(pause)
         raise AssertionError("unreachable: the last failure raises")
 
-    def _attempt(self, request: Request) -> Response:
-        if self._slots is None:
-            return self.inner.complete(request)
-        with self._slots:
-            return self.inner.complete(request)
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next attempt, but no longer than calls may be made."""
+        clock = self.line.clock
+        until = clock.monotonic() + seconds
+        while self.gate.closed is None and (left := until - clock.monotonic()) > 0:
+            clock.sleep(min(left, _GLANCE))
 
-    def _open(self, document: bytes, key: str, context: CallContext) -> _Open:
-        worst = worst_case(self.spec, self.price, len(document))
+    def _open(self, request: Request, document: bytes, key: str, context: CallContext) -> _Open:
+        worst = worst_case(self.spec, self.price, len(document), request.config.max_tokens)
         self.gate.enter(worst)
         try:
-            attempt = self.line.journal.open_attempt(self.line.run, key, context.phase, self.spec.model)
+            attempt = self.line.journal.open_attempt(
+                self.line.run,
+                key,
+                context.phase,
+                self.spec.model,
+                reserved_tokens=worst.tokens,
+                reserved_usd=worst.usd,
+            )
         except StorageError as error:
             # Nothing was sent: a journal that cannot note the call forbids it.
-            raise self.gate.close(Halt("storage", error)) from error
+            self.gate.account.settle(worst, 0, 0.0)
+            raise self._storage_halt(error) from error
         self.line.traffic.count("made")
         return _Open(attempt, key, worst, context)
 
@@ -234,11 +202,11 @@ class MeteredEngine:
         if problem is not None:
             self._book(opened, usage, problem.code or "unusable", billed=True)
             raise problem
-        body = orjson.dumps(response_to_dict(response, include_provider_data=True)).decode()
+        body = _text(response_to_dict(response, include_provider_data=True))
         try:
             stored = self.line.journal.settle(opened.attempt, opened.key, self.spec.model, body, usage)
         except StorageError as error:
-            raise self.gate.close(Halt("storage", error)) from error
+            raise self._storage_halt(error) from error
         self.gate.account.settle(opened.worst, _total(usage), usage.usd)
         return stored
 
@@ -251,7 +219,7 @@ class MeteredEngine:
         try:
             self.line.journal.fail(opened.attempt, reason, usage=usage, billed=billed)
         except StorageError as error:
-            raise self.gate.close(Halt("storage", error)) from error
+            raise self._storage_halt(error) from error
         if not billed:
             self.gate.account.settle(opened.worst, 0, 0.0)
         else:
@@ -275,7 +243,7 @@ class MeteredEngine:
     def _give_up(self, error: Exception, failure: Failure) -> None:
         if failure.remedy == "stop" or self.on_failure == "halt":
             halt = Halt("provider", explained(error, failure, self.spec.model))
-            raise self.gate.close(halt) from error
+            raise self.gate.close(halt).again() from error
 
     def _abandon(self, opened: _Open) -> None:
         """A BaseException came through the attempt itself: the call may have been billed."""
@@ -321,22 +289,43 @@ class AsyncMeteredEngine:
     async def _pay(self, request: Request, document: bytes, key: str, context: CallContext) -> Response:
         engine = self.sync
         for number in range(1, engine.line.retry.attempts + 1):
-            opened = engine._open(document, key, context)  # noqa: SLF001
-            try:
-                response = await engine.inner.acomplete(request)
-                return _parsed(engine._settle(opened, request, response), context)  # noqa: SLF001
-            except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
-                pause = engine._failed(opened, error, number)  # noqa: SLF001
-            except BaseException:
-                engine._abandon(opened)  # noqa: SLF001
-                raise
-            await asyncio.sleep(pause)
+            async with _awaited(engine._slot):  # noqa: SLF001
+                opened = engine._open(request, document, key, context)  # noqa: SLF001
+                try:
+                    response = await engine.inner.acomplete(request)
+                    stored = engine._settle(opened, request, response)  # noqa: SLF001
+                    return engine._parsed(stored, key, context)  # noqa: SLF001
+                except Halt:
+                    raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
+                except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
+                    pause = engine._failed(opened, error, number)  # noqa: SLF001
+                except BaseException:
+                    engine._abandon(opened)  # noqa: SLF001
+                    raise
+            while pause > 0 and engine.gate.closed is None:
+                await asyncio.sleep(min(pause, _GLANCE))
+                pause -= _GLANCE
         raise AssertionError("unreachable: the last failure raises")
 
 
-def _parsed(body: str, context: CallContext) -> Response:
-    context.candidate += 1
-    return response_from_dict(orjson.loads(body))
+@contextlib.asynccontextmanager
+async def _awaited(slot: threading.BoundedSemaphore | None) -> AsyncIterator[None]:
+    """A slot held while a task calls. Threads and tasks share the slots, so a task never blocks on one."""
+    while slot is not None and not slot.acquire(blocking=False):  # noqa: ASYNC110 - no event tells a task
+        await asyncio.sleep(_SLOT_GLANCE)
+    try:
+        yield
+    finally:
+        if slot is not None:
+            slot.release()
+
+
+def _text(document: dict[str, Any]) -> str:
+    """An answer as JSON. Half a surrogate pair, which some providers send, becomes a question mark."""
+    try:
+        return orjson.dumps(document).decode()
+    except TypeError:
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def _unusable(response: Response) -> UnusableAnswer | None:
@@ -345,7 +334,9 @@ def _unusable(response: Response) -> UnusableAnswer | None:
         return UnusableAnswer("The answer was cut off at max_tokens.", code="truncated")
     if reason == "content_filter":
         return UnusableAnswer("The provider's content filter withheld the answer.", code="content_filter")
-    if not (response.message.text or "").strip() and reason == "stop":
+    if reason == "error":
+        return UnusableAnswer("The provider broke the answer off.", code="broken_off")
+    if not (response.message.text or "").strip() and reason != "tool_call":
         return UnusableAnswer("The provider sent an empty answer.", code="empty")
     return None
 

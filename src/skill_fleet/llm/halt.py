@@ -23,3 +23,7 @@ class Halt(BaseException):
         super().__init__(error.message)
         self.cause: Cause = cause
         self.error = error
+
+    def again(self) -> "Halt":
+        """The same reason, to raise once more: one object raised in many threads gathers all their frames."""
+        return Halt(self.cause, self.error)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from skill_fleet.config.load import environment
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.budget import Worst
 
@@ -23,6 +24,7 @@ def price_of(spec: ModelSpec) -> Price | None:
         return Price(0.0, 0.0)
     if spec.api_base is not None:
         return None  # a server of one's own has no list price
+    environment()  # the packaged snapshot, not the network
     from dspy.clients.model_metadata import model_info, rate
 
     provider, _, name = spec.model.partition("/")
@@ -48,13 +50,16 @@ def cost_of(spec: ModelSpec, price: Price | None, request: Any, response: Any) -
     return float(usage.input_tokens * price.input + usage.output_tokens * price.output)
 
 
-def worst_case(spec: ModelSpec, price: Price | None, request_bytes: int) -> Worst:
+def worst_case(
+    spec: ModelSpec, price: Price | None, request_bytes: int, max_tokens: int | None = None
+) -> Worst:
     """The most a call can use: a token for every byte sent, and the longest answer allowed.
 
     No tokenizer in use makes more tokens than bytes. Without `max_tokens` the answer has no bound and only
-    the input is counted; a cap on dollars or tokens therefore asks for `max_tokens` first.
+    the input is counted; a cap on dollars or tokens therefore asks for `max_tokens` first. A request's own
+    `max_tokens` counts before the model's.
     """
-    longest = spec.max_tokens or 0
+    longest = max_tokens or spec.max_tokens or 0
     tokens = request_bytes + longest
     usd = None if price is None else request_bytes * price.input + longest * price.output
     return Worst(tokens, usd)

@@ -1,0 +1,101 @@
+"""What the engines of a process share: the journal, the calls under way, slots, retries and traffic."""
+
+import concurrent.futures
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.foundation.clock import Clock
+from skill_fleet.llm.journal import Journal
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how long a passing failure is waited out.
+
+    Attributes:
+        attempts: Attempts at one call, the first included.
+        base: Seconds before the second attempt; doubled for each further one.
+        longest: Most seconds between two attempts, also when the provider asks for more.
+    """
+
+    attempts: int = 6
+    base: float = 1.0
+    longest: float = 60.0
+
+    def pause(self, attempt: int, asked: float | None) -> float:
+        """Seconds before the attempt after this one (counted from 1)."""
+        wanted = asked if asked is not None else self.base * 2.0 ** (attempt - 1)
+        return max(0.0, min(self.longest, wanted))
+
+
+@dataclass
+class Traffic:
+    """What the calls of a process did so far; for progress and results. Guarded by its lock."""
+
+    made: int = 0
+    from_journal: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, what: Literal["made", "from_journal"]) -> None:
+        """One more."""
+        with self.lock:
+            setattr(self, what, getattr(self, what) + 1)
+
+
+class Flight(concurrent.futures.Future[None]):
+    """A call under way, for those who wait for an equal one.
+
+    It counts as running from the start: a waiting task that is cancelled must not cancel it for the others.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_running_or_notify_cancel()
+        self.thread = threading.get_ident()
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the engines of a process share: one journal, one table of calls under way, one traffic count.
+
+    Args:
+        journal: Answers and ledger.
+        run: What the attempts are booked on.
+        clock: For pauses.
+        retry: For passing failures.
+    """
+
+    journal: Journal
+    run: str
+    clock: Clock
+    retry: Retry = Retry()
+    traffic: Traffic = field(default_factory=Traffic)
+    flights: dict[str, Flight] = field(default_factory=dict)
+    slots: dict[tuple[str, str | None], threading.BoundedSemaphore] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def slot(self, spec: ModelSpec) -> threading.BoundedSemaphore | None:
+        """What bounds the calls in flight to a model, whatever phase they are of; None where nothing does."""
+        if spec.in_flight is None:
+            return None
+        with self.lock:
+            return self.slots.setdefault(
+                (spec.model, spec.api_base), threading.BoundedSemaphore(spec.in_flight)
+            )
+
+    def claim(self, key: str) -> tuple[Flight, bool]:
+        """The call under way for a key, and whether the caller has to make it."""
+        with self.lock:
+            flight = self.flights.get(key)
+            if flight is not None:
+                return flight, False
+            flight = self.flights[key] = Flight()
+            return flight, True
+
+    def land(self, key: str, flight: Flight) -> None:
+        """The call of a key is over, well or not: those who wait look again."""
+        with self.lock:
+            self.flights.pop(key, None)
+        flight.set_result(None)
