@@ -1,0 +1,173 @@
+"""The text of a skill: frontmatter, title, one section per planned title, in the task's own terms."""
+
+import json
+import re
+from collections.abc import Sequence
+
+from skill_fleet.llm.offline import capacity, fences, imitation, prose, text
+from skill_fleet.llm.offline.conditions import Scene
+from skill_fleet.llm.offline.draws import Draws
+from skill_fleet.llm.offline.prompt import Prompt
+from skill_fleet.llm.offline.reading import Rule
+from skill_fleet.llm.offline.subject import Subject, subject_of
+
+CLOSING = "Draft by the built-in simulator: check every step before use."
+"""Last line of every draft: the reader must know what wrote it."""
+
+_TOKEN = re.compile(r"\{([a-dA-D]|goal|title)\}")
+
+
+def write_skill(prompt: Prompt, scene: Scene, rules: list[Rule], luck: Draws) -> str:
+    """A whole SKILL.md of 250-500 words by default."""
+    meta = metadata_of(prompt)
+    subject = _subject(prompt, meta, rules, luck)
+    titles = _planned(prompt, rules, luck)
+    # Even a model told to write every section loses one now and then; review is there to see it.
+    kept = [
+        title for index, title in enumerate(titles) if index == 0 or luck.happens(0.96, f"written {title}")
+    ]
+    parts = []
+    if capacity.has(rules, "frontmatter") or luck.happens(0.7, "frontmatter"):
+        parts.append(frontmatter(meta.get("name", ""), meta.get("description", ""), subject))
+    parts.append(f"# {heading_of(meta.get('name', ''), subject)}")
+    terms = _rotated(subject, prompt, scene, luck)
+    depth = _items_per_section(len(kept), rules, luck)
+    for index, title in enumerate(kept):
+        parts.append(section(title, subject, terms[index:] + terms[:index], depth, rules, luck))
+    if capacity.has(rules, "checklist") and not any("- [ ]" in part for part in parts):
+        parts.append(section("Checklist", subject, terms, depth, rules, luck))
+    parts += [f"Remember: {literal}." for (literal,) in capacity.args_of(rules, "mention")]
+    parts.append(CLOSING)
+    parts += [literal for (literal,) in capacity.args_of(rules, "close")]
+    return "\n\n".join(parts)
+
+
+def metadata_of(prompt: Prompt) -> dict[str, str]:
+    """Name, description and path, from a JSON input or from inputs of their own."""
+    out: dict[str, str] = {}
+    for name, value in prompt.values.items():
+        if value.startswith("{"):
+            found = text.parsed(value)
+            if isinstance(found, dict):
+                out.update(
+                    {key: item for key, item in found.items() if isinstance(item, str) and key in _META}
+                )
+        elif name in _META:
+            out.setdefault(_META[name], value)
+    return out
+
+
+_META = {"name": "name", "skill_name": "name", "description": "description", "taxonomy_path": "taxonomy_path"}
+
+
+def frontmatter(name: str, description: str, subject: Subject) -> str:
+    """Valid YAML with the two keys every host reads; the description quoted where plain YAML would break."""
+    slug = text.slug([name]) or text.slug(subject.thing.split()) or "new-skill"
+    said = (
+        " ".join(description.split())[:1024]
+        or f"Helps to {subject.goal}. Use when someone asks to {subject.goal}."
+    )
+    plain = re.fullmatch(r"[A-Za-z][^:#\"\\{}\[\]]*", said)
+    return f"---\nname: {slug}\ndescription: {said if plain else json.dumps(said, ensure_ascii=False)}\n---"
+
+
+def heading_of(name: str, subject: Subject) -> str:
+    """The document's title: its name in words, or the thing it is about."""
+    words = name.replace("_", "-").split("-") if name else subject.thing.split()
+    kept = [word if any(char.isupper() for char in word) else word.capitalize() for word in words if word]
+    return " ".join(kept) or "Skill"
+
+
+def section(
+    title: str, subject: Subject, terms: Sequence[str], depth: int, rules: Sequence[Rule], luck: Draws
+) -> str:
+    """One section with its heading: an opening, then a list, boxes or a fenced example as its title promises."""
+    treatment = prose.treatment_of(title)
+    slots = _slots(title, subject, terms)
+    opening = _filled(luck.pick(treatment.opening, f"opening {title}"), slots)
+    items = [_filled(item, slots) for item in treatment.items[: max(2, depth)]]
+    shape = treatment.shape
+    if shape in {"bullets", "steps"} and capacity.has(rules, "numbered"):
+        shape = "steps"
+    marks = {"bullets": "- {}", "boxes": "- [ ] {}"}
+    if shape == "paragraph":
+        body = " ".join([opening, *items])
+    elif shape == "steps":
+        body = f"{opening}\n\n" + "\n".join(f"{at}. {item}" for at, item in enumerate(items, 1))
+    elif shape == "example":
+        body = _example(title, subject, [opening, *items], rules, luck)
+    else:
+        body = f"{opening}\n\n" + "\n".join(marks[shape].format(item) for item in items)
+    return f"## {title}\n\n{body}"
+
+
+def _example(title: str, subject: Subject, said: list[str], rules: Sequence[Rule], luck: Draws) -> str:
+    wanted = capacity.has(rules, "fenced") or luck.happens(0.75 if subject.language else 0.5, "fence")
+    if not wanted:
+        return " ".join(said)
+    tagged = capacity.has(rules, "language") or luck.happens(0.85, "language tag")
+    block = fences.fenced(subject, tagged=tagged, variant=len(title))
+    return f"{said[0]}\n\n{block}\n\n{' '.join(said[1:])}"
+
+
+def _subject(prompt: Prompt, meta: dict[str, str], rules: list[Rule], luck: Draws) -> Subject:
+    """The task behind the request to write, and the terms of it that this draft will speak about."""
+    brief = prompt.value("generation_instructions", "task_description", "task", "request", "topic")
+    brief = brief or meta.get("description", "") or prompt.text[:500]
+    found = re.search(r"^Task:\s*(.+?)(?=\n[A-Z][\w ]*:|\Z)", brief, re.MULTILINE | re.DOTALL)
+    task = found.group(1).strip() if found else brief
+    listed = re.search(r"^[^:\n]*(?:speak about|terms?|mention)[^:\n]*:\s*(.+)$", brief, re.MULTILINE | re.IGNORECASE)
+    terms = (
+        text.as_list(listed.group(1).strip().rstrip("."))
+        if listed
+        else text.as_list(prompt.value("key_terms"))
+    )
+    sure = 0.97 if capacity.has(rules, "terms") else 0.93
+    kept = tuple(term for term in terms if len(term) < 60 and luck.happens(sure, f"term {term}"))
+    return subject_of(task, tuple(re.sub(r"[{}<>`|]", "", term) for term in kept))
+
+
+def _planned(prompt: Prompt, rules: list[Rule], luck: Draws) -> list[str]:
+    plan = prompt.value("content_plan", "sections", "outline", "plan", "section_titles")
+    titles = [re.sub(r"^#+\s*", "", title).strip() for title in text.as_list(plan)]
+    titles = [title for title in titles if title and len(title) < 80]
+    if not titles:
+        titles = ["Overview", "Instructions", "Examples"]
+    for args in capacity.args_of(rules, "sections"):
+        titles += [title for title in args if title not in titles and luck.happens(0.9, f"add {title}")]
+    return list(dict.fromkeys(titles))
+
+
+def _rotated(subject: Subject, prompt: Prompt, scene: Scene, luck: Draws) -> list[str]:
+    """The terms to speak about; many demonstrations leave a word of theirs behind now and then."""
+    terms = list(subject.terms[:8])
+    if prompt.demos and luck.happens(min(0.3, 0.03 * len(prompt.demos)), "leak"):
+        other = imitation.nearest(prompt, scene)[-1][0]
+        strange = subject_of(next(iter(other.inputs.values()), "")[:500]).thing
+        terms.insert(min(2, len(terms)), strange)
+    return terms
+
+
+def _items_per_section(sections: int, rules: list[Rule], luck: Draws) -> int:
+    if capacity.has(rules, "concise"):
+        return 2
+    limits = [int(args[0]) for args in capacity.args_of(rules, "max_words")]
+    if limits:
+        return max(1, min(6, limits[0] // (22 * max(sections, 1))))
+    if capacity.has(rules, "detailed"):
+        return 6
+    usual = 5 if sections <= 4 else 4 if sections <= 6 else 3
+    return usual - (0 if luck.happens(0.85, "substance") else 2)
+
+
+def _slots(title: str, subject: Subject, terms: Sequence[str]) -> dict[str, str]:
+    names = {"goal": subject.goal, "title": title.lower()}
+    for index, letter in enumerate("abcd"):
+        term = terms[index % len(terms)]
+        names[letter] = term
+        names[letter.upper()] = text.capitalized(term)
+    return names
+
+
+def _filled(template: str, slots: dict[str, str]) -> str:
+    return _TOKEN.sub(lambda found: slots[found.group(1)], template)
