@@ -65,7 +65,7 @@ def _facts(result: Mapping[str, Any]) -> list[str]:
     place = f" at `{result['artifact']}`" if result["artifact"] else ""
     return [
         f"- {program}, seed {result['seed']}.",
-        f"- {calls.get('made', 0)} calls ({replayed}), {count} tokens, cost {usd}, {result['seconds']:.0f} s.",
+        f"- {calls.get('made', 0)} calls ({replayed}), {count} tokens, {usd}, {result['seconds']:.0f} s.",
         f"- Readings of this test set: {result['test_reads'] or 0}.",
         f"- An effect of {number(effect)} or more would have been seen in 8 of 10 runs.",
         f"- Published: {result['published'] or 'nothing'}{place}.",
@@ -76,10 +76,9 @@ def _rounds(result: Mapping[str, Any]) -> list[str]:
     if not result["rounds"]:
         return []
     lines = ["## Rounds", "", "| round | validation | best | seconds | calls |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {one['round']} | {number(one['score'])} | {number(one['best'])} | {one['seconds']:.1f} | {one['calls']} |"
-        for one in result["rounds"]
-    ]
+    for one in result["rounds"]:
+        cells = (number(one["score"]), number(one["best"]), f"{one['seconds']:.1f}", str(one["calls"]))
+        lines.append(f"| {one['round']} | {' | '.join(cells)} |")
     lines += ["", "## Instructions of the best program", ""]
     for name, text in result["rounds"][-1]["instructions"].items():
         lines += [f"### {name}", "", "```text", text, "```", ""]

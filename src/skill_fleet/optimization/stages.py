@@ -274,7 +274,7 @@ def _require_signal(found: Measurement) -> None:
     values = list(found.scores().values())
     if len(values) > 1 and max(values) - min(values) <= _SAME:
         raise NoSignal(
-            f"The metric gives {values[0]:g} to each of {len(values)} examples: nothing can be learnt from it.",
+            f"The metric gives {values[0]:g} to all {len(values)} examples: nothing can be learnt from it.",
             hint="Check the metric on a good and on a bad answer.",
         )
 
