@@ -237,6 +237,12 @@ def test_no_wish_names_its_skill(description: str, name: str, draw: int) -> None
     assert wish is None or (not names_skill(wish, name) and "{}" not in wish and "  " not in wish)
 
 
+@pytest.mark.parametrize("name", ["agent", "help", "assistant", "write", "our-team", "comes-up"])
+def test_a_voice_that_would_say_the_name_is_not_used(name: str) -> None:
+    wishes = [intent_of(DESCRIPTION, name, draw=str(draw)) for draw in range(40)]
+    assert all(wish and not names_skill(wish, name) for wish in wishes)
+
+
 def test_a_huge_description_is_no_trouble() -> None:
     assert intent_of("build " + " ".join(f"part{n}" for n in range(200_000)), "x-y", draw="1") is not None
     assert intent_of("(" * 50_000 + "\n" * 50_000, "x-y", draw="1") is None

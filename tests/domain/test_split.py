@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.domain.split import SHARES, Split, split_trainset, split_with
@@ -30,6 +30,8 @@ sizes = st.lists(st.integers(1, 12), min_size=3, max_size=25)
 
 @settings(deadline=None, max_examples=60)
 @given(sizes, st.integers(0, 5))
+@example([100, 1, 1], 0)
+@example([1, 1, 1], 0)
 def test_the_laws_of_a_split(sizes: list[int], seed: int) -> None:
     trainset = items_of(sizes)
     split = split_trainset(trainset, seed=seed, min_groups=3)

@@ -104,7 +104,8 @@ def test_the_digest_sees_content_and_order_but_not_formatting(tmp_path: Path) ->
     lines = load_trainset(write(tmp_path, f"{json.dumps(first)}\r\n\n{json.dumps(other)}\n", "set.jsonl"))
     assert plain.digest == pretty.digest == lines.digest
     assert plain.digest != trainset_of([other, first]).digest
-    assert plain.digest != trainset_of([first, {**other, "existing_skills": ["x"]}]).digest
+    for change in ({"existing_skills": ["x"]}, {"id": "c"}, {"group": "d"}):
+        assert plain.digest != trainset_of([first, {**other, **change}]).digest
 
 
 @settings(deadline=None)
