@@ -29,6 +29,7 @@ from skill_fleet.foundation.errors import DataError
 from skill_fleet.foundation.files import read_text
 
 __all__ = [
+    "IDENTITY",
     "PROVENANCE",
     "SKILL_INPUTS",
     "TrainingItem",
@@ -39,6 +40,7 @@ __all__ = [
     "trainset_of",
 ]
 
+IDENTITY = "_fleet_identity"  # attribute of an example for DSPy: (id, group) of its item
 PROVENANCE = ("source", "licence", "license")
 
 _LINES = (".jsonl", ".ndjson")

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+from skill_fleet.domain.trainset import IDENTITY
 from skill_fleet.evaluation.score import NoScore, Score
 from skill_fleet.foundation.errors import DataError
 
@@ -57,6 +59,15 @@ class Measurement:
         """Share of the scored examples that reach the threshold; None when none has a score."""
         values = self.scores().values()
         return sum(value >= threshold - _ROUNDING for value in values) / len(values) if values else None
+
+
+def identity_of(example: Any) -> tuple[str | None, str | None]:
+    """Id and group of an example: of the item it was made from, else its own fields, else None."""
+    marked = getattr(example, IDENTITY, None)
+    if marked is not None:
+        return str(marked[0]), str(marked[1])
+    own = (example.get("id"), example.get("group"))
+    return None if own[0] is None else str(own[0]), None if own[1] is None else str(own[1])
 
 
 def paired(a: Measurement, b: Measurement) -> tuple[list[float], list[float], list[str]]:

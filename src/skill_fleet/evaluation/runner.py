@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
 from skill_fleet.evaluation.attempt import Attempt, attempt
-from skill_fleet.evaluation.measurement import Measurement, Outcome, paired
+from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
 from skill_fleet.evaluation.score import Metric, MetricError, NoScore, ProgramError, Score
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetError, UsageError
@@ -132,8 +132,9 @@ def _names(examples: Sequence[Any]) -> list[tuple[str, str]]:
     """Id and group of each example."""
     names = []
     for number, example in enumerate(examples, start=1):
-        item = str(example.get("id") or f"item-{number:04d}")
-        names.append((item, str(example.get("group") or item)))
+        known, group = identity_of(example)
+        item = known or f"item-{number:04d}"
+        names.append((item, group or item))
     twice = [item for item, count in Counter(item for item, _ in names).items() if count > 1]
     if twice:
         raise DataError(f"The id '{twice[0]}' is that of more than one example.", hint="Make ids unique.")

@@ -15,10 +15,10 @@ from typing import Any, cast
 import dspy
 
 from skill_fleet.config.settings import Phase
-from skill_fleet.core.dspy.examples import coerce_examples
+from skill_fleet.core.dspy.examples import coerce_examples, identified
 from skill_fleet.core.programs.catalog import input_fields
 from skill_fleet.domain.trainset import SKILL_INPUTS
-from skill_fleet.evaluation.measurement import Measurement
+from skill_fleet.evaluation.measurement import Measurement, identity_of
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.evaluation.score import Metric
 from skill_fleet.evaluation.user_metric import adapt_metric
@@ -318,7 +318,7 @@ def _improved(
 
 def _one_round(setup: _Setup, search: Search) -> tuple[dspy.Module | None, Halt | None]:
     """The round's program; after a cap was reached, the best that was seen."""
-    tracker = Tracker([example.id for example in search.validation])
+    tracker = Tracker([identity_of(example)[0] for example in search.validation])
     try:
         with dspy.context(lm=setup.lms["evaluation"], callbacks=[tracker], max_errors=10**9):
             return setup.optimizer.improve(search), None
@@ -364,11 +364,11 @@ def _examples(program: dspy.Module, values: Sequence[Any]) -> list[dspy.Example]
 
 def _named(examples: list[dspy.Example], part: str) -> list[dspy.Example]:
     """The examples with an id each, by which passes over the whole set are recognised."""
-    named = []
     for number, example in enumerate(examples, start=1):
-        fields = {"id": f"{part}-{number:04d}", **example.toDict()}
-        named.append(dspy.Example(**fields).with_inputs(*example.inputs().keys()))
-    return named
+        item, group = identity_of(example)
+        item = item or f"{part}-{number:04d}"
+        identified(example, item, group or item)
+    return examples
 
 
 def _default_lm() -> Any:

@@ -11,6 +11,7 @@ from dspy.utils.callback import BaseCallback
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.core.programs.catalog import clean_state
+from skill_fleet.evaluation.measurement import identity_of
 from skill_fleet.evaluation.score import Metric
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import UnknownName
@@ -79,7 +80,7 @@ class Tracker(BaseCallback):
         validation: Ids of the validation examples.
     """
 
-    def __init__(self, validation: Sequence[str]) -> None:
+    def __init__(self, validation: Sequence[str | None]) -> None:
         self._ids = set(validation)
         self._lock = threading.Lock()
         self._open: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -89,7 +90,7 @@ class Tracker(BaseCallback):
         """An evaluation begins: keep the program's state if it is over the whole validation set."""
         examples = inputs.get("devset") or instance.devset
         program = inputs.get("program")
-        if program is None or {example.get("id") for example in examples} != self._ids:
+        if program is None or {identity_of(example)[0] for example in examples} != self._ids:
             return
         state = clean_state(program)
         with self._lock:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import dspy
 
-from skill_fleet.evaluation.measurement import Measurement, Outcome, paired
+from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.evaluation.score import ProgramError
 from skill_fleet.foundation.errors import NoSignal, SkillFleetError
@@ -83,7 +83,7 @@ def measure_baseline(session: Session) -> Baseline:
     if aside:
         session.warn("examples_excluded", f"{len(aside)} examples failed for good and were set aside.")
     _require_signal(found)
-    ids = {example.id for example in validation}
+    ids = {identity_of(example)[0] for example in validation}
     on_validation = Measurement(tuple(o for o in found.outcomes if o.item_id in ids))
     session.result.baseline["validation"] = on_validation.mean
     session.emit("baseline", validation=on_validation.mean, examples=len(on_validation.outcomes))
@@ -174,7 +174,7 @@ def _search(
     plan = session.plan
     gate = session.gate(hold)
     lms = session.lms(gate, "halt")
-    tracker = Tracker([example.id for example in baseline.validation])
+    tracker = Tracker([identity_of(example)[0] for example in baseline.validation])
     rollouts = [0]
     show = throttled(lambda: session.progress(stage="search", round=number, rollouts=rollouts[0]))
 
@@ -285,4 +285,4 @@ def _set_aside(session: Session) -> list[str] | None:
 
 
 def _without(examples: Sequence[dspy.Example], ids: set[str]) -> list[dspy.Example]:
-    return [example for example in examples if example.id not in ids]
+    return [example for example in examples if identity_of(example)[0] not in ids]

@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 
-from skill_fleet.domain.trainset import SKILL_INPUTS, TrainingItem
+from skill_fleet.domain.trainset import IDENTITY, SKILL_INPUTS, TrainingItem
 
 
 def is_label(name: str) -> bool:
@@ -27,15 +27,21 @@ def to_example(item: TrainingItem, inputs: Sequence[str]) -> dspy.Example:
         inputs: Which of its fields are inputs of the program; labels among them are ignored.
 
     Returns:
-        An example with the item's fields, `id` and `group`; of the skill inputs, values that are not text
-        become JSON text, and absent ones an empty value of their kind.
+        An example with the item's fields; of the skill inputs, values that are not text become JSON text, and
+        absent ones an empty value of their kind. Id and group are no fields: MIPROv2 shows its proposer whole
+        examples, and an id must not become a rule. They are found with `evaluation.measurement.identity_of`.
     """
     fields = dict(item.fields)
     if set(inputs) == set(SKILL_INPUTS):
         fields = _with_skill_inputs(fields)
-    extra = {"id": item.id, "group": item.group}
     names = [name for name in inputs if name in fields and not is_label(name)]
-    return dspy.Example(**{**extra, **fields}).with_inputs(*names)
+    return identified(dspy.Example(**fields).with_inputs(*names), item.id, item.group)
+
+
+def identified(example: dspy.Example, item_id: str, group: str) -> dspy.Example:
+    """The example, marked with the id and the group of its item."""
+    setattr(example, IDENTITY, (item_id, group))
+    return example
 
 
 def to_examples(items: Iterable[TrainingItem], inputs: Sequence[str]) -> list[dspy.Example]:

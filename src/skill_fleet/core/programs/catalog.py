@@ -107,7 +107,7 @@ def input_fields(program: dspy.Module) -> tuple[str, ...]:
         return tuple(signature.input_fields)
     if isinstance(getattr(program, "predict", None), dspy.Predict):  # ChainOfThought and the like
         return tuple(program.predict.signature.input_fields)
-    parameters = inspect.signature(program.forward).parameters.values()
+    parameters = _forward_parameters(program).values()
     kinds = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
     return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
 
@@ -135,8 +135,16 @@ def _required(entry: ProgramEntry) -> set[str]:
     program = entry.build()
     if hasattr(program, "signature") or isinstance(getattr(program, "predict", None), dspy.Predict):
         return set(entry.inputs)
-    parameters = inspect.signature(program.forward).parameters
-    return {name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
+    named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    parameters = _forward_parameters(program)
+    return {n for n, p in parameters.items() if p.kind in named and p.default is inspect.Parameter.empty}
+
+
+def _forward_parameters(program: dspy.Module) -> dict[str, inspect.Parameter]:
+    """The parameters of `forward` without `self`; read off the class, since DSPy warns of the bound one."""
+    parameters = dict(inspect.signature(type(program).forward).parameters)
+    parameters.pop(next(iter(parameters), ""), None)
+    return parameters
 
 
 def source_digest(program: dspy.Module) -> str:
