@@ -1,0 +1,142 @@
+"""Shared by all tests: no network, a workspace, a clock that does not wait, a metered scripted model."""
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _is_loopback(address: Any) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a Unix socket's path
+    host = str(address[0])
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test that reaches for anything but this machine, also where the error is swallowed."""
+    tried: list[str] = []
+
+    def guarded(original: Callable[..., Any], place: int) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            target = args[place] if len(args) > place else options.get("host")
+            address = target if place else (target or "localhost", 0)
+            if not _is_loopback(address):
+                tried.append(str(target))
+                raise OSError(f"Tests may not reach {target}.")
+            return original(*args, **options)
+
+        return call
+
+    monkeypatch.setattr(socket.socket, "connect", guarded(socket.socket.connect, 1))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex, 1))
+    monkeypatch.setattr(socket, "getaddrinfo", guarded(socket.getaddrinfo, 0))
+    yield
+    assert not tried, f"The test reached for the network: {tried}"
+
+
+class FakeClock:
+    """A clock that moves when somebody sleeps on it, and keeps what was slept."""
+
+    def __init__(self, start: float = 1_800_000_000.0) -> None:
+        self.time = start
+        self.slept: list[float] = []
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.slept.append(seconds)
+            self.time += seconds
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An empty workspace's directory."""
+    root = tmp_path / "workspace"
+    (root / "config").mkdir(parents=True)
+    return root
+
+
+@dataclass
+class Rig:
+    """A metered model and all that is behind it."""
+
+    lm: Any
+    engine: Any
+    model: Any
+    line: Any
+    gate: Any
+    journal: Any
+    clock: Any
+
+    @property
+    def account(self) -> Any:
+        return self.gate.account
+
+    @property
+    def spent(self) -> Any:
+        return self.journal.spent(self.line.run)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Any]:
+    """A fresh journal in files of its own."""
+    from skill_fleet.llm.journal import Journal
+
+    opened = Journal(tmp_path / "state" / "ledger.sqlite", tmp_path / "cache" / "responses.sqlite")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def rig(journal: Any, clock: FakeClock) -> Callable[..., Rig]:
+    """Makes a scripted model behind the real call path; calls share the journal unless told otherwise."""
+    from skill_fleet.config.settings import ModelSpec
+    from skill_fleet.llm.budget import Account, Gate, Limits
+    from skill_fleet.llm.engine import Line, MeteredEngine, Retry
+    from skill_fleet.llm.fleet_lm import FleetLM
+    from skill_fleet.llm.pricing import price_of
+    from skill_fleet.llm.testing import ScriptedModel
+
+    def make(
+        model: Any = None,
+        *,
+        limits: Limits | None = None,
+        spec: ModelSpec | None = None,
+        retry: Retry | None = None,
+        on_failure: Any = "halt",
+        run: str = "run",
+        line: Any = None,
+        gate: Any = None,
+        phase: Any = "evaluation",
+        store: Any = None,
+    ) -> Rig:
+        model = model or ScriptedModel()
+        spec = spec or ModelSpec(model="offline/scripted", temperature=0.7)
+        line = line or Line(store or journal, run, clock, retry or Retry())
+        gate = gate or Gate(Account(limits or Limits(), clock))
+        engine = MeteredEngine(model, spec, line, gate, price_of(spec), on_failure)
+        lm = FleetLM(engine, phase=phase, temperature=spec.temperature, max_tokens=spec.max_tokens)
+        return Rig(lm, engine, model, line, gate, line.journal, clock)
+
+    return make
