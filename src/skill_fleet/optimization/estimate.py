@@ -14,8 +14,8 @@ from skill_fleet.config.settings import ModelSpec, Phase
 from skill_fleet.llm.engine import Traffic
 from skill_fleet.llm.offline.model import OfflineModel
 from skill_fleet.llm.pricing import price_of
+from skill_fleet.optimization.optimizer import Interval, Sizes
 from skill_fleet.optimization.plan import Plan
-from skill_fleet.optimization.registry import Interval, Sizes
 from skill_fleet.optimization.search import Effort
 
 _SIZED_ON = 3

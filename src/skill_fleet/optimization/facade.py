@@ -29,7 +29,8 @@ from skill_fleet.llm.dspy_config import get_task_lm
 from skill_fleet.llm.engine import MeteredEngine
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
-from skill_fleet.optimization.registry import Optimizer, find_optimizer
+from skill_fleet.optimization.optimizer import Optimizer
+from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.search import Effort, Search, Tracker, uncompiled, unfocused
 from skill_fleet.optimization.stages import demo_threshold
 

@@ -29,7 +29,8 @@ from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, StorageError, UsageError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
-from skill_fleet.optimization.registry import Optimizer, find_optimizer
+from skill_fleet.optimization.optimizer import Optimizer
+from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.runs import RunFolder
 from skill_fleet.optimization.search import resolve_predictors

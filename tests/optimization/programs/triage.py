@@ -52,14 +52,18 @@ FRAMES = (
     "We are a small shop and every {} costs us half a day of work.",
     "Please escalate: {} again, exactly as in the summer of last year.",
     "Thanks for the quick fix, but the {} has come back overnight.",
+    "Who in your team decides about a {} like mine, and until when?",
+    "Nobody told me that a {} could happen after I changed the plan.",
+    "For the audit we need a written statement concerning the {}.",
+    "I tried two browsers and a phone; the {} stays the same on all.",
 )
 
 
 def tickets():
-    """192 tickets in 12 groups, one a frame: words are shared by all groups, wordings by none."""
+    """128 tickets in 16 groups, one a frame: words are shared by all groups, wordings by none."""
     return [
         {"ticket": frame.format(word), "queue": queue, "group": f"frame-{i:02d}", "id": f"{word}-{i:02d}"}
         for i, frame in enumerate(FRAMES)
         for queue, words in WORDS.items()
-        for word in words
+        for word in words[:2]
     ]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dspy
 
-from skill_fleet.optimization.registry import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _CANDIDATES = {"light": 8, "medium": 16, "heavy": 32}

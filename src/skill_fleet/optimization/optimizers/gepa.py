@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 
-from skill_fleet.optimization.registry import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}

@@ -1,0 +1,84 @@
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from skill_fleet.config.load import load
+from skill_fleet.foundation.clock import SYSTEM_CLOCK
+from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.models import Connections, inner_of
+from skill_fleet.optimization.plan import make_plan, resumed_plan
+from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.run import run
+from skill_fleet.optimization.runs import find_run, new_run
+
+PROGRAMS = Path(__file__).parent / "programs"
+sys.path.insert(0, str(PROGRAMS))
+
+
+class Place:
+    """A workspace with the ticket program in it, and short ways to run and resume optimizations there."""
+
+    def __init__(self, root: Path, environ: dict[str, str]) -> None:
+        import triage
+
+        self.root = root
+        for file in PROGRAMS.glob("*.py"):
+            shutil.copy(file, root)
+        (root / "tickets.json").write_text(json.dumps(triage.tickets()))
+        self.loaded = load(root, environ=environ)
+
+    def request(self, optimizer="gepa", **options):
+        defaults = {
+            "program": "triage:TriageProgram",
+            "metric": "triage:exact",
+            "data": "tickets.json",
+            "auto": None,
+            "trials": 4,
+            "rounds": 2,
+            "num_threads": 4,
+            "output": f"{optimizer}.json",
+        }
+        return OptimizationRequest(optimizer=optimizer, **{**defaults, **options})
+
+    def optimize(self, request, *, wrap=None, listener=None, control=None):
+        plan = make_plan(request, self.loaded)
+        return self._run(plan, new_run(self.loaded.workspace.runs, SYSTEM_CLOCK), wrap, listener, control)
+
+    def resume(self, run_id, request, *, wrap=None, listener=None):
+        folder = find_run(self.loaded.workspace.runs, run_id)
+        return self._run(resumed_plan(folder, self.loaded, request), folder, wrap, listener, None)
+
+    def _run(self, plan, folder, wrap, listener, control):
+        def factory(spec, environ):
+            inner = inner_of(spec, environ)
+            return inner if wrap is None else wrap(inner)
+
+        return run(
+            plan,
+            folder,
+            self.loaded,
+            listener=listener,
+            control=control,
+            connections=Connections.of({}, factory),
+            retry=Retry(attempts=3, base=0.0),
+        )
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path, {})
+
+
+@pytest.fixture
+def places(tmp_path):
+    """As many workspaces as a test wants, each with a journal of its own."""
+
+    def make(name):
+        root = tmp_path / name
+        root.mkdir()
+        return Place(root, {})
+
+    return make
