@@ -2,24 +2,22 @@
 
 The words after the language of a fence say what is done with it:
 
-* ```` ```python ````                    run in a process of its own, warnings are errors, in an empty directory
-* ```` ```python requires=a,b ````       run the same way where the packages a and b can be imported, compiled everywhere
-* ```` ```python pytest ````             run under pytest, where at least one test must pass and none may fail
-* ```` ```python no-run ````             compiled only: it needs a server, or shows a fragment
-* ```` ```bash run ````                  run with bash in an empty directory; any other bash is checked with `bash -n`
-* ```` ```sql sqlite ````                run by SQLite after all earlier ```` ```sql sqlite ```` fences of the same file
-* ```` ```json ````, ```` ```yaml ````, ```` ```toml ````   parsed
+* `python`: run in a process of its own, in an empty directory, where a warning is an error
+* `python requires=a,b`: the same where packages a and b can be imported; compiled everywhere
+* `python pytest`: run under pytest; at least one test must pass and none may fail
+* `python no-run`: compiled only, since it needs a server or shows a fragment
+* `bash run`: run with bash in an empty directory; any other bash is checked with `bash -n`
+* `sql sqlite`: run by SQLite after all earlier such fences of the same file
+* `json`, `yaml`, `toml`: parsed
 
-A ```` ```text result ```` fence after an SQLite fence holds the rows that its last statement must give.
+A `text result` fence after an SQLite fence holds the rows that its last statement must give.
 """
 
-import csv
 import importlib.util
 import itertools
 import json
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -174,7 +172,7 @@ def test_the_library_is_broad() -> None:
 
 @pytest.mark.parametrize(("path", "name"), SEED_PATHS.items())
 def test_the_paths_of_the_seed_document_are_addressed(path: str, name: str) -> None:
-    folder = LIBRARY / path if path.split("/")[-1] == name else LIBRARY / path / name
+    folder = LIBRARY / path if path.endswith(f"/{name}") else LIBRARY / path / name
     assert frontmatter(folder)["name"] == name
     assert taxonomy_path(folder) == path
 
@@ -191,11 +189,12 @@ def test_names_and_descriptions_are_distinct() -> None:
 def test_no_prose_is_repeated_between_skills() -> None:
     seen: dict[str, Path] = {}
     for skill in SKILLS:
-        lines = {line.strip() for line in split_frontmatter(skill / "SKILL.md")[1].split("\n")}
-        for line in lines:
-            if len(line) >= 30 and line.count(" ") >= 4:
-                assert line not in seen, f"{relative(skill)} repeats {relative(seen[line])}: {line}"
-        seen |= dict.fromkeys(lines, skill)
+        parsed, _, _ = tokens(skill / "SKILL.md")
+        prose = "\n".join(token.content for token in parsed if token.type == "inline")
+        phrases = {" ".join(p.lower().split()) for p in re.split(r"[.:;!?]\s|\n", prose)}
+        for phrase in sorted(p for p in phrases if p.count(" ") >= 4):
+            assert phrase not in seen, f"{relative(skill)} repeats {relative(seen[phrase])}: {phrase}"
+            seen[phrase] = skill
 
 
 # ---------------------------------------------------------------- one skill
@@ -275,7 +274,9 @@ def test_every_file_beside_it_is_mentioned(skill: Path) -> None:
 def test_relative_links_resolve(document: Path) -> None:
     parsed, _, _ = tokens(document)
     children = [child for token in parsed for child in token.children or ()]
-    links = [str(c.attrs.get("href") or c.attrs.get("src")) for c in children if c.type in {"link_open", "image"}]
+    links = [
+        str(c.attrs.get("href") or c.attrs.get("src")) for c in children if c.type in {"link_open", "image"}
+    ]
     for link in links:
         if not re.match(r"[a-z]+:|#", link):
             assert (document.parent / link.split("#")[0]).is_file(), link

@@ -103,7 +103,9 @@ def check_breaking(release: Release, older: Release | None) -> Iterator[tuple[in
         return
     places = 2 if release.number[0] == 0 else 1
     bumped = release.number[:places] != older.number[:places]
-    for line, _, entries in ((line, name, entries) for line, name, entries in release.groups if name != "Security"):
+    for line, _, entries in (
+        (line, name, entries) for line, name, entries in release.groups if name != "Security"
+    ):
         broken = [number for number, text in entries if "**Breaking:**" in text]
         if broken and not bumped:
             yield broken[0] or line, f"breaking change, but {older.name} -> {release.name} is no major bump"
@@ -124,11 +126,16 @@ def check(text: str, expect: str | None) -> Iterator[tuple[int, str]]:
     for name in sorted({name for name in versions if versions.count(name) > 1}):
         yield 1, f"{name} occurs twice"
     if expect and (not versions or versions[0] != expect):
-        yield releases[0].line, f"newest release is {versions[0] if versions else 'missing'}, expected {expect}"
+        yield (
+            releases[0].line,
+            f"newest release is {versions[0] if versions else 'missing'}, expected {expect}",
+        )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("--expect", metavar="VERSION", help="the newest release must be this one")
     arguments = parser.parse_args()

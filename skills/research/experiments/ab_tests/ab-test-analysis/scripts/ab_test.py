@@ -78,7 +78,9 @@ def probability(text: str) -> float:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--alpha", type=probability, default=0.05)
     commands = parser.add_subparsers(dest="command", required=True)
     plan = commands.add_parser("plan", help="units and days needed")

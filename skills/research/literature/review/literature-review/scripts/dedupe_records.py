@@ -65,7 +65,8 @@ def read(path: Path) -> list[Record]:
         reader = csv.DictReader(stream)
         header = {name.strip().casefold(): name for name in reader.fieldnames or []}
         columns = {
-            field: next((header[name] for name in names if name in header), None) for field, names in NAMES.items()
+            field: next((header[name] for name in names if name in header), None)
+            for field, names in NAMES.items()
         }
         if columns["title"] is None:
             raise ValueError(f"no title column among: {', '.join(header) or 'nothing'}")
@@ -119,7 +120,9 @@ def write(path: Path, rows: list[dict[str, object]], fields: tuple[str, ...]) ->
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True, help="unique records, CSV")
     parser.add_argument("--merged", type=Path, help="what was merged into what, CSV")
@@ -136,10 +139,15 @@ def main() -> int:
     kept, merged = dedupe(records)
     write(arguments.output, [record.row() for record in kept], FIELDS)
     if arguments.merged:
-        rows = [{"dropped": f"{a.source}:{a.line}", "kept": f"{b.source}:{b.line}", "by": why} for a, b, why in merged]
+        rows = [
+            {"dropped": f"{a.source}:{a.line}", "kept": f"{b.source}:{b.line}", "by": why}
+            for a, b, why in merged
+        ]
         write(arguments.merged, rows, ("dropped", "kept", "by"))
     by_doi = sum(why == "doi" for *_, why in merged)
-    print(f"total {len(records)}, duplicates {len(merged)} (doi {by_doi}, title {len(merged) - by_doi})", end="")
+    print(
+        f"total {len(records)}, duplicates {len(merged)} (doi {by_doi}, title {len(merged) - by_doi})", end=""
+    )
     print(f", to screen {len(kept)}")
     return 0
 

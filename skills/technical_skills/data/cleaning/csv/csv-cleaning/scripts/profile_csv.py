@@ -165,7 +165,9 @@ def show(result: dict) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("--delimiter", help="one character; found from the data when left out")
     parser.add_argument("--json", action="store_true", help="print the profile as JSON")

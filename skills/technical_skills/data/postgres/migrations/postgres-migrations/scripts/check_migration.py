@@ -23,22 +23,67 @@ SPLIT = re.compile(
 VOLATILE = r"gen_random_uuid|uuid_generate_v\d\w*|uuidv[47]|random|clock_timestamp|timeofday|nextval"
 TABLE = r"(?:if\s+exists\s+)?(?:only\s+)?(?P<table>[\w.\"]+)"
 RULES: list[tuple[str, str, str, str]] = [
-    ("index", "error", r"create\s+(unique\s+)?index\s+(?!concurrently)", "blocks writes: CREATE INDEX CONCURRENTLY"),
-    ("drop-index", "warning", r"drop\s+index\s+(?!concurrently)", "ACCESS EXCLUSIVE: DROP INDEX CONCURRENTLY"),
+    (
+        "index",
+        "error",
+        r"create\s+(unique\s+)?index\s+(?!concurrently)",
+        "blocks writes: CREATE INDEX CONCURRENTLY",
+    ),
+    (
+        "drop-index",
+        "warning",
+        r"drop\s+index\s+(?!concurrently)",
+        "ACCESS EXCLUSIVE: DROP INDEX CONCURRENTLY",
+    ),
     ("reindex", "error", r"reindex\s+(?!.*concurrently)", "locks: REINDEX ... CONCURRENTLY"),
     ("rewrite", "error", r"vacuum\s+(\(.*\bfull\b.*\)|full)|cluster\b", "rewrites under a full lock"),
     ("volatile-default", "error", rf"add\s+(column\s+)?.*default\s+({VOLATILE})\s*\(", "rewrites the table"),
-    ("serial", "error", r"add\s+(column\s+)?(if\s+not\s+exists\s+)?[\w\"]+\s+(big|small)?serial\b", "rewrites"),
-    ("not-null", "error", r"alter\s+(column\s+)?[\w\"]+\s+set\s+not\s+null", "scans under lock: see CHECK ... NOT VALID"),
-    ("type", "error", r"alter\s+(column\s+)?[\w\"]+\s+(set\s+data\s+)?type\b", "may rewrite the table: new column"),
-    ("constraint", "error", r"add\s+.*(foreign\s+key|check\s*\()(?!.*not\s+valid)", "validates under lock: NOT VALID"),
-    ("inline-fk", "error", r"add\s+(column\s+)?(?!constraint)[\w\"]+\s+\w+.*\breferences\b(?!.*not\s+valid)", "foreign key validates now"),
-    ("unique", "error", r"add\s+.*(primary\s+key|unique)\b(?!.*using\s+index)", "builds an index under lock: USING INDEX"),
+    (
+        "serial",
+        "error",
+        r"add\s+(column\s+)?(if\s+not\s+exists\s+)?[\w\"]+\s+(big|small)?serial\b",
+        "rewrites",
+    ),
+    (
+        "not-null",
+        "error",
+        r"alter\s+(column\s+)?[\w\"]+\s+set\s+not\s+null",
+        "scans under lock: see CHECK ... NOT VALID",
+    ),
+    (
+        "type",
+        "error",
+        r"alter\s+(column\s+)?[\w\"]+\s+(set\s+data\s+)?type\b",
+        "may rewrite the table: new column",
+    ),
+    (
+        "constraint",
+        "error",
+        r"add\s+.*(foreign\s+key|check\s*\()(?!.*not\s+valid)",
+        "validates under lock: NOT VALID",
+    ),
+    (
+        "inline-fk",
+        "error",
+        r"add\s+(column\s+)?(?!constraint)[\w\"]+\s+\w+.*\breferences\b(?!.*not\s+valid)",
+        "foreign key validates now",
+    ),
+    (
+        "unique",
+        "error",
+        r"add\s+.*(primary\s+key|unique)\b(?!.*using\s+index)",
+        "builds an index under lock: USING INDEX",
+    ),
     ("rename", "error", r"\brename\b", "the running version still uses the old name"),
     ("drop-column", "error", r"drop\s+column", "make sure no running version selects it"),
     ("drop-table", "error", r"(drop|truncate)\s+table|truncate\b", "cannot be undone"),
     ("lock", "error", r"lock\s+(table\s+)?[\w.\"]+", "explicit lock"),
-    ("mass-write", "error", r"(update\s+(?!.*\bwhere\b)|delete\s+from\s+(?!.*\bwhere\b))", "touches every row: batch it"),
+    (
+        "mass-write",
+        "error",
+        r"(update\s+(?!.*\bwhere\b)|delete\s+from\s+(?!.*\bwhere\b))",
+        "touches every row: batch it",
+    ),
 ]
 
 
@@ -117,7 +162,9 @@ def broken(text: str, allowed: frozenset[str]) -> Iterator[tuple[str, str, str]]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--allow", default="", help="rules to leave out, joined by commas")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")

@@ -58,7 +58,12 @@ def check_container(container: dict, grace: int) -> Iterator[tuple[str, str]]:
         yield "error", f"{name}: image has no fixed tag, so undo may start the same bad image"
     if not readiness:
         yield "error", f"{name}: no readinessProbe, traffic arrives before the process listens"
-    if liveness and readiness and liveness.get("httpGet") == readiness.get("httpGet") and "httpGet" in liveness:
+    if (
+        liveness
+        and readiness
+        and liveness.get("httpGet") == readiness.get("httpGet")
+        and "httpGet" in liveness
+    ):
         yield "warning", f"{name}: liveness equals readiness, a slow dependency restarts every pod"
     if liveness and not container.get("startupProbe") and "initialDelaySeconds" not in liveness:
         yield "warning", f"{name}: liveness without startupProbe may kill a slow start"
@@ -108,9 +113,13 @@ def deployments(document: object) -> list[dict]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", help="JSON file, or - for standard input")
-    parser.add_argument("--fail-on", choices=LEVELS, default="error", help="lowest level that makes exit code 1")
+    parser.add_argument(
+        "--fail-on", choices=LEVELS, default="error", help="lowest level that makes exit code 1"
+    )
     arguments = parser.parse_args()
     try:
         text = sys.stdin.read() if arguments.file == "-" else Path(arguments.file).read_text(encoding="utf-8")

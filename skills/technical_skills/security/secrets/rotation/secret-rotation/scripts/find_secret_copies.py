@@ -69,7 +69,9 @@ def places(data: bytes, forms: dict[str, bytes]) -> Iterator[tuple[int, str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("roots", nargs="+", type=Path, metavar="DIRECTORY")
     parser.add_argument("--max-megabytes", type=float, default=20.0, help="larger files are left out (20)")
     arguments = parser.parse_args()
