@@ -20,6 +20,7 @@ MAX_REFERENCE_BYTES = 1_000_000
 BYTES_PER_TOKEN = 4
 
 _SECOND_FRONTMATTER = re.compile(r"(?:---[ \t]*\n)?(?:name|description):[ \t]")
+_DOWNLOADERS = ("curl", "wget", "irm", "iwr", "Invoke-")
 _DOWNLOADED_AND_RUN = re.compile(
     r"\b(?:curl|wget)\b[^\n|]*\|\s*(?:sudo\s+(?:-\S+\s+)*)?(?:ba|z|da|k)?sh\b"
     r"|\b(?:ba|z)?sh\s+(?:-c\s+)?[\"']?[<$]\(\s*(?:curl|wget)\b"
@@ -37,7 +38,10 @@ def body_findings(skill: Skill, folder: Path | None) -> Iterator[Finding]:
     """All findings on the body; links are followed only where the skill's folder is given."""
     if not skill.body.strip():
         yield Finding(
-            "body_empty", "warning", skill.body_line, "The skill has no instructions: its body is empty."
+            "body_empty",
+            "warning",
+            max(skill.document.close_line, 1),
+            "The skill has no instructions: its body is empty.",
         )
         return
     yield from _size(skill)
@@ -70,7 +74,8 @@ def _text(skill: Skill) -> Iterator[Finding]:
     if _SECOND_FRONTMATTER.match(body):
         message = "The body starts like a second frontmatter; no reader takes these lines for fields."
         yield Finding("second_frontmatter", "warning", first, message, "Move its fields up, or remove it.")
-    for found in _DOWNLOADED_AND_RUN.finditer(body):
+    downloads = any(word in body for word in _DOWNLOADERS)
+    for found in _DOWNLOADED_AND_RUN.finditer(body) if downloads else ():
         line = first + body.count("\n", 0, found.start())
         message = f"A command runs what it downloads: {found[0][:60]}."
         hint = "Name a package or a pinned, checked download instead."
@@ -120,9 +125,10 @@ def _climbs(path: PurePosixPath) -> bool:
 def _target(folder: Path, file: str, line: int, linked: set[str]) -> Iterator[Finding]:
     target = folder / file
     try:
-        inside, exists = target.resolve().is_relative_to(folder.resolve()), target.exists()
+        exists = target.exists()
+        inside = not exists or target.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # a name too long, a NUL, a loop of links
-        inside, exists = True, False
+        exists, inside = False, True
     if not inside:
         message = f"The link '{file[:80]}' leads out of the skill's folder through a symbolic link."
         yield Finding("link_outside", "warning", line, message, "Copy the file into the skill.")

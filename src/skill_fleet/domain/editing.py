@@ -51,9 +51,9 @@ def set_body(source: bytes, text: str) -> bytes:
     document = take_apart(source)
     if document.open_line and not document.close_line:
         _refuse_unreadable(document)
-    text = checked_body(text)
     if text == document.body:
         return source
+    text = checked_body(text)
     lines = _BYTE_LINE.findall(source)
     line_end = _line_end(lines, max(document.open_line, 1))
     head = b"".join(lines[: document.body_line - 1])

@@ -7,7 +7,7 @@ count from 1 in the text given; in the skill's file they are `skill.body_line - 
 import re
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -62,24 +62,24 @@ class Link:
 
 def sections(text: str) -> tuple[Section, ...]:
     """The sections in order; what stands before the first heading belongs to none."""
-    return _parse(text).sections
+    return _blocks(text).sections
 
 
 def fences(text: str) -> tuple[Fence, ...]:
     """The fenced code blocks in order."""
-    return _parse(text).fences
+    return _blocks(text).fences
 
 
 def links(text: str) -> tuple[Link, ...]:
     """Links, images and autolinks in order, those inside tables and headings too; none from code or HTML."""
-    return _parse(text).links
+    return _blocks(text).links
 
 
 @lru_cache(maxsize=64)
 def prose(text: str) -> str:
     """The words of a text without code, HTML, link targets and markup; a paragraph or heading a line."""
-    parsed = _parse(text)
-    lines = (" ".join("".join(_words(_inline(token, parsed.environment))).split()) for token in parsed.inline)
+    blocks = _blocks(text)
+    lines = (" ".join("".join(_words(_inline(token, blocks.environment))).split()) for token in blocks.inline)
     return "\n".join(line for line in lines if line)
 
 
@@ -119,13 +119,26 @@ def _balanced(lines: list[str]) -> bool:
     return depth == 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    sections: tuple[Section, ...]
-    fences: tuple[Fence, ...]
-    links: tuple[Link, ...]
-    inline: tuple[Token, ...]
-    environment: MutableMapping[str, Any]
+class _Blocks:
+    """A text parsed into blocks; what is asked about them is found once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.environment: MutableMapping[str, Any] = {}
+        self.tokens = _PARSER.parse(text, self.environment)
+        self.inline = [token for token in self.tokens if token.type == "inline"]
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        return tuple(_sections(self.tokens, self.text, self.environment))
+
+    @cached_property
+    def fences(self) -> tuple[Fence, ...]:
+        return tuple(_fence(token) for token in self.tokens if token.type == "fence")
+
+    @cached_property
+    def links(self) -> tuple[Link, ...]:
+        return tuple(found for token in self.inline for found in _links(token, self.environment))
 
 
 def _placed(rule: Any) -> Any:
@@ -152,18 +165,7 @@ def _parser() -> MarkdownIt:
 _PARSER = _parser()
 
 
-@lru_cache(maxsize=64)
-def _parse(text: str) -> _Parsed:
-    environment: MutableMapping[str, Any] = {}
-    tokens = _PARSER.parse(text, environment)
-    inline = tuple(token for token in tokens if token.type == "inline")
-    return _Parsed(
-        tuple(_sections(tokens, text, environment)),
-        tuple(_fence(token) for token in tokens if token.type == "fence"),
-        tuple(found for token in inline for found in _links(token, environment)),
-        inline,
-        environment,
-    )
+_blocks = lru_cache(maxsize=64)(_Blocks)
 
 
 def _sections(tokens: list[Token], text: str, environment: MutableMapping[str, Any]) -> Iterator[Section]:
@@ -190,7 +192,8 @@ def _fence(token: Token) -> Fence:
 
 
 def _links(token: Token, environment: MutableMapping[str, Any]) -> Iterator[Link]:
-    if "[" not in token.content and "<" not in token.content:
+    marks = ("](", "<", "[") if environment.get("references") else ("](", "<")
+    if not any(mark in token.content for mark in marks):
         return
     first = (token.map or (0, 0))[0] + 1
     children = _inline(token, environment)

@@ -4,8 +4,10 @@ A tree is the nested dict that prompts and training sets hold: folders are keys,
 a leaf.
 """
 
+import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeGuard
 
 from skill_fleet.foundation.errors import UsageError
 
@@ -69,7 +71,7 @@ def paths_of(tree: Mapping[str, object]) -> list[str]:
 
 def _leaves(tree: Mapping[str, object], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     for name, below in tree.items():
-        if isinstance(below, Mapping) and below:
+        if _is_folder(below):
             yield from _leaves(below, (*above, name))
         else:
             yield (*above, name)
@@ -80,19 +82,21 @@ def without_leaf(tree: Mapping[str, object], path: str) -> dict[str, object]:
 
     A path that is not there, or that has other paths below it, changes nothing.
     """
-    return _without(tree, tuple(path.split("/")))
+    copied = copy.deepcopy(dict(tree))
+    *above, leaf = path.split("/")
+    node = copied
+    for part in above:
+        below = node.get(part)
+        if not isinstance(below, dict):
+            return copied
+        node = below
+    if not _is_folder(node.get(leaf)):
+        node.pop(leaf, None)
+    return copied
 
 
-def _without(tree: Mapping[str, object], parts: tuple[str, ...]) -> dict[str, object]:
-    first, rest = parts[0], parts[1:]
-    copy: dict[str, object] = {}
-    for name, below in tree.items():
-        is_folder = isinstance(below, Mapping)
-        if name == first and not rest and not (is_folder and below):
-            continue
-        inner = rest if name == first and rest else ("",)
-        copy[name] = _without(below, inner) if isinstance(below, Mapping) else below
-    return copy
+def _is_folder(below: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(below, Mapping) and bool(below)
 
 
 def common_depth(a: str, b: str) -> int:
