@@ -8,9 +8,10 @@ each attempt (retries, the `n` of a completion, the JSON adapter's second try) e
 import asyncio
 import contextlib
 import json
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self
 
 import orjson
@@ -34,6 +35,7 @@ OnFailure = Literal["halt", "raise"]
 # How often one who waits looks whether it may still go on, in seconds.
 _GLANCE = 0.2
 _SLOT_GLANCE = 0.01
+_WORD = re.compile(r"\s*\S+|\s+")
 
 
 class Inner(Protocol):
@@ -115,7 +117,7 @@ class MeteredEngine:
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The same answer as `complete`, as events; it shares its key."""
-        yield from response_to_events(self.complete(request))
+        yield from _events(self.complete(request))
 
     def close(self) -> None:
         """Nothing to release: the journal and the provider belong to others."""
@@ -280,7 +282,7 @@ class AsyncMeteredEngine:
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
         """The same answer as `complete`, as events; it shares its key."""
-        for event in response_to_events(await self.complete(request)):
+        for event in _events(await self.complete(request)):
             yield event
 
     async def aclose(self) -> None:
@@ -318,6 +320,17 @@ async def _awaited(slot: threading.BoundedSemaphore | None) -> AsyncIterator[Non
     finally:
         if slot is not None:
             slot.release()
+
+
+def _events(response: Response) -> Iterator[Any]:
+    """A whole answer as a stream, word by word: listeners look for field marks in small pieces."""
+    for event in response_to_events(response):
+        text = getattr(getattr(event, "delta", None), "text", None)
+        if not isinstance(text, str):
+            yield event
+            continue
+        for word in _WORD.findall(text):
+            yield replace(event, delta=replace(event.delta, text=word))
 
 
 def _text(document: dict[str, Any]) -> str:
