@@ -58,6 +58,12 @@ LANGUAGES = {
     "bash", "console", "csv", "diff", "hcl", "http", "ini", "json", "markdown", "mermaid", "promql",
     "python", "sql", "text", "toml", "yaml",
 }  # fmt: skip
+SAME_EXAMPLES_EACH_TIME = """\
+from hypothesis import settings
+
+settings.register_profile("shipped", max_examples=40, derandomize=True, deadline=None, database=None)
+settings.load_profile("shipped")
+"""
 SPECIFIED_KEYS = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 
 
@@ -138,6 +144,8 @@ def run(*command: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedP
         "PYTHONUTF8": "1",
         "GIT_CONFIG_NOSYSTEM": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        # Its table of Unicode takes a second to build: once for all fences.
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(cwd.parent / "hypothesis"),
     }
     done = subprocess.run(
         [str(word) for word in command],
@@ -318,8 +326,9 @@ def test_python_runs(fence: Fence, tmp_path: Path) -> None:
     snippet = tmp_path / "test_snippet.py"
     snippet.write_text(fence.text, encoding="utf-8")
     if "pytest" in fence.marks:
-        command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", snippet.name)
-        done = run(sys.executable, *command, cwd=tmp_path)
+        if "hypothesis" in fence.text:
+            (tmp_path / "conftest.py").write_text(SAME_EXAMPLES_EACH_TIME, encoding="utf-8")
+        done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", snippet.name, cwd=tmp_path)
         assert re.search(r"\d+ passed", done.stdout)
     else:
         run(sys.executable, "-W", "error", snippet.name, cwd=tmp_path)
