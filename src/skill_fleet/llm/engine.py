@@ -143,7 +143,7 @@ class MeteredEngine:
     def _parsed(self, body: str, key: str, context: CallContext) -> Response:
         try:
             response = response_from_dict(orjson.loads(body))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             damaged = StorageError(
                 f"The stored answer {key[:12]} in {self.line.journal.responses} cannot be read.",
                 hint="Clear the cache: the ledger of what was paid stays.",
