@@ -323,8 +323,7 @@ def test_edits_of_any_layout_leave_every_other_field_alone(blocks, key, value):
     try:
         edited = skill.with_field(key, value)
     except DataError:
-        assert key == ("metadata", "l")  # only what a map of maps would need is refused
-        assert not isinstance(value, str | None)
+        assert b"|+" in source  # it would take the blank lines of a neighbour for its own
         return
     path = (key,) if isinstance(key, str) else key
     expected = {name: item for name, item in skill.fields.items() if name != path[0]}

@@ -28,18 +28,13 @@ def set_field(source: bytes, path: Path, value: object) -> bytes:
     old = _get(document.tree.fields, path)
     mark = document.tree.marks.get(path)
     if value is None:
-        return source if mark is None else _remove(source, document, path, mark)
+        edited = source if mark is None else _remove(source, document, path, mark)
+        return _verified(edited, document, path, value)
     if mark is not None and mark.block_map and isinstance(value, Mapping) and value:
         return _merge(source, path, old, value)
     if mark is not None and old == _as_read(value) and not _has_problem(document, mark):
         return source
-    edited = _write(source, document, path, value, mark)
-    if _get(take_apart(edited).tree.fields, path) != _as_read(value):
-        raise DataError(
-            f"The field '{'.'.join(path)}' cannot be changed by line as this frontmatter is written.",
-            hint="Write the frontmatter in plain 'key: value' lines first.",
-        )
-    return edited
+    return _verified(_write(source, document, path, value, mark), document, path, value)
 
 
 def set_body(source: bytes, text: str) -> bytes:
@@ -87,6 +82,30 @@ def _refuse_unreadable(document: Document) -> None:
     raise DataError(
         f"The SKILL.md cannot be edited: line {problem.line}: {problem.message}", hint=problem.hint
     )
+
+
+def _verified(edited: bytes, before: Document, path: Path, value: object) -> bytes:
+    """The edit, when the field reads as wanted and every other field as before.
+
+    It does not where a block scalar keeps the blank lines below it, and those of a neighbour become its own.
+    """
+    fields = take_apart(edited).tree.fields
+    if _get(fields, path) == _as_read(value) and _others(fields, path) == _others(before.tree.fields, path):
+        return edited
+    raise DataError(
+        f"The field '{'.'.join(path)}' cannot be changed by line as this frontmatter is written.",
+        hint="Write the frontmatter in plain 'key: value' lines first.",
+    )
+
+
+def _others(fields: dict[str, object], path: Path) -> dict[str, object]:
+    """The fields without the one at a path, and without the maps that it leaves empty."""
+    rest = {key: value for key, value in fields.items() if key != path[0]}
+    inner = fields.get(path[0])
+    if len(path) == 1 or not inner:
+        return rest
+    left = _others(inner, path[1:]) if isinstance(inner, dict) else inner
+    return {**rest, path[0]: left} if left else rest
 
 
 def _merge(source: bytes, path: Path, old: object, new: Mapping[str, object]) -> bytes:
