@@ -51,6 +51,16 @@ def decide(
     return "candidate" if better else "baseline"
 
 
+def keep_candidate(session: Session, candidate: dspy.Module) -> None:
+    """Write the best program so far to the run's folder.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    save_artifact(candidate, session.folder.candidate, _facts(session, optimizer=True))
+    session.result.program_hash = program_hash(candidate)
+
+
 def publish(session: Session, choice: Published, candidate: dspy.Module, baseline: dspy.Module) -> None:
     """Write the chosen program to the output, and the candidate to the run's folder in any case.
 
@@ -58,12 +68,11 @@ def publish(session: Session, choice: Published, candidate: dspy.Module, baselin
         StorageError: A file cannot be written; what was there is as it was.
     """
     result = session.result
-    save_artifact(candidate, session.folder.candidate, _facts(session, optimizer=True))
+    keep_candidate(session, candidate)
     if choice != "incumbent":
         chosen = candidate if choice == "candidate" else baseline
         save_artifact(chosen, session.plan.output, _facts(session, optimizer=choice == "candidate"))
     result.published = choice
-    result.program_hash = program_hash(candidate)
     result.artifact = session.loaded.workspace.relative(session.plan.output)
     result.manifest = session.loaded.workspace.relative(manifest_path(session.plan.output))
     session.emit("published", published=choice, artifact=result.artifact, program_hash=result.program_hash)

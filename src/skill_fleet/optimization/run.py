@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import dspy
 
 from skill_fleet.config.load import Loaded
+from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
-from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.foundation.files import write_json, write_text
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.engine import Retry
@@ -18,7 +19,7 @@ from skill_fleet.llm.models import Connections
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import EventLog, Listener
 from skill_fleet.optimization.plan import Plan, save_plan
-from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, publish
+from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
 from skill_fleet.optimization.report import render_report
 from skill_fleet.optimization.result import RunResult
 from skill_fleet.optimization.runs import RunFolder
@@ -104,6 +105,8 @@ def _guarded(session: Session, *, resumed: bool) -> Finished:
             session.result.status = "succeeded"
     except Halt as halted:
         error = _stopped(session, halted)
+    except ProviderError as failed:
+        error = _stopped(session, Halt("provider", failed))
     except SkillFleetError as failed:
         error = failed
         session.result.status = "failed"
@@ -129,11 +132,18 @@ def _stages(session: Session) -> Halt | None:
             "The optimizer found nothing better on the validation set: often the metric or its feedback says "
             "too little.",
         )
+    if halt is not None and halt.cause != "budget":
+        # The run will be gone on with: the output stays as it is, the best so far is kept.
+        keep_candidate(session, best.program)
+        return halt
     try:
         _sealed_test(session, baseline, best, incumbent)
     except Halt as stopped:
         halt = halt or stopped
-        _publish(session, baseline, best, incumbent, None, None)
+        if halt.cause != "budget":
+            keep_candidate(session, best.program)
+        else:
+            _publish(session, baseline, best, incumbent, None, None)
     return halt
 
 
@@ -173,11 +183,13 @@ def _sealed_test(session: Session, baseline: Baseline, best: Best, incumbent: In
             "small_test_set", f"The sealed test has {len(examples)} examples; {_SMALL_TEST} are advised."
         )
     test = digest_of_test([[item.id, item.group, dict(item.fields)] for item in plan.split.test])
-    result.test_reads = count_read(session.loaded.workspace.ledger, test, session.folder.run_id)
+    # A run that was stopped, tested and gone on with may end in another program: that reads the test again.
+    reader = f"{session.folder.run_id}:{program_hash(best.program)}"
+    result.test_reads = count_read(session.loaded.workspace.ledger, test, reader)
     if result.test_reads > 1:
         session.warn(
             "test_reused",
-            f"This test set was read by {result.test_reads - 1} earlier runs, so more is asked of a "
+            f"This test set was read {result.test_reads - 1} times before, so more is asked of a "
             "difference. To renew it: another --seed, or new examples.",
         )
     gate = session.gate()

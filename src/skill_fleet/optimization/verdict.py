@@ -18,14 +18,14 @@ create table if not exists test_read (
 
 
 def count_read(ledger: Path, test: str, run: str) -> int:
-    """Note that a run reads a test set, and say the how-manieth reading that is.
+    """Note that a test set is read, and say the how-manieth reading that is.
 
     Replaying a run is not a new reading: it keeps its number.
 
     Args:
         ledger: The workspace's ledger file, where the readings are kept.
         test: Digest of the test set.
-        run: The run.
+        run: The run and the program it ended in.
 
     Raises:
         StorageError: The ledger cannot be used.

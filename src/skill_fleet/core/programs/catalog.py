@@ -165,8 +165,8 @@ def clean_state(program: dspy.Module) -> dict[str, Any]:
     """A program's state without its language models: instructions, demos and fields."""
     state = program.dump_state()
     for part in state.values():
-        if isinstance(part, dict):
-            part.pop("lm", None)
+        if isinstance(part, dict) and "lm" in part:
+            part["lm"] = None  # DSPy wants the key when it loads a state
     return dict(state)
 
 
