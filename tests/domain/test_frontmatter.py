@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.domain.frontmatter import take_apart
@@ -148,6 +148,7 @@ LINES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=5))
 def test_the_fast_path_reads_what_the_library_reads(lines):
     fast = read_flat(lines, 2)
@@ -164,6 +165,7 @@ def test_the_fast_path_is_taken_by_plain_skills():
     assert read_flat(["name: a", "description: 'Does x: when y.'", "license: MIT"], 2) is not None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(source):
     document = take_apart(source)
@@ -173,12 +175,14 @@ def test_no_bytes_raise(source):
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=20) | LINES, max_size=6))
 def test_no_yaml_raises(lines):
     document = take_apart(("---\n" + "\n".join(lines) + "\n---\nbody\n").encode("utf-8", "surrogatepass"))
     assert all(found.line >= 1 for found in document.problems)
 
 
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=6))
 def test_what_cannot_be_read_is_never_silent(lines):
     tree = read(lines, 2)

@@ -266,6 +266,7 @@ def test_compose_writes_the_order_of_the_specification_and_few_quotes():
     )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, JSONISH, max_size=4), st.text(max_size=30))
 def test_what_is_composed_is_read_back(fields, body):
     assume(all(is_writable({key: value}) for key, value in fields.items()) and "\0" not in body)
@@ -280,6 +281,7 @@ def test_what_is_composed_is_read_back(fields, body):
     assert skill.body == (expected if not expected or expected.endswith("\n") else expected + "\n")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["name", "license", "metadata"]), NASTY, max_size=3))
 def test_a_typed_reader_reads_the_same_strings(fields):
     assume(is_writable(fields))
@@ -290,6 +292,7 @@ def test_a_typed_reader_reads_the_same_strings(fields):
     ) == fields
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -337,6 +340,7 @@ def test_edits_of_any_layout_leave_every_other_field_alone(blocks, key, value):
     assert all(line in edited.render() for line in comments if line != b"# c" or key != "tools")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120), st.sampled_from(["name", "x", ("metadata", "y")]), NASTY | st.none())
 def test_edits_of_any_bytes_work_or_are_refused(source, key, value):
     skill = Skill.parse(b"---\n" + source)

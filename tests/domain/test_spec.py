@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.domain.body_rules import estimated_tokens
@@ -204,12 +204,14 @@ def test_every_finding_says_something():
     assert [found.line for found in findings] == sorted(found.line for found in findings)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(sorted(PROFILES)))
 def test_no_bytes_make_a_check_raise(source, profile):
     for data in (source, b"---\nname: a\ndescription: " + source, b"---\nname: a\n---\n" + source):
         assert all(found.line >= 1 for found in check(Skill.parse(data), profile, folder=Path("/nowhere/a")))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_tokens_are_estimated_from_bytes(text):
     assert estimated_tokens(text) == (len(text.encode("utf-8", "replace")) + 3) // 4

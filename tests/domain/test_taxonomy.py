@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.domain.taxonomy import common_depth, parse_path, paths_of, tree_of, without_leaf
@@ -67,6 +67,7 @@ def test_hostile_paths_are_refused_in_one_sentence(text):
     assert "\0" not in caught.value.message
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_what_is_accepted_stays_below_a_folder(text):
     try:
@@ -77,6 +78,7 @@ def test_what_is_accepted_stays_below_a_folder(text):
     assert all(part.isascii() and part not in {"", ".", ".."} for part in parts)
 
 
+@settings(deadline=None)
 @given(st.lists(PATHS, max_size=8))
 def test_a_tree_holds_its_paths(paths):
     leaves = paths_of(tree_of(paths))
@@ -96,6 +98,7 @@ def test_the_folders_above_a_leaf_stay():
     assert without_leaf(tree, "technical_skills/programming/python/async") == expected
 
 
+@settings(deadline=None)
 @given(st.lists(PATHS, max_size=8), PATHS)
 def test_only_that_leaf_goes(paths, path):
     tree = tree_of(paths)
