@@ -1,0 +1,261 @@
+"""Caps: what is let through, what is counted, what stays shut."""
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from dspy.lm15 import Message, Request
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skill_fleet.config.settings import ModelSpec, PriceOverride
+from skill_fleet.foundation.clock import SYSTEM_CLOCK
+from skill_fleet.foundation.errors import BudgetExhausted, Interrupted
+from skill_fleet.llm.budget import Account, Gate, Limits, Worst
+from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.testing import ScriptedModel
+
+
+def gate(clock: Any, hold: Limits | None = None, **limits: Any) -> Gate:
+    return Gate(Account(Limits(**limits), clock), hold or Limits())
+
+
+def passes(door: Gate, worst: Worst | None = None) -> bool:
+    try:
+        door.enter(worst or Worst(0, 0.0))
+    except Halt:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("calls", [0, 1, 7])
+def test_a_cap_on_calls_is_exact(clock: Any, calls: int) -> None:
+    door = gate(clock, calls=calls)
+    assert [passes(door) for _ in range(calls + 3)] == [True] * calls + [False] * 3
+    assert door.closed is not None
+    assert isinstance(door.closed.error, BudgetExhausted)
+    assert door.closed.error.exit_code == 5
+    assert f"{calls} calls" in door.closed.error.message
+
+
+def test_no_cap_is_no_cap(clock: Any) -> None:
+    door = gate(clock)
+    assert all(passes(door, Worst(10**9, None)) for _ in range(100))
+
+
+def test_a_cap_counts_what_may_still_come(clock: Any) -> None:
+    door = gate(clock, tokens=100, usd=1.0)
+    assert passes(door, Worst(60, 0.5))
+    assert not passes(door, Worst(41, 0.1)), "60 are set aside: 41 more might not fit"
+    other = gate(clock, usd=1.0)
+    assert passes(other, Worst(60, 0.5))
+    other.account.settle(Worst(60, 0.5), 10, 0.05)
+    assert passes(other, Worst(60, 0.95)), "what was not used came back"
+    assert not passes(other, Worst(60, 0.01))
+
+
+def test_an_unknown_use_counts_at_its_worst(clock: Any) -> None:
+    door = gate(clock, tokens=100)
+    assert passes(door, Worst(60, 0.5))
+    door.account.settle(Worst(60, 0.5), None, None)
+    assert not passes(door, Worst(50, 0.0))
+
+
+def test_a_shut_door_stays_shut(clock: Any) -> None:
+    door = gate(clock, tokens=100)
+    assert passes(door, Worst(90, 0.0))
+    assert not passes(door, Worst(20, 0.0))
+    door.account.settle(Worst(90, 0.0), 0, 0.0)
+    assert not passes(door, Worst(1, 0.0)), "room came back, the door did not open"
+    assert passes(Gate(door.account), Worst(1, 0.0)), "the next stage has its own"
+
+
+def test_the_first_reason_stays_and_is_told_once(clock: Any) -> None:
+    told: list[Halt] = []
+    door = Gate(Account(Limits(calls=1), clock), on_close=told.append)
+    door.interrupt()
+    assert not passes(door)
+    door.close(Halt("budget", BudgetExhausted("later")))
+    assert len(told) == 1
+    assert door.closed is not None
+    assert door.closed.cause == "interrupted"
+    assert isinstance(door.closed.error, Interrupted)
+    assert door.closed.error.exit_code == 130
+
+
+def test_a_stage_leaves_what_the_next_was_promised(clock: Any) -> None:
+    account = Account(Limits(calls=10, usd=1.0, tokens=100), clock)
+    search = Gate(account, Limits(calls=4, usd=0.25))
+    assert sum(passes(search, Worst(1, 0.01)) for _ in range(20)) == 6
+    assert search.closed is not None
+    assert "kept for the sealed test" in search.closed.error.message
+    assert "10 calls" in search.closed.error.message, "the cap is named as the user gave it"
+    test = Gate(account)
+    assert sum(passes(test, Worst(1, 0.01)) for _ in range(20)) == 4
+
+
+def test_a_hold_larger_than_the_cap_leaves_nothing_and_no_less(clock: Any) -> None:
+    door = gate(
+        clock, Limits(calls=9, usd=9.0, tokens=9, minutes=9.0), calls=5, usd=1.0, tokens=5, minutes=1.0
+    )
+    assert door.ceiling == Limits(0.0, 0, 0, 0.0)
+    assert not passes(door)
+    assert gate(clock, Limits(calls=9, usd=9.0)).ceiling == Limits(), "nothing is held of what has no cap"
+
+
+def test_minutes_count_running_time_of_all_processes(clock: Any) -> None:
+    door = Gate(Account(Limits(minutes=10), clock, seconds=9 * 60))
+    assert passes(door)
+    clock.sleep(59)
+    assert passes(door)
+    clock.sleep(2)
+    assert not passes(door)
+    assert door.closed is not None
+    assert "10 minutes" in door.closed.error.message
+
+
+def test_a_resumed_run_starts_from_what_it_spent(rig: Any, clock: Any) -> None:
+    spec = ModelSpec(
+        model="openai/m",
+        max_tokens=20,
+        temperature=0.5,
+        price=PriceOverride(input_per_million=100, output_per_million=100),
+    )
+    first = rig(spec=spec, limits=Limits(calls=5))
+    for number in range(3):
+        first.lm(f"item {number}")
+    first.journal.open_attempt("run", "killed", "evaluation", "m", reserved_tokens=500, reserved_usd=0.05)
+    first.journal.reconcile("run")
+    spent = first.spent
+    account = Account(Limits(calls=5), clock, spent.calls, spent.bound_tokens, spent.bound_usd)
+    second = rig(first.model, spec=spec, gate=Gate(account))
+    for number in range(3):
+        second.lm(f"item {number}")
+    assert second.model.attempts == 3, "found again: not calls"
+    second.lm("one more")
+    with pytest.raises(Halt, match="5 calls"):
+        second.lm("and another")
+    assert account._spent.usd == pytest.approx(second.spent.bound_usd)
+    assert account._spent.tokens == second.spent.bound_tokens
+    assert second.spent.bound_usd >= 0.05, "a lost call may have cost its worst"
+
+
+def test_kills_do_not_stretch_a_cap_on_dollars(rig: Any, clock: Any) -> None:
+    """Each process dies with a call open; only the ledger knows what was reserved for it."""
+    spec = ModelSpec(
+        model="openai/m", max_tokens=100, price=PriceOverride(input_per_million=1000, output_per_million=1000)
+    )
+    cap = 1.0
+    lives = 0
+    store = rig().journal
+    while lives < 50:
+        spent = store.spent("run")
+        account = Account(Limits(usd=cap), clock, spent.calls, spent.bound_tokens, spent.bound_usd)
+        engine = rig(spec=spec, gate=Gate(account)).engine
+        request = Request(model="openai/m", messages=(Message.user(f"life {lives}"),))
+        document, key, context = engine._keyed(request)
+        try:
+            engine._open(request, document, key, context)
+        except Halt:
+            break
+        store.reconcile("run")
+        lives += 1
+    worst = store.spent("run").bound_usd / lives
+    assert lives == int(cap / worst)
+    assert store.spent("run").bound_usd <= cap
+
+
+calls_made = st.lists(
+    st.tuples(st.integers(0, 200), st.floats(0, 1), st.one_of(st.none(), st.floats(0, 1))), max_size=60
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    calls_made,
+    st.integers(0, 30),
+    st.integers(0, 3000),
+    st.floats(0, 3, allow_subnormal=False),
+    st.integers(0, 2**32),
+)
+def test_no_order_of_calls_breaks_a_cap(
+    plan: list[tuple[int, float, float | None]], calls: int, tokens: int, usd: float, seed: int
+) -> None:
+    """Calls come and end in any order, each using any share of its worst case, or an unknown one."""
+    chance = random.Random(seed)
+    account = Account(Limits(usd=usd, calls=calls, tokens=tokens), SYSTEM_CLOCK)
+    door = Gate(account)
+    under_way: list[tuple[Worst, float | None]] = []
+    let_in = 0
+    for most, dollars, share in plan:
+        worst = Worst(most, dollars)
+        was_shut = door.closed is not None
+        if passes(door, worst):
+            assert not was_shut, "a shut door let a call through"
+            let_in += 1
+            under_way.append((worst, share))
+        while under_way and chance.random() < 0.5:
+            ended, used = under_way.pop(chance.randrange(len(under_way)))
+            known = used is not None
+            account.settle(
+                ended, int(ended.tokens * used) if known else None, (ended.usd or 0) * used if known else None
+            )
+        assert account._spent.calls == let_in <= calls
+        assert account._spent.tokens + account._reserved.tokens <= tokens
+        assert account._spent.usd + account._reserved.usd <= usd + 1e-9
+        assert account._reserved.tokens == sum(worst.tokens for worst, _ in under_way)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 60), st.integers(1, 16), st.integers(0, 2**32))
+def test_threads_together_never_pass_a_cap(calls: int, threads: int, seed: int) -> None:
+    chance = random.Random(seed)
+    sizes = [chance.randrange(1, 50) for _ in range(100)]
+    account = Account(Limits(calls=calls, tokens=1500), SYSTEM_CLOCK)
+    door = Gate(account)
+    used = []
+    lock = threading.Lock()
+
+    def work(size: int) -> None:
+        worst = Worst(size, None)
+        if passes(door, worst):
+            with lock:
+                used.append(size)
+            account.settle(worst, size, None)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, sizes))
+    assert len(used) == account._spent.calls <= calls
+    assert sum(used) == account._spent.tokens <= 1500
+    if sum(sizes[: calls + 1]) < 700:
+        assert len(used) == min(calls, 100)
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.parametrize("cap", [Limits(usd=0.5), Limits(tokens=1500), Limits(calls=11)])
+def test_a_cap_holds_through_the_whole_call_path(rig: Any, threads: int, cap: Limits) -> None:
+    spec = ModelSpec(
+        model="openai/m",
+        max_tokens=100,
+        temperature=0.5,
+        price=PriceOverride(input_per_million=100, output_per_million=400),
+    )
+    made = rig(ScriptedModel(latency=0.001), spec=spec, limits=cap)
+
+    def one(number: int) -> bool:
+        try:
+            made.lm(f"item {number} " + "x" * (number % 40))
+        except Halt:
+            return False
+        return True
+
+    with ThreadPoolExecutor(threads) as pool:
+        through = sum(pool.map(one, range(200)))
+    spent = made.spent
+    assert 0 < through == made.model.attempts == spent.calls < 200
+    assert cap.calls is None or spent.calls == cap.calls
+    assert cap.usd is None or spent.usd <= cap.usd
+    assert cap.tokens is None or spent.input_tokens + spent.output_tokens <= cap.tokens
+    assert made.account._reserved.tokens == 0
