@@ -7,6 +7,7 @@ from typing import Any
 import dspy
 
 from skill_fleet.domain.trainset import IDENTITY, SKILL_INPUTS, TrainingItem
+from skill_fleet.foundation.errors import DataError
 
 
 def is_label(name: str) -> bool:
@@ -53,15 +54,26 @@ def coerce_examples(values: Iterable[Any], inputs: Sequence[str] = ()) -> list[d
     """Plain dicts or DSPy examples, as examples whose inputs are right.
 
     Args:
-        values: What a caller gave as `trainset` or `devset`.
+        values: What a caller gave as `trainset` or `devset`. Of a plain dict, `id` and `group` become the
+            example's identity, as in a training set, and are no fields unless the program takes them.
         inputs: The program's input fields; empty leaves the caller's own declaration, less any label.
+
+    Raises:
+        DataError: A value is neither a mapping nor an example.
     """
     return [_coerced(value, inputs) for value in values]
 
 
 def _coerced(value: Any, inputs: Sequence[str]) -> dspy.Example:
-    fields: Mapping[str, Any] = value if isinstance(value, Mapping) else value.toDict()
-    flat = dict(fields)
+    if not isinstance(value, Mapping | dspy.Example):
+        raise DataError(
+            f"An example is a dict or a dspy.Example, not a {type(value).__name__}: {str(value)[:60]!r}."
+        )
+    flat: dict[str, Any] = dict(value.items())  # not toDict(), which takes images and histories apart
+    identity = getattr(value, IDENTITY, None)
+    if isinstance(value, Mapping) and flat.get("id") is not None and not {"id", "group"} & set(inputs):
+        item = str(flat.pop("id"))
+        identity = (item, str(flat.pop("group", None) or item))
     nested = flat.pop("expected", None)
     if isinstance(nested, Mapping):
         flat.update({f"expected_{key}": inner for key, inner in nested.items()})
@@ -73,7 +85,8 @@ def _coerced(value: Any, inputs: Sequence[str]) -> dspy.Example:
     wanted = list(inputs) or [name for name in declared if not is_label(name)]
     if not wanted:
         wanted = [name for name in flat if not is_label(name)]
-    return dspy.Example(**flat).with_inputs(*(name for name in wanted if name in flat and not is_label(name)))
+    example = dspy.Example(**flat).with_inputs(*(n for n in wanted if n in flat and not is_label(n)))
+    return example if identity is None else identified(example, *identity)
 
 
 def _with_skill_inputs(fields: dict[str, Any]) -> dict[str, Any]:

@@ -149,19 +149,29 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
         raise DataError(f"{path} is not the saved state of a program.")
     _check_predictors(path, entry, fresh, state)
     try:
-        fresh.load_state(state)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        fresh.load_state({name: _without_lm(part) for name, part in state.items()})
+    except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
         raise DataError(f"{path} is not a saved state of {entry.name}: {error}.") from error
     return Loaded(fresh, entry, manifest, differences)
 
 
 def _check_predictors(path: Path, entry: ProgramEntry, fresh: dspy.Module, state: Mapping[str, Any]) -> None:
-    wanted = {name for name, _ in fresh.named_parameters()}
-    missing = sorted(wanted - state.keys())
+    not_ours = f"{path} is not a saved state of {entry.name}"
+    missing = sorted({name for name, _ in fresh.named_parameters()} - state.keys())
     if missing:
-        raise DataError(
-            f"{path} is not a saved state of {entry.name}: the predictor '{missing[0]}' is not in it."
-        )
+        raise DataError(f"{not_ours}: the predictor '{missing[0]}' is not in it.")
+    for name, predictor in fresh.named_predictors():
+        # DSPy fits fields by position and says nothing when there are more or fewer.
+        wanted = len(predictor.signature.fields)
+        signature = state[name].get("signature") if isinstance(state[name], dict) else None
+        fields = signature.get("fields") if isinstance(signature, dict) else None
+        if not isinstance(fields, list) or len(fields) != wanted:
+            raise DataError(f"{not_ours}: its predictor '{name}' does not have {wanted} fields.")
+
+
+def _without_lm(part: Any) -> Any:
+    """A predictor's state without a model: one loaded from a file would call past journal and budget."""
+    return {**part, "lm": None} if isinstance(part, dict) and "lm" in part else part
 
 
 def _state_bytes(program: dspy.Module) -> bytes:
@@ -182,9 +192,13 @@ def _read_manifest(path: Path) -> Manifest | None:
     if not isinstance(value, dict) or value.get("format") != FORMAT or not known >= value.keys():
         raise DataError(f"{path} is not a manifest of format {FORMAT}.")
     try:
-        return Manifest(**value)
+        manifest = Manifest(**value)
     except TypeError as error:
         raise DataError(f"{path} is not a complete manifest: {error}.") from None
+    texts = (manifest.program, manifest.program_sha256, manifest.source_digest)
+    if not isinstance(manifest.versions, dict) or not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{path} is not a manifest of format {FORMAT}: a field is of the wrong type.")
+    return manifest
 
 
 def _differences(manifest: Manifest | None, entry: ProgramEntry, source: str) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def import_object(reference: str, what: str, search: Path | None = None) -> Any:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
         raise UsageError(f"--{what} '{reference}': the module cannot be imported: {error}.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"--{what} '{reference}': the module fails on import: {type(error).__name__}: {error}."
         ) from error
@@ -85,14 +85,21 @@ def import_object(reference: str, what: str, search: Path | None = None) -> Any:
 def _imported(name: str, search: Path | None) -> ProgramEntry:
     found = import_object(name, "program", search)
 
+    # Nothing but a module is called: the name may come from a file.
+    if not isinstance(found, dspy.Module) and not (
+        isinstance(found, type) and issubclass(found, dspy.Module)
+    ):
+        raise UsageError(f"--program '{name}' is not a dspy.Module.")
+
     def build() -> dspy.Module:
+        if isinstance(found, dspy.Module):
+            return found.deepcopy()
         try:
-            program = found.deepcopy() if isinstance(found, dspy.Module) else found()
-        except TypeError as error:
-            raise UsageError(f"--program '{name}' cannot be built without arguments: {error}.") from error
-        if not isinstance(program, dspy.Module):
-            raise UsageError(f"--program '{name}' is not a dspy.Module.")
-        return program
+            return found()
+        except Exception as error:
+            raise UsageError(
+                f"--program '{name}' cannot be built without arguments: {type(error).__name__}: {error}."
+            ) from error
 
     program = build()
     if not program.named_predictors():

@@ -15,15 +15,20 @@ from skill_fleet.core.dspy.signatures import (
     ReviewSkill,
     UnderstandTask,
 )
+from skill_fleet.domain.frontmatter_rules import MAX_DESCRIPTION, MAX_NAME
 from skill_fleet.domain.markdown import outer_fence_stripped
 from skill_fleet.domain.skill import Skill
 from skill_fleet.domain.spec import check
-from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.domain.taxonomy import MAX_DEPTH, MAX_PART
+from skill_fleet.foundation.errors import DataError, SkillFleetError
 
 OnStep = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 _Flow = Generator[tuple[str, dict[str, Any]], dict[str, Any], dspy.Prediction]
-_MAX_NAME = 64
-_MAX_DESCRIPTION = 1024
+# A frontmatter that begins below the first line, and the code fence it stands in, if it does.
+_LATE_START = re.compile(
+    r"(?:^(`{3,}|~{3,})[^\n`]*\n\s*)?^---[ \t]*\n(?=(?:name|description)[ \t]*:)", re.MULTILINE
+)
+_MAX_PREAMBLE_LINES = 5
 
 
 class CreationStopped(SkillFleetError):
@@ -119,7 +124,7 @@ class SkillCreationProgram(dspy.Module):
             "plan",
             {"task_description": task, "taxonomy_path": path, "skill_name": name, "key_terms": terms},
         )
-        description = _one_line(_text(planned.get("description")))[:_MAX_DESCRIPTION] or _one_line(task)
+        description = _described(_text(planned.get("description")), task)
         sections = [title.lstrip("# ").strip() for title in _texts(planned.get("sections"))]
         metadata = {"name": name, "description": description, "taxonomy_path": path}
         outline = "\n".join(title for title in sections if title)
@@ -143,10 +148,7 @@ class SkillCreationProgram(dspy.Module):
                 "repair",
                 {"skill_content": content, "findings": findings, "content_plan": outline},
             )
-            mended = tidy(_text(repaired.get("repaired_content")), name, description)
-            content = (
-                mended if len(specification_errors(mended)) <= len(specification_errors(content)) else content
-            )
+            content = _better_of(content, tidy(_text(repaired.get("repaired_content")), name, description))
         return dspy.Prediction(
             taxonomy_path=path,
             name=name,
@@ -164,21 +166,24 @@ def specification_errors(content: str) -> list[str]:
 
 
 def tidy(content: str, name: str, description: str) -> str:
-    """What needs no model to be right: no outer code fence, a frontmatter that bears the planned name.
+    """What needs no model to be right: no word before it, no outer code fence, the planned name.
 
     Args:
-        content: What the model wrote.
+        content: What the model wrote. A NUL or half a surrogate pair, which no file can hold, is left out.
         name: The planned name; it stands in the frontmatter whatever the model wrote there.
         description: Used where the text has none.
     """
-    text = outer_fence_stripped(content).strip() + "\n"
+    text = _without_preamble(outer_fence_stripped(_text(content))).strip() + "\n"
     skill = Skill.parse(text)
-    if skill.name is None and skill.description is None and not skill.fields:
-        return Skill.compose({"name": name, "description": description}, "\n" + text).render().decode()
-    if skill.name != name:
-        skill = skill.with_field("name", name)
-    if not (skill.description or "").strip():
-        skill = skill.with_field("description", description)
+    if not skill.fields:
+        return _composed(name, description, text)
+    try:
+        if skill.name != name:
+            skill = skill.with_field("name", name)
+        if not (skill.description or "").strip():
+            skill = skill.with_field("description", description)
+    except DataError:  # a frontmatter that cannot be edited by line, for example in { }
+        return _composed(name, (skill.description or "").strip() or description, skill.body)
     return skill.render().decode()
 
 
@@ -188,19 +193,53 @@ def slug(text: str) -> str:
     name = ""
     for word in words:
         longer = f"{name}-{word}" if name else word
-        if len(longer) > _MAX_NAME:
+        if len(longer) > MAX_NAME:
             break
         name = longer
-    return name or (words[0][:_MAX_NAME] if words else "skill")
+    return name or (words[0][:MAX_NAME] if words else "skill")
+
+
+def _composed(name: str, description: str, body: str) -> str:
+    return Skill.compose({"name": name, "description": description}, body).render().decode()
+
+
+def _without_preamble(text: str) -> str:
+    """The text from its frontmatter on, where a model greets first; a fence around it goes with the words."""
+    start = _LATE_START.search(text)
+    if start is None or start.start() == 0:
+        return text
+    before = [line for line in text[: start.start()].splitlines() if line.strip()]
+    if len(before) > _MAX_PREAMBLE_LINES or any(line.startswith(("#", "---")) for line in before):
+        return text
+    rest = text[start.start() :]
+    if start[1] is None:
+        return rest
+    inside = rest.partition("\n")[2]
+    fences = re.findall(rf"^{start[1]}", inside, re.MULTILINE)  # in pairs: of the text; one more: its own
+    return inside.rpartition(f"\n{start[1]}")[0] if len(fences) % 2 else inside
+
+
+def _better_of(draft: str, mended: str) -> str:
+    """The repaired text, unless the repair lost the body or made it less valid."""
+    if not Skill.parse(mended).body.strip():
+        return draft
+    return mended if len(specification_errors(mended)) <= len(specification_errors(draft)) else draft
+
+
+def _described(planned: str, task: str) -> str:
+    return (_one_line(planned) or _one_line(_text(task)))[:MAX_DESCRIPTION].strip()
 
 
 def _clean_path(text: str) -> str:
+    """Folders as the taxonomy allows them: whatever climbs, is absolute or too long is cut away."""
     parts = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in text.split("/")]
-    return "/".join(part for part in parts if part)
+    return "/".join([part[:MAX_PART].strip("_") for part in parts if part][:MAX_DEPTH])
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+    """A value as text that a file can hold: without NUL and halves of surrogate pairs."""
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()
 
 
 def _one_line(text: str) -> str:
