@@ -103,7 +103,8 @@ def paid_twice(place):
     """Keys that were settled more than once in one run."""
     with sqlite3.connect(place.loaded.workspace.ledger) as db:
         rows = db.execute(
-            "select run, key, count(*) from attempt where state='settled' group by run, key having count(*) > 1"
+            "select run, key, count(*) from attempt where state='settled'"
+            " group by run, key having count(*) > 1"
         )
         return rows.fetchall()
 
