@@ -1,0 +1,107 @@
+"""The commands put together. Importing a command imports nothing heavy: its work is imported when it runs."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skill_fleet import __version__
+from skill_fleet.cli.options import Globals
+from skill_fleet.foundation.errors import Interrupted, UsageError
+
+Command = Callable[..., Any]
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line.
+
+    Returns:
+        The exit code of a command that came to its end.
+
+    Raises:
+        SkillFleetError: Something the user can act upon; usage errors of the parser among them.
+    """
+    command = typer.main.get_command(build())
+    try:
+        code = command.main(args=list(words), prog_name="skill-fleet", standalone_mode=False)
+    except typer.TyperException as error:
+        raise UsageError(_sentence(error.format_message()), hint=_hint(error)) from None
+    except typer.Abort:
+        raise Interrupted("Interrupted.") from None
+    return code if isinstance(code, int) else 0
+
+
+def build() -> typer.Typer:
+    """All commands. Help is drawn on a terminal and plain text elsewhere."""
+    from skill_fleet.cli import create, optimize, runs
+
+    app = _group(
+        "Write, measure and optimize agent skills: honest numbers, capped cost, runs that survive.",
+        completion=True,
+    )
+    app.callback()(_globals)
+    estimate = "What optimize would take: calls, tokens, dollars, minutes. Spends nothing."
+    app.command("optimize")(optimize.optimize)
+    app.command("estimate", help=estimate)(optimize.optimize)
+    app.command("create-skill")(create.create_skill)
+    _add(
+        app,
+        "runs",
+        "Finished and unfinished runs.",
+        {"list": runs.list_runs, "show": runs.show, "resume": runs.resume},
+    )
+    return app
+
+
+def _group(text: str, *, completion: bool = False) -> typer.Typer:
+    mode: Any = "rich" if sys.stdout.isatty() else None
+    return typer.Typer(
+        help=text,
+        rich_markup_mode=mode,
+        invoke_without_command=True,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        callback=_help_alone,
+    )
+
+
+def _help_alone(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def _add(app: typer.Typer, name: str, text: str, commands: Mapping[str, Command]) -> None:
+    """A command of several words."""
+    group = _group(text)
+    for word, command in commands.items():
+        group.command(word)(command)
+    app.add_typer(group, name=name)
+
+
+def _globals(
+    ctx: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The workspace; default: SKILL_FLEET_WORKSPACE, else here."),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"skill-fleet {__version__}")
+        raise typer.Exit
+    ctx.obj = Globals(workspace)
+    _help_alone(ctx)
+
+
+def _sentence(text: str) -> str:
+    """A parser's message as one sentence on one line."""
+    said = " ".join(text.split()).replace("Value error, ", "").rstrip(".")
+    return said if said.endswith(("?", ")")) else f"{said}."
+
+
+def _hint(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See: {context.command_path} --help." if context is not None else "See: skill-fleet --help."

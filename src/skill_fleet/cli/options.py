@@ -1,0 +1,67 @@
+"""Options that several commands share, and what they have in common."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skill_fleet.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from skill_fleet.services.context import Context
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; go on as if there were no terminal.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking.")]
+MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Cap on dollars.")]
+MaxCalls = Annotated[int | None, typer.Option(min=0, metavar="N", help="Cap on model calls.")]
+MaxMinutes = Annotated[float | None, typer.Option(min=0, metavar="N", help="Cap on minutes.")]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model, registered or provider/name.")]
+ProgramFile = Annotated[
+    str | None, typer.Option("--program", metavar="FILE", help="An optimized program's file.")
+]
+
+
+@dataclass(frozen=True)
+class Globals:
+    """What was said before the command.
+
+    Attributes:
+        workspace: As given, or None.
+    """
+
+    workspace: Path | None = None
+
+    def command(self, words: str) -> str:
+        """A command line to be typed next, in this workspace."""
+        if self.workspace is None:
+            return f"skill-fleet {words}"
+        import shlex
+
+        return f"skill-fleet --workspace {shlex.quote(str(self.workspace))} {words}"
+
+
+def globals_of(ctx: typer.Context) -> Globals:
+    """What was said before the command."""
+    found = ctx.find_root().obj
+    return found if isinstance(found, Globals) else Globals()
+
+
+def opened(ctx: typer.Context, **flags: Any) -> "Context":
+    """The workspace's context, flags laid over its settings.
+
+    Args:
+        ctx: The command.
+        **flags: `section__key` -> value; None values are not set.
+    """
+    from skill_fleet.services.context import open_context
+
+    dotted = {name.replace("__", "."): value for name, value in flags.items()}
+    return open_context(globals_of(ctx).workspace, flags=dotted)
+
+
+def screen(*, as_json: bool, quiet: bool = False) -> Screen:
+    """Where the command writes."""
+    return Screen(as_json=as_json, quiet=quiet)

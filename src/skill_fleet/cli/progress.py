@@ -1,0 +1,130 @@
+"""How far a run is: one moving line on a terminal, a line now and then in a pipe, nothing when quiet."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from skill_fleet.cli.numbers import score, seconds
+from skill_fleet.cli.screen import Screen, console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from skill_fleet.optimization.events import Event
+
+_STAGES = {
+    "preflight": "Preflight",
+    "baseline": "Baseline",
+    "search": "Search",
+    "validation": "Validation",
+    "sealed test": "Sealed test",
+}
+
+
+class Watcher(Protocol):
+    """Told of every event of a run, in whatever thread it happens."""
+
+    def __call__(self, event: "Event") -> None:
+        """Something happened."""
+        ...
+
+
+@contextmanager
+def watching(screen: Screen) -> Iterator[Watcher]:
+    """A watcher that shows a run on stderr for as long as it lasts."""
+    if screen.quiet:
+        yield _silent
+    elif not screen.err.isatty():
+        yield _Lines(screen)
+    else:
+        with _bar(screen) as progress:
+            yield _Moving(progress)
+
+
+def milestone(kind: str, data: Mapping[str, Any]) -> str | None:
+    """An event worth a line, or None."""
+    if kind == "baseline":
+        return f"Baseline on validation: {score(data['validation'])} ({data['examples']} examples)."
+    if kind == "round":
+        took = f"{seconds(data['seconds'])}, {data['calls']} calls"
+        return f"Round {data['round']}: {score(data['score'])}, best {score(data['best'])} ({took})."
+    if kind == "test":
+        return f"Sealed test, {data['program']}: {score(data['mean'])}."
+    if kind == "incumbent":
+        return f"Sealed test, what was published before: {score(data['test'])}."
+    if kind == "warning" and data["code"] == "slow_round":
+        return f"Warning: {data['message']}"
+    return None
+
+
+def stage(data: Mapping[str, Any]) -> str:
+    """What a run is at, in words."""
+    title = _STAGES.get(data["stage"], data["stage"].capitalize())
+    return f"{title}, round {data['round']}" if "round" in data else title
+
+
+def _silent(event: "Event") -> None:
+    """Nothing is shown."""
+
+
+class _Lines:
+    """A line for every milestone and every new stage."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._stage = ""
+
+    def __call__(self, event: "Event") -> None:
+        text = milestone(event.kind, event.data)
+        if text is not None:
+            self._screen.note(text)
+        elif event.kind == "progress" and stage(event.data) != self._stage:
+            self._stage = stage(event.data)
+            total = event.data.get("total")
+            self._screen.note(f"{self._stage}: {total} examples …" if total else f"{self._stage} …")
+
+
+class _Moving:
+    """One line that moves, the milestones above it."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._stage = "Starting"
+        self._task = progress.add_task(self._stage, total=None, detail="")
+
+    def __call__(self, event: "Event") -> None:
+        text = milestone(event.kind, event.data)
+        if text is not None:
+            self._progress.console.print(text)
+        elif event.kind == "progress":
+            self._show(event.data)
+
+    def _show(self, data: Mapping[str, Any]) -> None:
+        title = stage(data)
+        if title != self._stage:
+            self._stage = title
+            self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(title, total=None, detail="")
+        rollouts = f"{data['rollouts']} tries · " if data.get("rollouts") else ""
+        replayed = f" + {data['from_journal']} from the journal" if data["from_journal"] else ""
+        self._progress.update(
+            self._task,
+            total=data.get("total"),
+            completed=data.get("done", 0),
+            detail=f"{rollouts}{data['calls']} calls{replayed} · {seconds(data['seconds'])}",
+        )
+
+
+def _bar(screen: Screen) -> "Progress":
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[detail]}", style="dim"),
+        console=console(screen.err),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

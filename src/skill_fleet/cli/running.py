@@ -1,0 +1,66 @@
+"""A run from the terminal: progress, Ctrl-C, result, exit code. For `optimize` and for `runs resume`."""
+
+from typing import TYPE_CHECKING
+
+from skill_fleet.cli.options import Globals
+from skill_fleet.cli.progress import watching
+from skill_fleet.cli.screen import Screen
+from skill_fleet.cli.waiting import waited
+
+if TYPE_CHECKING:
+    from skill_fleet.services.context import Context
+    from skill_fleet.services.optimization import Prepared
+
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+def carried_out(context: "Context", prepared: "Prepared", view: Screen, before: Globals) -> int:
+    """Run it, show it, and say how it ended.
+
+    Returns:
+        0 for any verdict, else the exit code of what stopped it.
+    """
+    from skill_fleet.cli.show_run import shown_result
+    from skill_fleet.optimization.session import Control
+    from skill_fleet.services.optimization import begin, start_optimization
+
+    hush_dspy(view)
+    control = Control()
+    folder = begin(context, prepared)
+    resume = before.command(f"runs resume {folder.run_id}")
+
+    def stop() -> None:
+        control.interrupt()
+        view.warn(f"Stopping: calls under way end first. Ctrl-C again to stop at once. To go on: {resume}")
+
+    with watching(view) as watcher:
+        finished = waited(
+            lambda: start_optimization(context, prepared, folder, listener=watcher, control=control),
+            on_first=stop,
+            on_second=lambda: restore(view),
+        )
+    value = finished.result.to_json()
+    view.data(value, shown_result(value))
+    if finished.error is None:
+        return 0
+    said = " ".join(part for part in (finished.error.message, finished.error.hint) if part)
+    view.warn(f"error: {said}")
+    if value["resume"]:
+        view.warn(f"To go on: {resume}")
+    return finished.error.exit_code
+
+
+def restore(view: Screen) -> None:
+    """The terminal's cursor, which a moving line hides."""
+    if view.err.isatty():
+        view.err.write(_SHOW_CURSOR)
+        view.err.flush()
+
+
+def hush_dspy(view: Screen) -> None:
+    """DSPy's log lines do not come between ours; while an optimizer works they go to its own log file."""
+    import logging
+    import sys
+
+    for handler in logging.getLogger("dspy").handlers:
+        handler.addFilter(lambda _record: sys.stderr is not view.err)

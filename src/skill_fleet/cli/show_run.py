@@ -1,0 +1,128 @@
+"""What a run found, and what it would take, for a person with two minutes."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from skill_fleet.cli.numbers import between, count, dollars, score, seconds, share
+from skill_fleet.cli.tables import facts, group, rows, words
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_VERDICTS = {
+    "better": ("Better.", "bold green"),
+    "worse": ("Worse.", "bold red"),
+    "not_shown": ("No difference shown.", "bold yellow"),
+}
+_PUBLISHED = {
+    "candidate": "the optimized program",
+    "baseline": "the plain program: nothing better was shown",
+    "incumbent": "left as it was: nothing better was shown",
+}
+
+
+def shown_result(result: Mapping[str, Any]) -> "RenderableType":
+    """The JSON result of a run."""
+    warnings = [
+        words(f"! {warning['message']}", "yellow")
+        for warning in result["warnings"]
+        if warning["code"] != "slow_round"
+    ]
+    notice = words(f"SIMULATED: {result['notice']}", "magenta") if result.get("notice") else None
+    return group(
+        _headline(result),
+        _scores(result),
+        words(""),
+        facts(_facts(result)),
+        *([words(""), *warnings] if warnings else []),
+        *([words(""), notice] if notice is not None else []),
+    )
+
+
+def shown_estimate(value: Mapping[str, Any]) -> "RenderableType":
+    """What a run would take."""
+    from skill_fleet.optimization.result import SIMULATED_NOTICE
+
+    sizes = value["examples"]
+    pairs = [
+        ("program", value["program"]),
+        ("optimizer", value["optimizer"]),
+        ("model", value["model"]),
+        (
+            "examples",
+            f"{sizes['train']} train, {sizes['validation']} validation, {sizes['test']} sealed test",
+        ),
+        ("calls", between(value["calls"])),
+        ("tokens", between(value["tokens"])),
+        ("cost", between(value["usd"], dollars)),
+        ("time", between([60 * end for end in value["minutes"]], seconds)),
+    ]
+    phases = [(phase, line["model"], between(line["calls"])) for phase, line in value["by_phase"].items()]
+    return group(
+        facts(pairs),
+        words(""),
+        rows(("phase", "model", "calls"), phases),
+        words(f"\nSized by {value['sized_by']}. Nothing was spent.", "dim"),
+        words(f"SIMULATED: {SIMULATED_NOTICE}", "magenta") if value["simulated"] else None,
+    )
+
+
+def _headline(result: Mapping[str, Any]) -> "RenderableType":
+    title, style = _VERDICTS[result["verdict"]]
+    if result["status"] == "failed":
+        title, style = "Failed.", "bold red"
+    elif result["interval"] is None:
+        title = "Not measured on the sealed test."
+    where = "" if result["status"] in {"succeeded", "failed"} else f" Stopped: {result['stop_reason']}."
+    return words(f"{title}{_difference(result)}{where}\n", style)
+
+
+def _difference(result: Mapping[str, Any]) -> str:
+    if result["interval"] is None:
+        return ""
+    low, high = result["interval"]
+    confidence = 100 * (1 - (result["alpha"] or 0.05))
+    return f" Difference on the sealed test: {low:+.3f} to {high:+.3f} ({confidence:.1f} % interval)."
+
+
+def _scores(result: Mapping[str, Any]) -> "RenderableType":
+    examples, accuracy = result["examples"], result["accuracy"]
+    lines = [
+        (
+            f"quality, {part} ({examples[part]})",
+            score(result["baseline"][part]),
+            score(result["optimized"][part]),
+        )
+        for part in ("validation", "test")
+    ]
+    target = f"on target, test (aim {share(accuracy['target'])})"
+    lines.append((target, share(accuracy["baseline"]), share(accuracy["optimized"])))
+    return rows(("", "baseline", "optimized"), lines, right=("baseline", "optimized"))
+
+
+def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    calls = result["calls"]
+    yield "verdict", _verdict(result)
+    made = f"{count(calls['made'])} made, {count(calls['from_journal'])} answered by the journal"
+    extra = [f"{calls[kind]} {kind}" for kind in ("failed", "lost") if calls[kind]]
+    yield "calls", ", ".join([made, *extra])
+    tokens = result["tokens"]
+    yield (
+        "cost",
+        f"{dollars(result['usd'])} ({count(sum(tokens.values()))} tokens, {seconds(result['seconds'])})",
+    )
+    yield (
+        "run",
+        f"{result['run_id']} ({result['optimizer']}, {result['model']}, {len(result['rounds'])} rounds)",
+    )
+    if result["artifact"] is not None:
+        yield "artifact", f"{result['artifact']} ({_PUBLISHED[result['published']]})"
+    yield "report", str(result["report"])
+
+
+def _verdict(result: Mapping[str, Any]) -> str:
+    if result["p_value"] is None:
+        return "none: there is no optimized program to compare"
+    effect = result["minimum_detectable_effect"]
+    seen = "" if effect is None else f"; a difference of {effect:.3f} would have been seen in 8 of 10 runs"
+    return f"{result['verdict']} (p = {result['p_value']:.2g}{seen})"

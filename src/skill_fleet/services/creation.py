@@ -1,0 +1,260 @@
+"""Create a skill: run the program, choose the best of its drafts, check it, put it in its place."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from skill_fleet.core.programs.artifact import load_artifact
+from skill_fleet.core.programs.catalog import BUILT_IN, find_program
+from skill_fleet.domain.finding import Finding
+from skill_fleet.domain.library import Library
+from skill_fleet.domain.skill import SKILL_FILE, Skill
+from skill_fleet.domain.spec import check, is_valid
+from skill_fleet.domain.taxonomy import tree_of
+from skill_fleet.evaluation.guard import guard
+from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetError, StorageError, UsageError
+from skill_fleet.foundation.files import write_bytes
+from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.session import Control
+from skill_fleet.services.context import Context
+from skill_fleet.services.metered import Metered, metered
+
+OnDraft = Callable[[int, int], None]
+_MOST_DRAFTS = 64
+
+
+@dataclass(frozen=True)
+class CreationRequest:
+    """A skill as it was asked for.
+
+    Attributes:
+        task: What somebody wants an agent to be able to do.
+        program: An optimized program's file; None is the plain program.
+        best_of: Drafts, of which the best is kept.
+        model: In place of the configured one.
+        output: A folder to write `<name>/SKILL.md` into; None is the skill's place in the library.
+        force: Replace a skill that is there.
+        limits: Caps on all of it.
+    """
+
+    task: str
+    program: str | None = None
+    best_of: int = 1
+    model: str | None = None
+    output: str | None = None
+    force: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.task.strip():
+            raise UsageError("--task is empty.", hint="Say what an agent should be able to do.")
+        if not 1 <= self.best_of <= _MOST_DRAFTS:
+            raise UsageError(f"--best-of must be between 1 and {_MOST_DRAFTS}, not {self.best_of}.")
+
+
+@dataclass(frozen=True)
+class _Draft:
+    skill: Skill
+    name: str
+    taxonomy_path: str
+    findings: tuple[Finding, ...]
+    quality: float
+
+
+def create_skill(
+    context: Context,
+    request: CreationRequest,
+    *,
+    control: Control | None = None,
+    on_draft: OnDraft | None = None,
+) -> dict[str, Any]:
+    """Write one skill.
+
+    Args:
+        context: Settings and workspace.
+        request: What is wanted.
+        control: The user's hand on it.
+        on_draft: Told before each draft: its number and how many there will be.
+
+    Returns:
+        `path`, `name`, `taxonomy_path`, `description`, `quality` (the guard's, in [0, 1]), `parts`,
+        `findings`, `drafts` (the quality of each), `program`, `model`, `simulated`, `calls`, `tokens`, `usd`,
+        and `error`: why fewer drafts were made than asked for, or null.
+
+    Raises:
+        DataError: A skill is already there, or no draft is a valid skill.
+        StorageError: The skill cannot be written.
+        BudgetExhausted: A cap was reached before there was a draft.
+        ProviderError: The model failed.
+    """
+    program = _program(context, request)
+    _check_output(context, request)
+    with metered(context, "create", model=request.model, limits=request.limits, control=control) as model:
+        drafts: list[_Draft] = []
+        stopped: SkillFleetError | None = None
+        try:
+            for draft in _drafts(context, request, program, model, on_draft):
+                drafts.append(draft)  # noqa: PERF402 - those made before a halt are kept
+        except Halt as halt:
+            if not drafts:
+                raise
+            stopped = halt.error
+        best = max(drafts, key=lambda draft: (is_valid(draft.findings), draft.quality))
+        costs = model.costs()
+    path = _write(context, request, best)
+    written = Skill.read(path)
+    score = guard(written, request.task)
+    return {
+        "path": context.workspace.relative(path),
+        "name": best.name,
+        "taxonomy_path": best.taxonomy_path,
+        "description": written.description,
+        "quality": score.value,
+        "parts": dict(score.parts),
+        "findings": [finding_json(found) for found in check(written, folder=path.parent)],
+        "drafts": [draft.quality for draft in drafts],
+        "program": request.program or BUILT_IN,
+        "model": model.name,
+        "simulated": model.simulated,
+        **costs,
+        "error": None if stopped is None else error_json(stopped),
+    }
+
+
+def error_json(error: SkillFleetError) -> dict[str, str]:
+    """An error as a JSON value."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def finding_json(found: Finding) -> dict[str, Any]:
+    """A finding as a JSON value."""
+    return {
+        "code": found.code,
+        "severity": found.severity,
+        "line": found.line,
+        "message": found.message,
+        "hint": found.hint,
+    }
+
+
+def _program(context: Context, request: CreationRequest) -> dspy.Module:
+    if request.program is None:
+        return find_program(BUILT_IN).build()
+    loaded = load_artifact(context.path(request.program), search=context.workspace.root)
+    if not loaded.entry.makes_skills:
+        raise UsageError(f"--program {request.program} holds {loaded.entry.name}, which writes no skills.")
+    return loaded.program
+
+
+def _check_output(context: Context, request: CreationRequest) -> None:
+    """Whether the place can be written, as far as that is known before the skill has a name."""
+    place = _folder(context, request.output) if request.output else context.workspace.skills
+    nearest = next(parent for parent in (place, *place.parents) if parent.exists())
+    if not nearest.is_dir():
+        raise StorageError(f"{place} cannot be written: {nearest} is not a directory.")
+
+
+def _folder(context: Context, output: str) -> Path:
+    return context.path(output).absolute()
+
+
+def _drafts(
+    context: Context,
+    request: CreationRequest,
+    program: dspy.Module,
+    model: Metered,
+    on_draft: OnDraft | None,
+) -> Iterator[_Draft]:
+    paths = _known_paths(Library(context.workspace.skills))
+    taxonomy = json.dumps(tree_of(paths), ensure_ascii=False)
+    existing = json.dumps(paths, ensure_ascii=False)
+    for number in range(request.best_of):
+        if on_draft is not None:
+            on_draft(number + 1, request.best_of)
+        # The first draft is what one would get without --best-of; the others are drawn anew.
+        lm = model.lm if number == 0 else model.lm.copy(rollout_id=number, temperature=1.0)
+        with dspy.context(lm=lm, disable_history=True):
+            made = _called(program, request.task, taxonomy, existing)
+        skill = Skill.parse(str(made.skill_content))
+        findings = check(skill)
+        quality = guard(skill, request.task).value
+        yield _Draft(skill, str(made.name), str(made.taxonomy_path), findings, quality)
+
+
+def _called(program: dspy.Module, task: str, taxonomy: str, existing: str) -> dspy.Prediction:
+    from dspy.utils.exceptions import AdapterParseError
+
+    try:
+        return program(
+            task_description=task,
+            user_context="{}",
+            taxonomy_structure=taxonomy,
+            existing_skills=existing,
+        )
+    except AdapterParseError as error:
+        raise ProviderError(
+            "The model's answer does not have the form that was asked for, twice.",
+            hint="Try another model, or --best-of 2.",
+            code="unreadable_answer",
+        ) from error
+
+
+def _known_paths(library: Library) -> list[str]:
+    """The taxonomy paths of the library; a folder that is no path is not shown to the model."""
+    found = []
+    for file in library.files():
+        try:
+            found.append(library.taxonomy_path_of(file))
+        except UsageError:
+            continue
+    return sorted(set(found))
+
+
+def _write(context: Context, request: CreationRequest, best: _Draft) -> Path:
+    if not is_valid(best.findings):
+        first = next(found for found in best.findings if found.severity == "error")
+        place = context.workspace.state / "drafts" / best.name / SKILL_FILE
+        write_bytes(place, best.skill.render())
+        raise DataError(
+            f"The model wrote no valid skill: {first.message}",
+            hint=f"The draft is in {context.workspace.relative(place)}.",
+            code="invalid_draft",
+        )
+    if request.output is None:
+        return _into_library(context, request, best)
+    target = _folder(context, request.output) / best.name / SKILL_FILE
+    if target.exists() and not request.force:
+        raise DataError(
+            f"There is already a skill at {target}.",
+            hint="Use --force to replace it; the model's answers are kept, so that costs nothing.",
+            code="exists",
+        )
+    write_bytes(target, best.skill.render())
+    return target
+
+
+def _into_library(context: Context, request: CreationRequest, best: _Draft) -> Path:
+    library = Library(context.workspace.skills)
+    try:
+        library.address(best.taxonomy_path, best.name)
+    except UsageError as error:
+        raise DataError(
+            f"The model gave no place in the library: {error.message}",
+            hint="Name a folder: --output DIR. The model's answers are kept, so that costs nothing.",
+        ) from None
+    twin = next((file for file in library.files() if file.parent.name == best.name), None)
+    if twin is None:
+        return library.write(best.taxonomy_path, best.name, best.skill)
+    if not request.force:
+        raise DataError(
+            f"There is already a skill of that name at {context.workspace.relative(twin)}.",
+            hint="Use --force to replace it, or --output DIR to write it elsewhere.",
+            code="exists",
+        )
+    write_bytes(twin, best.skill.render())
+    return twin

@@ -1,0 +1,92 @@
+"""One metered model for a use case that is not a run: journal, budget and control like a run's."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from skill_fleet.config.settings import Phase
+from skill_fleet.llm.budget import Account, Gate, Limits
+from skill_fleet.llm.engine import Line, OnFailure
+from skill_fleet.llm.fleet_lm import FleetLM
+from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.models import Connections, build_lm, check_limits, phase_models
+from skill_fleet.optimization.session import Control
+from skill_fleet.services.context import Context
+
+_PHASE: Phase = "evaluation"
+
+
+@dataclass(frozen=True)
+class Metered:
+    """A model and what is counted of it.
+
+    Attributes:
+        lm: The model.
+        name: Its registered name.
+        simulated: Whether the built-in offline model answers.
+        line: Journal and traffic.
+    """
+
+    lm: FleetLM
+    name: str
+    simulated: bool
+    line: Line
+
+    def costs(self) -> dict[str, Any]:
+        """Calls, tokens and dollars so far; dollars are null where a price is unknown."""
+        spent = self.line.journal.spent(self.line.run)
+        return {
+            "calls": {"made": spent.calls, "from_journal": self.line.traffic.from_journal},
+            "tokens": {"input": spent.input_tokens, "output": spent.output_tokens},
+            "usd": None if spent.usd_unknown_calls else spent.usd,
+            "usd_unknown_calls": spent.usd_unknown_calls,
+        }
+
+
+@contextmanager
+def metered(
+    context: Context,
+    purpose: str,
+    *,
+    model: str | None = None,
+    limits: Limits | None = None,
+    control: Control | None = None,
+    on_failure: OnFailure = "halt",
+) -> Iterator[Metered]:
+    """The model of the evaluation phase, or another, for as long as a use case takes.
+
+    Args:
+        context: Settings and workspace.
+        purpose: Begins the name under which calls are booked in the ledger.
+        model: In place of the configured one.
+        limits: Caps on what is done with it.
+        control: The user's hand on it.
+        on_failure: What a call that failed for good does.
+
+    Raises:
+        UnknownName: There is no such model.
+        UsageError: A cap could not hold for it.
+        KeyMissing: Its key is not in the environment.
+        SkillFleetError: Why a cap, a provider or the user stopped the work.
+    """
+    caps = limits or Limits()
+    models = phase_models(context.loaded, {_PHASE: model} if model else None)
+    check_limits(models, caps, (_PHASE,))
+    environ = context.loaded.environ
+    connections = Connections.of(environ, context.models) if context.models else Connections.of(environ)
+    journal = Journal(context.workspace.ledger, context.workspace.responses, clock=context.clock)
+    try:
+        at = datetime.fromtimestamp(context.clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
+        line = Line(journal, f"{purpose}-{at}-{secrets.token_hex(3)}", context.clock)
+        gate = (control or Control()).watch(Gate(Account(caps, context.clock)))
+        spec = models.specs[_PHASE]
+        lm = build_lm(spec, _PHASE, line, gate, connections, on_failure)
+        yield Metered(lm, models.names[_PHASE], spec.simulated, line)
+    except Halt as halt:
+        raise halt.error from None
+    finally:
+        journal.close()

@@ -1,0 +1,175 @@
+"""Optimize a program: ask for it, price it, start it, go on with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skill_fleet.config.settings import Settings
+from skill_fleet.foundation.errors import DataError, NotFound
+from skill_fleet.foundation.files import read_json
+from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.models import Connections
+from skill_fleet.optimization.estimate import estimate
+from skill_fleet.optimization.events import Listener
+from skill_fleet.optimization.plan import Plan, make_plan, resumed_plan
+from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.run import Finished, run
+from skill_fleet.optimization.runs import RunFolder, find_run, new_run, status_of, unfinished
+from skill_fleet.optimization.session import Control
+from skill_fleet.services.context import Context
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start: everything that can be known to be wrong has been looked for.
+
+    Attributes:
+        plan: What will be done.
+        folder: The run to go on with, or None for a new one.
+    """
+
+    plan: Plan
+    folder: RunFolder | None = None
+
+
+def request_of(context: Context, asked: Mapping[str, Any]) -> OptimizationRequest:
+    """A request from what was asked for and, where nothing was, the settings.
+
+    Args:
+        context: The settings, flags among them.
+        asked: Fields of `OptimizationRequest` that are not settings; None values are not set.
+
+    Raises:
+        UsageError: Two values exclude each other.
+    """
+    defaults = context.settings.optimization
+    auto, trials = _effort(context)
+    values = {
+        **defaults.model_dump(),
+        "auto": auto,
+        "trials": trials,
+        "limits": limits_of(context.settings),
+        **{name: value for name, value in asked.items() if value is not None},
+    }
+    return OptimizationRequest(**values)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The caps of the settings."""
+    budget = settings.budget
+    return Limits(budget.max_cost, budget.max_calls, budget.max_tokens, budget.max_minutes)
+
+
+def prepare_optimization(context: Context, request: OptimizationRequest) -> Prepared:
+    """Check a request before anything is queued or spent.
+
+    Raises:
+        SkillFleetError: Something is wrong; one sentence says what and where.
+    """
+    return Prepared(make_plan(request, context.loaded))
+
+
+def prepare_resume(context: Context, run_id: str | None = None, raised: Limits | None = None) -> Prepared:
+    """Check that a run can be gone on with.
+
+    Args:
+        context: Where the run is.
+        run_id: Its name, the beginning of it, or `latest`; None is the newest that is not finished.
+        raised: Caps over the whole run in place of those it began with; None keeps one.
+
+    Raises:
+        NotFound: There is no such run, or none is unfinished.
+        DataError: The run is finished.
+        IntegrityError: Something that decides its result has changed since.
+    """
+    folder = _unfinished_run(context, run_id)
+    request = OptimizationRequest.from_json(read_json(folder.request, what="run request"))
+    given = {name: value for name, value in vars(raised or Limits()).items() if value is not None}
+    request = replace(request, limits=replace(request.limits, **given))
+    return Prepared(resumed_plan(folder, context.loaded, request), folder)
+
+
+def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
+    """What a run would take: calls, tokens, dollars, minutes, each as `[low, high]`. Nothing is spent."""
+    plan = prepared.plan
+    sizes = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
+    return {
+        "program": plan.entry.name,
+        "optimizer": plan.optimizer.info.name,
+        "model": plan.models.names["evaluation"],
+        "simulated": plan.models.simulated,
+        "examples": sizes,
+        **estimate(plan),
+    }
+
+
+def begin(context: Context, prepared: Prepared) -> RunFolder:
+    """The folder of the run: the one to go on with, or a new one.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    return prepared.folder or new_run(context.workspace.runs, context.clock)
+
+
+def start_optimization(
+    context: Context,
+    prepared: Prepared,
+    folder: RunFolder,
+    *,
+    listener: Listener | None = None,
+    control: Control | None = None,
+) -> Finished:
+    """Run it to its end, or to where it is stopped; a run that was begun repeats no paid call.
+
+    Args:
+        context: Settings and workspace.
+        prepared: What to do.
+        folder: As `begin` gave it.
+        listener: Told what happens, in the thread in which it happens.
+        control: The user's hand on it.
+
+    Raises:
+        StorageError: The run's folder or the journal cannot be used, or another process holds the run.
+        KeyMissing: A model's key is not in the environment.
+    """
+    environ = context.loaded.environ
+    connections = Connections.of(environ, context.models) if context.models else Connections.of(environ)
+    return run(
+        prepared.plan,
+        folder,
+        context.loaded,
+        listener=listener,
+        control=control,
+        clock=context.clock,
+        connections=connections,
+    )
+
+
+def _effort(context: Context) -> tuple[str | None, int | None]:
+    """`auto` and `trials`: whichever was said nearer to the user; of the default, trials have the word."""
+    settings, origins = context.settings.optimization, context.loaded.origins
+    auto, trials = origins.get("optimization.auto"), origins.get("optimization.trials")
+    if settings.trials is None or (auto == "flag" and trials != "flag"):
+        return settings.auto, None
+    if auto == "default" or (trials == "flag" and auto != "flag"):
+        return None, settings.trials
+    return settings.auto, settings.trials
+
+
+def _unfinished_run(context: Context, run_id: str | None) -> RunFolder:
+    runs = context.workspace.runs
+    if run_id is None:
+        left = unfinished(runs)
+        if not left:
+            raise NotFound(f"There is no unfinished run in {runs}.", hint="See: skill-fleet runs list.")
+        return left[0]
+    folder = find_run(runs, run_id)
+    status, result = status_of(folder)
+    if result is not None and not result.get("resume"):
+        raise DataError(
+            f"The run {folder.run_id} is over ({status}): there is nothing to resume.",
+            hint=f"See: skill-fleet runs show {folder.run_id}.",
+            code="run_over",
+        )
+    return folder
