@@ -9,26 +9,25 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, fields
+from typing import Any
 
 import dspy
 
 from skill_fleet.config.settings import Phase
-from skill_fleet.core.dspy.examples import coerce_examples, identified
-from skill_fleet.core.programs.catalog import input_fields
-from skill_fleet.domain.trainset import SKILL_INPUTS
+from skill_fleet.core.dspy.examples import identified
 from skill_fleet.evaluation.measurement import Measurement, identity_of
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.evaluation.score import Metric
 from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
-from skill_fleet.foundation.errors import DataError, UsageError
+from skill_fleet.foundation.errors import DataError, UnknownName, UsageError
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.dspy_config import get_task_lm
 from skill_fleet.llm.engine import MeteredEngine
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.models import PhaseModels, check_limits
+from skill_fleet.optimization.evaluate import Evaluate, EvaluationScore, default_lm, examples_for
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.search import Effort, Search, Tracker, uncompiled, unfocused
@@ -38,76 +37,13 @@ _GAIN = 1e-9
 _TARGET = 0.8
 _logger = logging.getLogger("dspy")
 
-
-class EvaluationScore(float):
-    """A score as DSPy gives it, in percent, that is also a number one can format.
-
-    Attributes:
-        results: `(example, score or None)` in the order of the examples.
-        excluded: How many examples have no score.
-    """
-
-    results: list[tuple[dspy.Example, float | None]]
-    excluded: int
-
-    @property
-    def score(self) -> float:
-        """The number itself, as DSPy calls it."""
-        return float(self)
-
-
-class Evaluate:
-    """Measures a program: failures are missing data, not zeros.
-
-    Args:
-        devset: Examples or plain dicts.
-        metric: `(gold, pred[, trace[, pred_name, pred_trace]])`, a number in [0, 1].
-        num_threads: Examples under way at a time.
-        display_progress: Log every tenth of the way at INFO on the logger `dspy`.
-    """
-
-    def __init__(
-        self,
-        *,
-        devset: Sequence[Any],
-        metric: Callable[..., Any] | None = None,
-        num_threads: int = 1,
-        display_progress: bool = False,
-    ) -> None:
-        self.devset = devset
-        self.metric = metric
-        self.num_threads = num_threads
-        self.display_progress = display_progress
-
-    def __call__(self, program: dspy.Module, metric: Callable[..., Any] | None = None) -> EvaluationScore:
-        """The mean score in percent of the examples that have one.
-
-        Raises:
-            UsageError: There is no metric.
-            DataError: No example has a score.
-        """
-        chosen = metric or self.metric
-        if chosen is None:
-            raise UsageError("Evaluate needs a metric.")
-        examples = _examples(program, self.devset)
-        found = measure(
-            program,
-            examples,
-            adapt_metric(chosen),
-            lm=_default_lm(),
-            num_threads=self.num_threads,
-            on_outcome=_log_progress if self.display_progress else None,
-        )
-        if found.mean is None:
-            raise DataError("No example has a score, so there is no mean.")
-        score = EvaluationScore(100.0 * found.mean)
-        values = found.scores()
-        score.results = [
-            (example, values.get(outcome.item_id))
-            for example, outcome in zip(examples, found.outcomes, strict=True)
-        ]
-        score.excluded = len(found.excluded)
-        return score
+__all__ = [
+    "GEPA",
+    "BootstrapFewShotWithRandomSearch",
+    "Evaluate",
+    "EvaluationScore",
+    "MIPROv2",
+]
 
 
 @dataclass(frozen=True)
@@ -118,7 +54,6 @@ class _Setup:
     metric: Metric
     effort: Effort
     lms: Mapping[Phase, FleetLM]
-    gate: Gate | None
     seed: int
     rounds: int
 
@@ -154,7 +89,7 @@ class _Documented:
         self._teacher = dict(teacher_settings or {})
         self._prompt_model = prompt_model
         self._seed = seed
-        self._budget = Limits(**budget) if isinstance(budget, Mapping) else budget
+        self._budget = _limits(budget)
 
     def compile(
         self, student: dspy.Module, *, trainset: Sequence[Any], valset: Sequence[Any] | None = None
@@ -168,20 +103,13 @@ class _Documented:
 
         Raises:
             DataError: There are too few examples.
+            UsageError: The budget could not hold for these models.
             ProviderError: A model call failed for good.
             MetricError: The metric broke.
         """
         train, validation = self._parts(student, trainset, valset)
-        gate = None if self._budget is None else Gate(Account(self._budget, SYSTEM_CLOCK))
-        setup = _Setup(
-            find_optimizer(self._optimizer),
-            self.metric,
-            self._effort,
-            self._models(gate),
-            gate,
-            self._seed,
-            self._rounds,
-        )
+        optimizer, models = find_optimizer(self._optimizer), self._models()
+        setup = _Setup(optimizer, self.metric, self._effort, models, self._seed, self._rounds)
         try:
             return _improved(setup, student, train, validation)
         except Halt as halt:
@@ -190,9 +118,9 @@ class _Documented:
     def _parts(
         self, student: dspy.Module, trainset: Sequence[Any], valset: Sequence[Any] | None
     ) -> tuple[list[dspy.Example], list[dspy.Example]]:
-        train = _named(_examples(student, trainset), "train")
+        train = _named(examples_for(student, trainset), "train")
         if valset is not None:
-            validation = _named(_examples(student, valset), "validation")
+            validation = _named(examples_for(student, valset), "validation")
         else:
             if len(train) < 2:
                 raise DataError(
@@ -206,14 +134,21 @@ class _Documented:
             raise DataError("There must be at least one training and one validation example.")
         return train, validation
 
-    def _models(self, gate: Gate | None) -> Mapping[Phase, FleetLM]:
-        target = _default_lm()
+    def _models(self) -> Mapping[Phase, FleetLM]:
+        target = default_lm()
         teacher = self._teacher.get("lm") or target
         prompt = self._prompt_model or target
-        phases = {"evaluation": target, "judge": target, "profiling": teacher, "optimization": prompt}
-        return {
-            cast("Phase", phase): _metered(lm, cast("Phase", phase), gate) for phase, lm in phases.items()
+        lms: dict[Phase, Any] = {
+            "evaluation": target,
+            "judge": target,
+            "profiling": teacher,
+            "optimization": prompt,
         }
+        gate = None
+        if self._budget is not None:
+            _require_holding(self._budget, lms)
+            gate = Gate(Account(self._budget, SYSTEM_CLOCK))
+        return {phase: _metered(lm, phase, gate) for phase, lm in lms.items()}
 
 
 class MIPROv2(_Documented):
@@ -280,18 +215,13 @@ class BootstrapFewShotWithRandomSearch(_Documented):
 def _improved(
     setup: _Setup, student: dspy.Module, train: list[dspy.Example], validation: list[dspy.Example]
 ) -> dspy.Module:
-    def on(program: dspy.Module, examples: list[dspy.Example]) -> Measurement:
-        return measure(
-            program,
-            examples,
-            setup.metric,
-            lm=setup.lms["evaluation"],
-            num_threads=setup.effort.num_threads,
-        )
-
     best = student.deepcopy()
-    shown = list(on(best, train).scores().values())
-    best_mean = on(best, validation).mean or 0.0
+    try:
+        shown = list(_measured(setup, best, train).scores().values())
+        best_mean = _measured(setup, best, validation).mean or 0.0
+    except Halt as stopped:
+        _warn_of_budget(stopped)
+        return best
     for number in range(1, setup.rounds + 1):
         search = Search(
             uncompiled(best),
@@ -305,23 +235,47 @@ def _improved(
             lambda: None,
         )
         found, halt = _one_round(setup, search)
-        mean = None if found is None else _mean_if_known(on, found, validation)
-        _log_round(number, mean, found or best)
-        if found is not None and mean is not None and mean > best_mean + _GAIN:
+        mean, halt = _mean_if_known(setup, found, validation, halt)
+        gained = found is not None and mean is not None and mean > best_mean + _GAIN
+        if found is not None and mean is not None and gained:
             best, best_mean = found, mean
-        elif halt is None:
-            break
+        _log_round(number, mean, best)
         if halt is not None:
-            warnings.warn(f"{halt.error.message} The best program so far is returned.", stacklevel=4)
+            _warn_of_budget(halt)
+        if halt is not None or not gained:
             break
     return unfocused(best, type(student))
+
+
+def _measured(
+    setup: _Setup, program: dspy.Module, examples: list[dspy.Example], lm: Any = None
+) -> Measurement:
+    return measure(
+        program,
+        examples,
+        setup.metric,
+        lm=lm or setup.lms["evaluation"],
+        num_threads=setup.effort.num_threads,
+    )
+
+
+def _warn_of_budget(halt: Halt) -> None:
+    """Say that a cap ended the search.
+
+    Raises:
+        Halt: It was something else.
+    """
+    if halt.cause != "budget":
+        raise halt
+    warnings.warn(f"{halt.error.message} The best program so far is returned.", stacklevel=4)
 
 
 def _one_round(setup: _Setup, search: Search) -> tuple[dspy.Module | None, Halt | None]:
     """The round's program; after a cap was reached, the best that was seen."""
     tracker = Tracker([identity_of(example)[0] for example in search.validation])
     try:
-        with dspy.context(lm=setup.lms["evaluation"], callbacks=[tracker], max_errors=10**9):
+        callbacks = [*(dspy.settings.callbacks or ()), tracker]
+        with dspy.context(lm=setup.lms["evaluation"], callbacks=callbacks, max_errors=10**9):
             return setup.optimizer.improve(search), None
     except Halt as halt:
         if halt.cause != "budget":
@@ -335,32 +289,27 @@ def _one_round(setup: _Setup, search: Search) -> tuple[dspy.Module | None, Halt 
 
 
 def _mean_if_known(
-    on: Callable[[dspy.Module, list[dspy.Example]], Measurement],
-    program: dspy.Module,
-    validation: list[dspy.Example],
-) -> float | None:
+    setup: _Setup, program: dspy.Module | None, validation: list[dspy.Example], halt: Halt | None
+) -> tuple[float | None, Halt | None]:
+    """The program's mean, and what ended the search; after a halt from answers that are journaled already."""
+    if program is None:
+        return None, halt
+    lm = setup.lms["evaluation"]
+    if halt is not None:
+        account = lm.engine.gate.account  # the old gate stays closed; this one lets through what still fits
+        lm = _metered(lm, "evaluation", Gate(account))
     try:
-        return on(program, validation).mean
-    except Halt as halt:
-        if halt.cause != "budget":
+        return _measured(setup, program, validation, lm).mean, halt
+    except Halt as stopped:
+        if stopped.cause != "budget":
             raise
-        return None
+        return None, halt or stopped
 
 
 def _log_round(number: int, mean: float | None, program: dspy.Module) -> None:
     _logger.info("Round %d: score=%s", number, "none" if mean is None else f"{mean:.3f}")
     instructions = {name: p.signature.instructions for name, p in program.named_predictors()}
     _logger.info("Best instructions: %s", instructions)
-
-
-def _log_progress(done: int, total: int, _outcome: Any) -> None:
-    if done == total or done % max(1, total // 10) == 0:
-        _logger.info("Evaluated %d of %d examples.", done, total)
-
-
-def _examples(program: dspy.Module, values: Sequence[Any]) -> list[dspy.Example]:
-    names = input_fields(program)
-    return coerce_examples(values, SKILL_INPUTS if set(names) == set(SKILL_INPUTS) else names)
 
 
 def _named(examples: list[dspy.Example], part: str) -> list[dspy.Example]:
@@ -372,17 +321,30 @@ def _named(examples: list[dspy.Example], part: str) -> list[dspy.Example]:
     return examples
 
 
-def _default_lm() -> Any:
-    return dspy.settings.lm or get_task_lm("evaluation")
+def _limits(budget: Limits | Mapping[str, Any] | None) -> Limits | None:
+    if not isinstance(budget, Mapping):
+        return budget
+    known = [field.name for field in fields(Limits)]
+    for name, cap in budget.items():
+        if name not in known:
+            raise UnknownName("cap of a budget", str(name), known)
+        if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int | float) or not cap >= 0):
+            raise UsageError(f"The budget's cap '{name}' is {cap!r}, not a number of 0 or more.")
+    return Limits(**budget)
+
+
+def _require_holding(limits: Limits, lms: Mapping[Phase, Any]) -> None:
+    """Refuse a budget that could not hold."""
+    for phase, lm in lms.items():
+        if not isinstance(lm, FleetLM):
+            raise UsageError("A budget needs models of skill-fleet: use configure_dspy() or get_task_lm().")
+        spec = lm.engine.spec
+        check_limits(PhaseModels({phase: spec.model}, {phase: spec}), limits, (phase,))
 
 
 def _metered(lm: Any, phase: Phase, gate: Gate | None) -> Any:
     """A model under this compile's budget."""
     if not isinstance(lm, FleetLM):
-        if gate is not None:
-            raise UsageError(
-                "A budget needs models of skill-fleet: use configure_dspy() or get_task_lm().",
-            )
         return lm
     engine = lm.engine
     inside = gate or engine.gate

@@ -8,7 +8,7 @@ import dspy
 from skill_fleet.config.load import Loaded
 from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.evaluation.measurement import Measurement
-from skill_fleet.evaluation.statistics import Comparison
+from skill_fleet.evaluation.statistics import Comparison, alpha_for_read
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.foundation.files import write_json, write_text
@@ -119,9 +119,7 @@ def _guarded(session: Session, *, resumed: bool) -> Finished:
 
 def _stages(session: Session) -> Halt | None:
     incumbent = find_incumbent(session)
-    for finding in session.plan.findings:
-        if finding.severity != "info":
-            session.warn(finding.code, finding.message)
+    _warn_of_data(session)
     baseline = measure_baseline(session)
     hold = _held_for_test(session, baseline, incumbent)
     best, halt = search_rounds(session, baseline, hold)
@@ -145,6 +143,25 @@ def _stages(session: Session) -> Halt | None:
         else:
             _publish(session, baseline, best, incumbent, None, None)
     return halt
+
+
+def _warn_of_data(session: Session) -> None:
+    """What is known of the data before anything is spent."""
+    for finding in session.plan.findings:
+        if finding.severity != "info":
+            session.warn(finding.code, finding.message)
+    test = session.plan.split.test
+    if len(test) < _SMALL_TEST:
+        session.warn(
+            "small_test_set", f"The sealed test has {len(test)} examples; {_SMALL_TEST} are advised."
+        )
+    groups = len({item.group for item in test})
+    needed = math.ceil(1 - math.log2(alpha_for_read(1)))
+    if groups < needed:
+        session.warn(
+            "small_test_set",
+            f"The sealed test has {groups} independent groups: fewer than {needed} cannot show a difference.",
+        )
 
 
 def _held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | None) -> Limits:
@@ -178,10 +195,6 @@ def _sealed_test(session: Session, baseline: Baseline, best: Best, incumbent: In
     """Baseline, candidate and incumbent on the sealed test, then the verdict and what is published."""
     plan, result = session.plan, session.result
     examples = plan.examples("test")
-    if len(examples) < _SMALL_TEST:
-        session.warn(
-            "small_test_set", f"The sealed test has {len(examples)} examples; {_SMALL_TEST} are advised."
-        )
     test = digest_of_test([[item.id, item.group, dict(item.fields)] for item in plan.split.test])
     # A run that was stopped, tested and gone on with may end in another program: that reads the test again.
     reader = f"{session.folder.run_id}:{program_hash(best.program)}"

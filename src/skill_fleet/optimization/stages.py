@@ -20,6 +20,8 @@ from skill_fleet.optimization.session import Session, quiet, throttled
 
 _PREFLIGHT_EXAMPLES = 3
 _SAME = 1e-9
+# DSPy keeps the last 10,000 calls of everybody in memory otherwise; a run of a program makes far fewer.
+SPARING = {"disable_history": True, "max_trace_size": 1000}
 _logger = logging.getLogger("dspy")
 
 
@@ -113,7 +115,7 @@ def measured(
     def tell(done: int, total: int, _outcome: Outcome) -> None:
         session.progress(stage=stage, done=done, total=total)
 
-    with dspy.context(disable_history=True):
+    with dspy.context(**SPARING):
         return measure(
             program,
             examples,
@@ -196,7 +198,7 @@ def _search(
             baseline.demo_threshold,
             on_rollout,
         )
-        settings = {"lm": lms["evaluation"], "callbacks": [tracker], "disable_history": True}
+        settings = {"lm": lms["evaluation"], "callbacks": [tracker], **SPARING}
         try:
             with quiet(session.folder), dspy.context(**settings, max_errors=10**9):
                 found = plan.optimizer.improve(search)
