@@ -1,4 +1,4 @@
-"""`Evaluate`, as the documentation has it: a program measured, failures left out instead of counted as zeros."""
+"""The documented `Evaluate`: a program measured, failures left out instead of counted as zeros."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -6,6 +6,7 @@ need a model from `configure_dspy` or `get_task_lm`.
 """
 
 import logging
+import math
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import DataError, UnknownName, UsageError
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import MeteredEngine
+from skill_fleet.llm.engine import MeteredEngine, OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import PhaseModels, check_limits
@@ -217,11 +218,12 @@ def _improved(
 ) -> dspy.Module:
     best = student.deepcopy()
     try:
-        shown = list(_measured(setup, best, train).scores().values())
-        best_mean = _measured(setup, best, validation).mean or 0.0
+        train, shown = _with_scores(setup, best, train)
+        validation, values = _with_scores(setup, best, validation)
     except Halt as stopped:
         _warn_of_budget(stopped)
         return best
+    best_mean = math.fsum(values) / len(values)
     for number in range(1, setup.rounds + 1):
         search = Search(
             uncompiled(best),
@@ -247,16 +249,25 @@ def _improved(
     return unfocused(best, type(student))
 
 
-def _measured(
-    setup: _Setup, program: dspy.Module, examples: list[dspy.Example], lm: Any = None
-) -> Measurement:
-    return measure(
-        program,
-        examples,
-        setup.metric,
-        lm=lm or setup.lms["evaluation"],
-        num_threads=setup.effort.num_threads,
-    )
+def _with_scores(
+    setup: _Setup, program: dspy.Module, examples: list[dspy.Example]
+) -> tuple[list[dspy.Example], list[float]]:
+    """The examples that have a score, and their scores; a search cannot tell a failure from a bad one."""
+    lm = setup.lms["evaluation"]
+    if isinstance(lm, FleetLM):
+        lm = _metered(lm, "evaluation", lm.engine.gate, "raise")
+    scores = _measured(setup, program, examples, lm).scores()
+    kept = [example for example in examples if identity_of(example)[0] in scores]
+    if len(kept) < len(examples):
+        warnings.warn(
+            f"{len(examples) - len(kept)} of {len(examples)} examples have no score and are set aside.",
+            stacklevel=4,
+        )
+    return kept, list(scores.values())
+
+
+def _measured(setup: _Setup, program: dspy.Module, examples: list[dspy.Example], lm: Any) -> Measurement:
+    return measure(program, examples, setup.metric, lm=lm, num_threads=setup.effort.num_threads)
 
 
 def _warn_of_budget(halt: Halt) -> None:
@@ -342,13 +353,13 @@ def _require_holding(limits: Limits, lms: Mapping[Phase, Any]) -> None:
         check_limits(PhaseModels({phase: spec.model}, {phase: spec}), limits, (phase,))
 
 
-def _metered(lm: Any, phase: Phase, gate: Gate | None) -> Any:
+def _metered(lm: Any, phase: Phase, gate: Gate | None, on_failure: OnFailure = "halt") -> Any:
     """A model under this compile's budget."""
     if not isinstance(lm, FleetLM):
         return lm
     engine = lm.engine
     inside = gate or engine.gate
-    metered = MeteredEngine(engine.inner, engine.spec, engine.line, inside, engine.price, "halt")
+    metered = MeteredEngine(engine.inner, engine.spec, engine.line, inside, engine.price, on_failure)
     copy = FleetLM(metered, phase=phase)
     copy.kwargs = dict(lm.kwargs)
     return copy
