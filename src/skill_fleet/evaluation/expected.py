@@ -13,6 +13,7 @@ NONE: Conventions = MappingProxyType({})
 
 _USUAL = 0.8
 _COVERED = 0.75
+_COVERED_EACH = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class Expected:
         """Up to three words of path or name that the task itself uses; the name's where it uses none."""
         own = set(words.terms(self.task))
         parts = folders(self.path or "")[1:]
-        tokens = [word for part in (*parts, self.name or "") for word in words.tokens(part)]
-        named = {words.stem(word): word for word in reversed(tokens) if word not in words.STOP_WORDS}
-        inside = [word for stem, word in reversed(named.items()) if stem in own]
-        return (inside or list(reversed(named.values())) or ["this"])[:3]
+        named: dict[str, str] = {}
+        for part in (*parts, self.name or ""):
+            for word in words.tokens(part):
+                named.setdefault(words.stem(word), word)
+        inside = [word for stem, word in named.items() if stem in own]
+        return (inside or list(named.values()) or ["this"])[:3]
 
     @property
     def rules(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -90,8 +93,8 @@ def conventions_of(examples: Iterable[Any]) -> Conventions:
     """The titles that are usual below a folder, for the highest folders of which that can be said.
 
     Usual are titles that four of five examples below expect; it can be said of a folder where such titles are
-    three quarters of what its examples expect. Feedback then states a rule as generally as the examples
-    allow: one for `communication`, not one for each folder below it.
+    three quarters of what its examples expect, and half of what each of them does. Feedback then states a
+    rule as generally as the examples allow: one for `communication`, not one for each folder below it.
     """
     below: dict[str, list[tuple[str, ...]]] = {}
     for example in examples:
@@ -102,10 +105,9 @@ def conventions_of(examples: Iterable[Any]) -> Conventions:
     found: dict[str, tuple[str, ...]] = {}
     for folder in sorted(below, key=lambda folder: (folder.count("/"), folder)):
         usual = _usual(below[folder])
-        covered = sum(len(set(usual) & set(titles)) / len(titles) for titles in below[folder])
-        if covered >= _COVERED * len(below[folder]) and not any(
-            f in found for f in _above(folder.split("/"))
-        ):
+        covered = [len(set(usual) & set(titles)) / len(titles) for titles in below[folder]]
+        holds = sum(covered) >= _COVERED * len(covered) and min(covered) >= _COVERED_EACH
+        if holds and not any(above in found for above in _above(folder.split("/"))):
             found[folder] = usual
     return found
 

@@ -76,8 +76,8 @@ class SkillQuality:
         """The score of a prediction; a strange prediction has a low one, and the feedback says why.
 
         `by_part` has more keys than `parts`: `plan` and `written` (what planning and writing should have done
-        about sections), `terms` and `key_terms` (what of the task is not spoken of), `review` (what the review
-        should have seen).
+        about sections), `terms` and `key_terms` (what of the task is not spoken of), `review` (what the
+        review should have seen).
         """
         content = _text(pred, "skill_content")
         if not content.strip():

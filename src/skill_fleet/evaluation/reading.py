@@ -9,27 +9,28 @@ from skill_fleet.domain import markdown, words
 from skill_fleet.domain.skill import Skill
 
 _INLINE_CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-_STEP = re.compile(r"^\s*\d+[.)]\s+\S", re.MULTILINE)
-_BULLET = re.compile(r"^\s*[-*+]\s+\S", re.MULTILINE)
-_TABLE_ROW = re.compile(r"^\s*\|.*\|", re.MULTILINE)
+_STEP = re.compile(r"^[ \t]*\d+[.)][ \t]+\S", re.MULTILINE)
+_BULLET = re.compile(r"^[ \t]*[-*+][ \t]+\S", re.MULTILINE)
+_TABLE_ROW = re.compile(r"^[ \t]*\|.*\|", re.MULTILINE)
 
 GENERIC = frozenset(
     words.stem(word)
     for word in """
-    ability action activity advanced agent aid appropriate area ask aspect assist assistance assistant
-    available based basic best better build careful carefully change check clear code common complete
-    complex comprehensive content context correct create custom data deal deliver describe detail detailed
-    different document easily easy effective effectively efficient efficiently end ensure essential etc
-    every everyday everything example excellent expert expertise feature file find fine focus follow full
-    function general generate generic goal good great guidance guide guideline handle help helper helpful
-    high idea implement important improve include including information input instruction issue item keep
-    key kind know language level life list look made main manage many matter method modern multiple
-    necessary new nice number offer one outcome output overview part people perform person possible
-    powerful practice practices prepare problem process produce professional project proper properly
-    provide quality question quick quickly read recommend related relevant request require response result
-    review right robust run section set show simple situation skill software solution solve specific start
-    step subject successful support system take task team technique thing time tip tool topic type
-    understand useful user various way well whole wide work world write
+    ability action activity advanced agent aid another appropriate area ask aspect assist assistance
+    assistant available based basic best better build careful carefully change check clear code common
+    complete complex comprehensive content context correct create custom data deal deliver describe detail
+    detailed different document easily easy effective effectively efficient efficiently end ensure
+    essential etc every everyday everything example excellent expert expertise feature file find fine
+    focus follow full function general generate generic goal good great guidance guide guideline handle
+    help helper helpful high idea implement important improve include including information input instead
+    instruction issue item keep key kind know language level life list look made main manage many matter
+    method modern multiple necessary new nice number offer old one outcome output overview part people
+    perform person possible powerful practice practices prepare problem process produce professional
+    project proper properly provide quality question quick quickly read recommend related relevant request
+    require response result review right robust run section set several show simple situation skill
+    software solution solve specific start step subject successful support system take task team technique
+    thing time tip today tool topic type understand useful user various way well whole wide within without
+    work world write
     """.split()  # noqa: SIM905 - a paragraph reads better than a hundred quoted lines
 )
 """Stems that any skill may use of anything: they say little of what this one is about."""

@@ -14,7 +14,7 @@ _TOKENS_ADVISED = 5_000
 _TOKENS_TOO_MANY = 15_000
 
 _TOKEN = re.compile(r"[^\W_]+|[.,;!?)]")
-_SENTENCE_END = re.compile(r"\w{2,}[.!?] +(\w)")
+_SENTENCE_END = re.compile(r"(?<=\w\w)[.!?] +(\w)")
 _STOPS = frozenset(".,;!?)")
 _ARTICLES = frozenset({"the", "a", "an"})
 _PREPOSITIONS = frozenset({"of", "with", "from", "for", "by", "into"})
@@ -40,6 +40,7 @@ _NOT_AFTER_PREPOSITION = _STOPS | {
 }
 _NOT_AFTER_CONJUNCTION = _STOPS | {"of", "and", "or"}
 _PRIOR = 4
+_AMPLE = 90
 
 _PLACEHOLDER = re.compile(
     r"\b(?:TODO|FIXME|TBD|XXX|[Ll]orem ipsum|[Ii]nsert \w+ here)\b|\[(?:placeholder|your \w+)\]"
@@ -67,7 +68,7 @@ def substance(reading: Reading) -> Part:
         + 0.3 * rising(reading.spans, 0, 4),
     )
     notes = []
-    if different < 110:
+    if different < _AMPLE:
         notes.append("Write more detailed sections: name the commands, limits and decisions of this task.")
     if share < 0.8:
         notes.append("Say each thing once: remove repeated sentences.")
@@ -75,7 +76,7 @@ def substance(reading: Reading) -> Part:
         notes.append("Include a fenced code block with a language tag.")
     if concrete < 1.0 and reading.steps < 3:
         notes.append("Give the procedure as numbered steps.")
-    return Part((0.65 * rising(different, 15, 110) + 0.35 * concrete) * share, tuple(notes))
+    return Part((0.65 * rising(different, 15, _AMPLE) + 0.35 * concrete) * share, tuple(notes))
 
 
 def _fresh(reading: Reading) -> tuple[list[str], float]:
