@@ -5,7 +5,7 @@ import inspect
 import pytest
 from dspy.utils import exceptions
 from dspy.utils.exceptions import DSPyError, LMError, LMProviderError, LMTransportError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.foundation.errors import KeyMissing, ProviderError
@@ -111,6 +111,7 @@ def test_ordinary_text_is_shown(text: str) -> None:
     assert redacted(text) == text
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text(), st.text(min_size=8, max_size=40), st.text())
 def test_a_known_secret_is_never_shown(before: str, secret: str, after: str) -> None:
     # Where hiding one thing makes another appear, it is not the secret that was given.
