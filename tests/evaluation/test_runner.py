@@ -9,9 +9,16 @@ from dspy.utils.exceptions import LMTimeoutError
 
 from skill_fleet.evaluation.measurement import Measurement, Outcome, paired
 from skill_fleet.evaluation.runner import measure
-from skill_fleet.evaluation.score import MetricError, NoScore, ProgramError, Score
+from skill_fleet.evaluation.score import NoScore, Score
 from skill_fleet.evaluation.user_metric import adapt_metric
-from skill_fleet.foundation.errors import BudgetExhausted, DataError, ProviderError, UsageError
+from skill_fleet.foundation.errors import (
+    BudgetExhausted,
+    DataError,
+    MetricError,
+    ProgramError,
+    ProviderError,
+    UsageError,
+)
 from skill_fleet.llm.failures import UnusableAnswer
 from skill_fleet.llm.halt import Halt
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from dspy.utils.exceptions import LMTimeoutError
 
-from skill_fleet.evaluation.score import Metric, MetricError, NoScore, Score
+from skill_fleet.evaluation.score import Metric, NoScore, Score
 from skill_fleet.evaluation.user_metric import adapt_metric
-from skill_fleet.foundation.errors import ProviderError, UsageError
+from skill_fleet.foundation.errors import MetricError, ProviderError, UsageError
 from skill_fleet.llm.halt import Halt
 
 GOLD = dspy.Example(question="2+2?", answer="4").with_inputs("question")

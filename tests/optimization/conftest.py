@@ -15,7 +15,7 @@ from skill_fleet.optimization.run import run
 from skill_fleet.optimization.runs import find_run, new_run
 
 PROGRAMS = Path(__file__).parent / "programs"
-sys.path.insert(0, str(PROGRAMS))
+sys.path[:0] = [str(PROGRAMS), str(PROGRAMS.parent)]
 
 
 class Place:

@@ -15,8 +15,8 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
-from skill_fleet.evaluation.score import Metric, MetricError, NoScore, Score
-from skill_fleet.foundation.errors import ProviderError
+from skill_fleet.evaluation.score import Metric, NoScore, Score
+from skill_fleet.foundation.errors import MetricError, ProviderError
 from skill_fleet.llm.failures import explained, understand
 
 CUT_OFF = {"length": "truncated", "content_filter": "content_filter"}

@@ -13,9 +13,16 @@ from typing import Any
 
 from skill_fleet.evaluation.attempt import Attempt, attempt
 from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
-from skill_fleet.evaluation.score import Metric, MetricError, NoScore, ProgramError, Score
+from skill_fleet.evaluation.score import Metric, NoScore, Score
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
-from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetError, UsageError
+from skill_fleet.foundation.errors import (
+    DataError,
+    MetricError,
+    ProgramError,
+    ProviderError,
+    SkillFleetError,
+    UsageError,
+)
 from skill_fleet.llm.halt import Halt
 
 __all__ = ["Measurement", "Outcome", "measure", "paired"]

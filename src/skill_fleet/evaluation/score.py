@@ -5,20 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from skill_fleet.foundation.errors import SkillFleetError
-
-
-class MetricError(SkillFleetError):
-    """A metric raised, or returned something that is no score."""
-
-    code = "metric"
-
-
-class ProgramError(SkillFleetError):
-    """The program under measurement raises, on too many examples to be a property of the examples."""
-
-    code = "program"
-
 
 @dataclass(frozen=True)
 class Score:

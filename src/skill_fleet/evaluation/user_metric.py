@@ -14,8 +14,8 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import LMError
 
-from skill_fleet.evaluation.score import MetricError, Score
-from skill_fleet.foundation.errors import ProviderError, UsageError
+from skill_fleet.evaluation.score import Score
+from skill_fleet.foundation.errors import MetricError, ProviderError, UsageError
 from skill_fleet.llm.halt import Halt
 
 OPTIONAL = ("trace", "pred_name", "pred_trace")

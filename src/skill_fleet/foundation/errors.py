@@ -10,6 +10,8 @@ SkillFleetError                exit 1   code, hint
 ├── StorageError               exit 1   a file, a directory or the journal cannot be read or written
 ├── IntegrityError             exit 1   what is there is not what was recorded (digests differ)
 ├── NoSignal                   exit 1   the metric says the same of everything
+├── MetricError                exit 1   a metric raised, or returned something that is no score
+├── ProgramError               exit 1   the program under measurement raises
 ├── GateFailed                 exit 4   a quality gate was not met
 ├── BudgetExhausted            exit 5   a cap on dollars, calls, tokens or minutes was reached
 ├── ProviderError              exit 6   a model call failed for good
@@ -105,6 +107,18 @@ class NoSignal(SkillFleetError):
     """The metric says the same of everything, so nothing can be optimized."""
 
     code = "no_signal"
+
+
+class MetricError(SkillFleetError):
+    """A metric raised, or returned something that is no score."""
+
+    code = "metric"
+
+
+class ProgramError(SkillFleetError):
+    """The program under measurement raises, on too many examples to be a property of the examples."""
+
+    code = "program"
 
 
 class GateFailed(SkillFleetError):

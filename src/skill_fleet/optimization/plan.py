@@ -21,7 +21,8 @@ from skill_fleet.core.programs.catalog import (
 from skill_fleet.domain.derive import derive_trainset
 from skill_fleet.domain.lint import DataFinding, lint_trainset
 from skill_fleet.domain.split import Split, split_trainset, split_with
-from skill_fleet.domain.trainset import Trainset, dump_trainset, load_trainset, trainset_of
+from skill_fleet.domain.trainset import SKILL_INPUTS, Trainset, dump_trainset, load_trainset, trainset_of
+from skill_fleet.evaluation.expected import conventions_of
 from skill_fleet.evaluation.metric import SkillQuality
 from skill_fleet.evaluation.score import Metric
 from skill_fleet.evaluation.user_metric import adapt_metric
@@ -85,6 +86,7 @@ def make_plan(request: OptimizationRequest, loaded: Loaded) -> Plan:
     check_limits(models, request.limits)
     output = output_file(request, loaded)
     trainset, split = _data(request, loaded)
+    metric = taught(metric, split)
     names = list(dict.fromkeys(name for item in trainset.items for name in item.fields))
     inputs = check_fields(entry, names, trainset.source)
     _check_skill_data(entry, trainset)
@@ -113,7 +115,7 @@ def resumed_plan(folder: RunFolder, loaded: Loaded, request: OptimizationRequest
     parts = read_json(folder.data, what="run data")
     split = split_from_json(parts)
     entry = find_program(request.program, search=loaded.workspace.root)
-    metric = find_metric(request, loaded, entry)
+    metric = taught(find_metric(request, loaded, entry), split)
     models = phase_models(loaded, request.models)
     check_limits(models, request.limits)
     identity = _identity(request, entry, metric, models, split)
@@ -183,6 +185,14 @@ def find_metric(request: OptimizationRequest, loaded: Loaded, entry: ProgramEntr
         )
     weights = loaded.settings.evaluation.weights
     return SkillQuality(**weights.model_dump())
+
+
+def taught(metric: Metric, split: Split) -> Metric:
+    """A skill metric that words its feedback by the conventions of the training part; same scores."""
+    if not isinstance(metric, SkillQuality):
+        return metric
+    conventions = conventions_of(to_examples(split.train, SKILL_INPUTS))
+    return SkillQuality(**metric.weights, conventions=conventions)
 
 
 def output_file(request: OptimizationRequest, loaded: Loaded) -> Path:

@@ -9,8 +9,7 @@ import dspy
 
 from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
 from skill_fleet.evaluation.runner import measure
-from skill_fleet.evaluation.score import ProgramError
-from skill_fleet.foundation.errors import NoSignal, SkillFleetError
+from skill_fleet.foundation.errors import NoSignal, ProgramError, SkillFleetError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
