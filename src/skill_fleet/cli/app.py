@@ -1,7 +1,7 @@
 """The commands put together. Importing a command imports nothing heavy: its work is imported when it runs."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,23 +35,38 @@ def run(words: Sequence[str]) -> int:
 
 def build() -> typer.Typer:
     """All commands. Help is drawn on a terminal and plain text elsewhere."""
-    from skill_fleet.cli import create, optimize, runs
+    from skill_fleet.cli import (
+        cache,
+        catalog,
+        compare,
+        config,
+        create,
+        dataset,
+        doctor,
+        evaluate,
+        optimize,
+        runs,
+        validate,
+    )
 
     app = _group(
         "Write, measure and optimize agent skills: honest numbers, capped cost, runs that survive.",
         completion=True,
     )
     app.callback()(_globals)
-    estimate = "What optimize would take: calls, tokens, dollars, minutes. Spends nothing."
     app.command("optimize")(optimize.optimize)
-    app.command("estimate", help=estimate)(optimize.optimize)
+    app.command("estimate", help="Say what optimize would take; spends nothing.")(optimize.optimize)
     app.command("create-skill")(create.create_skill)
-    _add(
-        app,
-        "runs",
-        "Finished and unfinished runs.",
-        {"list": runs.list_runs, "show": runs.show, "resume": runs.resume},
-    )
+    app.command("evaluate")(evaluate.evaluate)
+    app.command("validate")(validate.validate)
+    app.command("compare")(compare.compare)
+    _add(app, "dataset", "Training sets.", dataset.build, dataset.lint, dataset.split, dataset.show)
+    _add(app, "runs", "Finished and unfinished runs.", runs.list_, runs.show, runs.resume)
+    _add(app, "cache", "The stored answers of models.", cache.path, cache.stats, cache.clear)
+    app.command("optimizers")(catalog.optimizers)
+    app.command("models")(catalog.models)
+    _add(app, "config", "The settings.", config.show)
+    app.command("doctor")(doctor.doctor)
     return app
 
 
@@ -73,11 +88,11 @@ def _help_alone(ctx: typer.Context) -> None:
         typer.echo(ctx.get_help())
 
 
-def _add(app: typer.Typer, name: str, text: str, commands: Mapping[str, Command]) -> None:
-    """A command of several words."""
+def _add(app: typer.Typer, name: str, text: str, *commands: Command) -> None:
+    """A command of two words; the second is the function's name."""
     group = _group(text)
-    for word, command in commands.items():
-        group.command(word)(command)
+    for command in commands:
+        group.command(command.__name__.rstrip("_"))(command)
     app.add_typer(group, name=name)
 
 

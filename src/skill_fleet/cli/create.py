@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_fleet.cli.options import (
+    Force,
     Json,
     MaxCalls,
     MaxCost,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from skill_fleet.services.creation import CreationRequest
 
 
-def create_skill(  # noqa: PLR0913, PLR0917 - the contract's options, one a parameter
+def create_skill(
     ctx: typer.Context,
     task: Annotated[str, typer.Option(metavar="TEXT", help="What an agent should be able to do.")],
     program: ProgramFile = None,
@@ -31,7 +32,7 @@ def create_skill(  # noqa: PLR0913, PLR0917 - the contract's options, one a para
     output: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write DIR/<name>/SKILL.md; default: into skills/.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a skill that is there.")] = False,
+    force: Force = False,
     max_cost: MaxCost = None,
     max_calls: MaxCalls = None,
     max_minutes: MaxMinutes = None,
@@ -55,27 +56,13 @@ def create_skill(  # noqa: PLR0913, PLR0917 - the contract's options, one a para
 
 
 def _created(context: "Context", request: "CreationRequest", view: "Screen") -> int:
-    from skill_fleet.cli.running import hush_dspy, restore
+    from skill_fleet.cli.running import worked
     from skill_fleet.cli.show_skills import shown_creation
-    from skill_fleet.cli.waiting import waited
     from skill_fleet.foundation.errors import BudgetExhausted
-    from skill_fleet.optimization.session import Control
     from skill_fleet.services.creation import create_skill as create
 
-    hush_dspy(view)
-    control = Control()
-
-    def stop() -> None:
-        control.interrupt()
-        view.warn("Stopping: the call under way ends first. Ctrl-C again to stop at once.")
-
-    def tell(number: int, of: int) -> None:
-        view.note("Writing the skill …" if of == 1 else f"Draft {number} of {of} …")
-
-    value = waited(
-        lambda: create(context, request, control=control, on_draft=tell),
-        on_first=stop,
-        on_second=lambda: restore(view),
+    value = worked(
+        view, "Writing", lambda control, drafted: create(context, request, control=control, on_draft=drafted)
     )
     view.data(value, shown_creation(value))
     if value["error"] is None:

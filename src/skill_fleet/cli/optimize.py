@@ -29,7 +29,7 @@ Auto = Literal["light", "medium", "heavy"]
 Count = Annotated[int | None, typer.Option(min=1, metavar="N")]
 
 
-def optimize(  # noqa: PLR0913, PLR0917 - the contract's options, one a parameter
+def optimize(
     ctx: typer.Context,
     program: Annotated[
         str | None, typer.Option(metavar="NAME|MODULE:CLASS", help="What to optimize.")

@@ -10,6 +10,7 @@ from skill_fleet.cli.screen import Screen
 
 if TYPE_CHECKING:
     from skill_fleet.services.context import Context
+    from skill_fleet.services.evaluation import Measuring
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
@@ -19,6 +20,13 @@ MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Cap o
 MaxCalls = Annotated[int | None, typer.Option(min=0, metavar="N", help="Cap on model calls.")]
 MaxMinutes = Annotated[float | None, typer.Option(min=0, metavar="N", help="Cap on minutes.")]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model, registered or provider/name.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Metric = Annotated[
+    str | None, typer.Option(metavar="MODULE:FUNCTION", help="What scores; default: skill quality.")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=256, metavar="N", help="Examples under way at a time.")
+]
 ProgramFile = Annotated[
     str | None, typer.Option("--program", metavar="FILE", help="An optimized program's file.")
 ]
@@ -60,6 +68,16 @@ def opened(ctx: typer.Context, **flags: Any) -> "Context":
 
     dotted = {name.replace("__", "."): value for name, value in flags.items()}
     return open_context(globals_of(ctx).workspace, flags=dotted)
+
+
+def measuring(
+    context: "Context", *, data: str | None, metric: str | None, model: str | None, num_threads: int | None
+) -> "Measuring":
+    """How programs are to be measured, the caps from the settings."""
+    from skill_fleet.services.evaluation import Measuring
+    from skill_fleet.services.optimization import limits_of
+
+    return Measuring(data, metric, model, num_threads, limits_of(context.settings))
 
 
 def screen(*, as_json: bool, quiet: bool = False) -> Screen:

@@ -1,6 +1,6 @@
 """How far a run is: one moving line on a terminal, a line now and then in a pipe, nothing when quiet."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from skill_fleet.optimization.events import Event
+
+OnDone = Callable[[int, int], None]
 
 _STAGES = {
     "preflight": "Preflight",
@@ -39,6 +41,22 @@ def watching(screen: Screen) -> Iterator[Watcher]:
     else:
         with _bar(screen) as progress:
             yield _Moving(progress)
+
+
+@contextmanager
+def counting(screen: Screen, title: str) -> Iterator[OnDone]:
+    """Whom to tell how many are done, of how many: a moving line on a terminal, one line in a pipe."""
+    if screen.quiet:
+        yield lambda _done, _total: None
+    elif not screen.err.isatty():
+        screen.note(f"{title} …")
+        yield lambda _done, _total: None
+    else:
+        with _bar(screen) as progress:
+            task = progress.add_task(title, total=None, detail="")
+            yield lambda done, total: progress.update(
+                task, completed=done, total=total, detail=f"{done} of {total}"
+            )
 
 
 def milestone(kind: str, data: Mapping[str, Any]) -> str | None:

@@ -1,16 +1,19 @@
 """A run from the terminal: progress, Ctrl-C, result, exit code. For `optimize` and for `runs resume`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from skill_fleet.cli.options import Globals
-from skill_fleet.cli.progress import watching
+from skill_fleet.cli.progress import OnDone, counting, watching
 from skill_fleet.cli.screen import Screen
 from skill_fleet.cli.waiting import waited
 
 if TYPE_CHECKING:
+    from skill_fleet.optimization.session import Control
     from skill_fleet.services.context import Context
     from skill_fleet.services.optimization import Prepared
 
+T = TypeVar("T")
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -48,6 +51,27 @@ def carried_out(context: "Context", prepared: "Prepared", view: Screen, before: 
     if value["resume"]:
         view.warn(f"To go on: {resume}")
     return finished.error.exit_code
+
+
+def worked(view: Screen, title: str, work: Callable[["Control", OnDone], T]) -> T:
+    """Something shorter than a run; the first Ctrl-C lets no further call through.
+
+    Args:
+        view: For progress.
+        title: What is being done.
+        work: Given a control and whom to tell how far it is.
+    """
+    from skill_fleet.optimization.session import Control
+
+    hush_dspy(view)
+    control = Control()
+
+    def stop() -> None:
+        control.interrupt()
+        view.warn("Stopping: calls under way end first. Ctrl-C again to stop at once.")
+
+    with counting(view, title) as done:
+        return waited(lambda: work(control, done), on_first=stop, on_second=lambda: restore(view))
 
 
 def restore(view: Screen) -> None:

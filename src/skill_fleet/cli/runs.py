@@ -9,7 +9,7 @@ from skill_fleet.cli.options import Json, MaxCalls, MaxCost, MaxMinutes, Quiet, 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or its beginning, or latest.")]
 
 
-def list_runs(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
+def list_(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
     """Every run of this workspace, newest first."""
     from skill_fleet.cli.show_runs import shown_runs
     from skill_fleet.services.runs import list_all

@@ -33,6 +33,11 @@ class Screen:
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
 
+    @property
+    def width(self) -> int:
+        """Columns of stdout: a terminal's, else without end."""
+        return console(self.out).width
+
     def data(self, value: Any, shown: "RenderableType") -> None:
         """The answer: as JSON, or as shown to a person."""
         if self.as_json:

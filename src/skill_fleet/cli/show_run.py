@@ -9,7 +9,10 @@ from skill_fleet.cli.tables import facts, group, rows, words
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_VERDICTS = {
+SIMULATED = (
+    "SIMULATED: a rule-based simulator answered, not a language model. These numbers predict no real model."
+)
+VERDICTS = {
     "better": ("Better.", "bold green"),
     "worse": ("Worse.", "bold red"),
     "not_shown": ("No difference shown.", "bold yellow"),
@@ -68,7 +71,7 @@ def shown_estimate(value: Mapping[str, Any]) -> "RenderableType":
 
 
 def _headline(result: Mapping[str, Any]) -> "RenderableType":
-    title, style = _VERDICTS[result["verdict"]]
+    title, style = VERDICTS[result["verdict"]]
     if result["status"] == "failed":
         title, style = "Failed.", "bold red"
     elif result["interval"] is None:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skill_fleet.cli.numbers import count, dollars, score
-from skill_fleet.cli.tables import facts, group, words
+from skill_fleet.cli.tables import facts, group, rows, words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-_STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
+STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
 def shown_creation(value: Mapping[str, Any]) -> "RenderableType":
@@ -34,8 +34,54 @@ def shown_creation(value: Mapping[str, Any]) -> "RenderableType":
     return group(facts(pairs), *(shown_finding(found) for found in value["findings"]), notice)
 
 
+def shown_evaluation(value: Mapping[str, Any], *, wide: bool) -> "RenderableType":
+    """The guard's scores of skills."""
+    skills = value["skills"]
+    if len(skills) == 1:
+        return _one(skills[0])
+    parts = list(skills[0]["parts"])
+    if wide:
+        headings = ["skill", "quality", *parts, "findings"]
+        lines = [
+            [one["path"], score(one["quality"]), *(score(one["parts"][name]) for name in parts), _counts(one)]
+            for one in skills
+        ]
+    else:
+        headings = ["skill", "quality", "weakest part", "findings"]
+        lines = [[one["path"], score(one["quality"]), _weakest(one), _counts(one)] for one in skills]
+    thresholds = value["thresholds"]
+    reached = ", ".join(
+        f"{sum(one['quality'] >= least for one in skills)} {name} (from {least:g})"
+        for name, least in thresholds.items()
+    )
+    summary = f"\n{len(skills)} skills, mean quality {score(value['mean'])}: {reached}."
+    return group(rows(headings, lines, right=("quality", *parts)), words(summary, "bold"))
+
+
+def _one(one: Mapping[str, Any]) -> "RenderableType":
+    pairs = [
+        ("skill", one["path"]),
+        ("quality", score(one["quality"])),
+        *((name, score(part)) for name, part in one["parts"].items()),
+    ]
+    if one["feedback"]:
+        pairs.append(("to do", one["feedback"]))
+    return group(facts(pairs), *(shown_finding(found) for found in one["findings"]))
+
+
+def _weakest(one: Mapping[str, Any]) -> str:
+    name = min(one["parts"], key=lambda part: one["parts"][part])
+    return f"{name} {score(one['parts'][name])}"
+
+
+def _counts(one: Mapping[str, Any]) -> str:
+    severities = [found["severity"] for found in one["findings"]]
+    counts = {name: severities.count(name) for name in ("error", "warning")}
+    return ", ".join(f"{number} {name}s" for name, number in counts.items() if number) or "–"
+
+
 def shown_finding(found: Mapping[str, Any], indent: str = "") -> "Text":
     """A finding on one line."""
     said = " ".join(part for part in (found["message"], found["hint"]) if part)
-    style = _STYLES[found["severity"]]
+    style = STYLES[found["severity"]]
     return words(f"{indent}{found['severity']} line {found['line']} {found['code']}: {said}", style)

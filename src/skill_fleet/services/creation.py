@@ -22,6 +22,7 @@ from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
+from skill_fleet.services.findings import finding_json
 from skill_fleet.services.metered import Metered, metered
 
 OnDraft = Callable[[int, int], None]
@@ -79,7 +80,7 @@ def create_skill(
         context: Settings and workspace.
         request: What is wanted.
         control: The user's hand on it.
-        on_draft: Told before each draft: its number and how many there will be.
+        on_draft: Told after each draft: how many there are, of how many.
 
     Returns:
         `path`, `name`, `taxonomy_path`, `description`, `quality` (the guard's, in [0, 1]), `parts`,
@@ -131,17 +132,6 @@ def error_json(error: SkillFleetError) -> dict[str, str]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
-def finding_json(found: Finding) -> dict[str, Any]:
-    """A finding as a JSON value."""
-    return {
-        "code": found.code,
-        "severity": found.severity,
-        "line": found.line,
-        "message": found.message,
-        "hint": found.hint,
-    }
-
-
 def _program(context: Context, request: CreationRequest) -> dspy.Module:
     if request.program is None:
         return find_program(BUILT_IN).build()
@@ -174,8 +164,6 @@ def _drafts(
     taxonomy = json.dumps(tree_of(paths), ensure_ascii=False)
     existing = json.dumps(paths, ensure_ascii=False)
     for number in range(request.best_of):
-        if on_draft is not None:
-            on_draft(number + 1, request.best_of)
         # The first draft is what one would get without --best-of; the others are drawn anew.
         lm = model.lm if number == 0 else model.lm.copy(rollout_id=number, temperature=1.0)
         with dspy.context(lm=lm, disable_history=True):
@@ -184,6 +172,8 @@ def _drafts(
         findings = check(skill)
         quality = guard(skill, request.task).value
         yield _Draft(skill, str(made.name), str(made.taxonomy_path), findings, quality)
+        if on_draft is not None:
+            on_draft(number + 1, request.best_of)
 
 
 def _called(program: dspy.Module, task: str, taxonomy: str, existing: str) -> dspy.Prediction:

@@ -1,0 +1,46 @@
+"""`cache path`, `cache stats`, `cache clear`."""
+
+import typer
+
+from skill_fleet.cli.options import Force, Json, Quiet, opened, screen
+
+
+def path(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Where the stored answers are."""
+    from skill_fleet.cli.tables import words
+    from skill_fleet.services.cache import cache_paths
+
+    value = cache_paths(opened(ctx))
+    screen(as_json=as_json, quiet=quiet).data(value, words(value["responses"]))
+
+
+def stats(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
+    """How many answers are stored."""
+    from skill_fleet.cli.numbers import count, size
+    from skill_fleet.cli.tables import facts
+    from skill_fleet.services.cache import cache_stats
+
+    value = cache_stats(opened(ctx))
+    numbers = value["stats"]
+    pairs = [
+        ("answers", f"{count(numbers['responses'])} ({size(numbers['bytes'])})"),
+        ("attempts", f"{count(numbers['attempts'])} in the ledger"),
+        ("needed by", ", ".join(value["needed_by"]) or "no unfinished run"),
+        ("answers in", value["responses"]),
+        ("ledger in", value["ledger"]),
+    ]
+    screen(as_json=as_json, quiet=quiet).data(value, facts(pairs))
+
+
+def clear(ctx: typer.Context, force: Force = False, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Forget the stored answers; the ledger stays.
+
+    Refused while an unfinished run needs them, unless --force.
+    """
+    from skill_fleet.cli.numbers import count
+    from skill_fleet.cli.tables import words
+    from skill_fleet.services.cache import clear_cache
+
+    value = clear_cache(opened(ctx), force=force)
+    shown = words(f"{count(value['removed'])} answers removed. The ledger of what was paid is as it was.")
+    screen(as_json=as_json, quiet=quiet).data(value, shown)

@@ -1,0 +1,57 @@
+"""`compare`."""
+
+from typing import Annotated
+
+import typer
+
+from skill_fleet.cli.options import (
+    Json,
+    MaxCalls,
+    MaxCost,
+    MaxMinutes,
+    Metric,
+    Model,
+    Quiet,
+    Threads,
+    measuring,
+    opened,
+    screen,
+)
+
+
+def compare(
+    ctx: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="A", help="A program's file, a run, or a program's name.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What is compared with it.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Examples; default: the sealed test of their run.")
+    ] = None,
+    metric: Metric = None,
+    model: Model = None,
+    num_threads: Threads = None,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
+    max_minutes: MaxMinutes = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Say whether B is better than A, example by example.
+
+    The two are measured on the same examples with the same model. The exit code is 0 for any verdict.
+    """
+    from skill_fleet.cli.running import worked
+    from skill_fleet.cli.show_measured import shown_comparison
+    from skill_fleet.services.comparison import compare_programs
+
+    view = screen(as_json=as_json, quiet=quiet)
+    context = opened(
+        ctx, budget__max_cost=max_cost, budget__max_calls=max_calls, budget__max_minutes=max_minutes
+    )
+    how = measuring(context, data=data, metric=metric, model=model, num_threads=num_threads)
+    value = worked(
+        view,
+        "Measuring",
+        lambda control, done: compare_programs(context, a, b, how, control=control, on_done=done),
+    )
+    view.data(value, shown_comparison(value))
+    return 0

@@ -1,0 +1,82 @@
+"""`evaluate`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skill_fleet.cli.options import (
+    Json,
+    MaxCalls,
+    MaxCost,
+    MaxMinutes,
+    Metric,
+    Model,
+    Quiet,
+    Threads,
+    measuring,
+    opened,
+    screen,
+)
+from skill_fleet.cli.validate import Targets
+
+if TYPE_CHECKING:
+    from skill_fleet.cli.screen import Screen
+    from skill_fleet.services.context import Context
+
+
+def evaluate(
+    ctx: typer.Context,
+    targets: Targets = None,
+    program: Annotated[
+        str | None, typer.Option(metavar="FILE|RUN|NAME", help="Measure a program instead of skills.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Examples for --program; default: the training set.")
+    ] = None,
+    metric: Metric = None,
+    model: Model = None,
+    num_threads: Threads = None,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
+    max_minutes: MaxMinutes = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Say how good skills are, or how good a program is.
+
+    Skills are scored by their text alone, without a model: a floor, not a ranking. A program is run on
+    every example; examples without a score are listed and count in no mean.
+    """
+    from skill_fleet.foundation.errors import UsageError
+
+    view = screen(as_json=as_json, quiet=quiet)
+    context = opened(
+        ctx, budget__max_cost=max_cost, budget__max_calls=max_calls, budget__max_minutes=max_minutes
+    )
+    if program is None:
+        if data is not None or metric is not None:
+            raise UsageError("--data and --metric belong to --program.")
+        return _skills(context, targets or [], view)
+    if targets:
+        raise UsageError("--program excludes targets: either skills are scored, or a program is measured.")
+    from skill_fleet.cli.running import worked
+    from skill_fleet.cli.show_measured import shown_program
+    from skill_fleet.services.evaluation import evaluate_program
+
+    how = measuring(context, data=data, metric=metric, model=model, num_threads=num_threads)
+    value = worked(
+        view,
+        "Measuring",
+        lambda control, done: evaluate_program(context, program, how, control=control, on_done=done),
+    )
+    view.data(value, shown_program(value))
+    return 0
+
+
+def _skills(context: "Context", targets: list[str], view: "Screen") -> int:
+    from skill_fleet.cli.show_skills import shown_evaluation
+    from skill_fleet.services.evaluation import evaluate_skills
+
+    value = evaluate_skills(context, targets)
+    view.data(value, shown_evaluation(value, wide=view.width >= 100))
+    return 0

@@ -1,0 +1,84 @@
+"""What there is, for people: optimizers, models, settings, checks."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from skill_fleet.cli.tables import facts, group, rows, words
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+
+
+def shown_optimizers(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
+    """Every optimizer with its parameters."""
+    parts: list[RenderableType] = []
+    for one in found:
+        default = " (default)" if one["default"] else ""
+        parts += [
+            words(f"{one['name']}{default}", "bold"),
+            words(one["description"]),
+            facts((("changes", ", ".join(one["changes"])), ("needs", one["needs"]), ("cost", one["cost"]))),
+            rows(
+                ("!option", "default", "range", "meaning"),
+                [
+                    (
+                        f"--{parameter['name'].replace('_', '-')}",
+                        "–" if parameter["default"] is None else parameter["default"],
+                        parameter["range"],
+                        parameter["meaning"],
+                    )
+                    for parameter in one["parameters"]
+                ],
+            ),
+            words(""),
+        ]
+    return group(*parts[:-1])
+
+
+def shown_models(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
+    """Every registered model."""
+    lines = [
+        (
+            f"{one['name']}{' (default)' if one['default'] else ''}",
+            one["model"],
+            ", ".join(one["phases"]) or "–",
+            _price(one),
+            _key(one),
+        )
+        for one in found
+    ]
+    return rows(("!name", "model", "phases", "$ per million tokens", "key"), lines)
+
+
+def shown_settings(found: Sequence[Mapping[str, Any]], *, origin: bool) -> "RenderableType":
+    """Every setting."""
+    lines = [(one["key"], json.dumps(one["value"], ensure_ascii=False), one["origin"]) for one in found]
+    if origin:
+        return rows(("key", "value", "from"), lines)
+    return facts((key, value) for key, value, _ in lines)
+
+
+def shown_checks(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
+    """What was looked at."""
+    lines = []
+    for check in found:
+        said = " ".join(part for part in (check["message"], check["hint"]) if part)
+        lines.append((words(check["status"], _STYLES[check["status"]]), check["name"], said))
+    return rows(("!status", "!what", "found"), lines)
+
+
+def _price(one: Mapping[str, Any]) -> str:
+    if one["simulated"]:
+        return "0 (simulated)"
+    if one["price"] is None:
+        return "unknown"
+    return f"{one['price']['input_per_million']:g} in, {one['price']['output_per_million']:g} out"
+
+
+def _key(one: Mapping[str, Any]) -> str:
+    if one["key"] is None:
+        return "–"
+    return f"{one['api_key_env']} {'is set' if one['key'] else 'is empty'}"
