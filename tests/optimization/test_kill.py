@@ -3,6 +3,7 @@
 Six moments here; `benchmarks/kill.py` takes as many as one likes.
 """
 
+import functools
 import random
 
 import pytest
@@ -18,11 +19,17 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def whole_of(tmp_path_factory):
+    """The uninterrupted result of an optimizer; it does not depend on the number of threads."""
+    return functools.cache(lambda name: uninterrupted(Case(name, 4), tmp_path_factory.mktemp("whole") / name))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.optimizer}-{case.threads}")
-def test_a_killed_run_is_resumed_without_paying_twice(case, tmp_path):
-    whole = uninterrupted(case, tmp_path / "whole")
+def test_a_killed_run_is_resumed_without_paying_twice(case, whole_of, tmp_path):
+    whole = whole_of(case.optimizer)
     moment = random.Random(f"{case}").randint(1, int(whole["calls"]["made"] * 0.95))
     killed = kill_and_resume(case, tmp_path / "killed", moment)
     assert killed.hash == whole["program_hash"]
