@@ -61,7 +61,7 @@ def evaluate(
         raise UsageError("--program excludes targets: either skills are scored, or a program is measured.")
     from skill_fleet.cli.running import worked
     from skill_fleet.cli.show_measured import shown_program
-    from skill_fleet.services.evaluation import evaluate_program
+    from skill_fleet.services.measuring import evaluate_program
 
     how = measuring(context, data=data, metric=metric, model=model, num_threads=num_threads)
     value = worked(

@@ -10,7 +10,7 @@ from skill_fleet.cli.screen import Screen
 
 if TYPE_CHECKING:
     from skill_fleet.services.context import Context
-    from skill_fleet.services.evaluation import Measuring
+    from skill_fleet.services.measuring import Measuring
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
@@ -74,7 +74,7 @@ def measuring(
     context: "Context", *, data: str | None, metric: str | None, model: str | None, num_threads: int | None
 ) -> "Measuring":
     """How programs are to be measured, the caps from the settings."""
-    from skill_fleet.services.evaluation import Measuring
+    from skill_fleet.services.measuring import Measuring
     from skill_fleet.services.optimization import limits_of
 
     return Measuring(data, metric, model, num_threads, limits_of(context.settings))

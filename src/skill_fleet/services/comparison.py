@@ -8,15 +8,8 @@ from skill_fleet.foundation.canonical import digest
 from skill_fleet.optimization.session import Control
 from skill_fleet.optimization.verdict import count_read, digest_of_test, judge
 from skill_fleet.services.context import Context
-from skill_fleet.services.evaluation import Measuring, OnDone
-from skill_fleet.services.measuring import (
-    NamedProgram,
-    as_the_run,
-    load_program,
-    measure_programs,
-    same_kind,
-    same_test,
-)
+from skill_fleet.services.measuring import Measuring, OnDone, as_the_run, measure_programs
+from skill_fleet.services.programs import NamedProgram, load_program, same_kind, same_test
 
 
 def compare_programs(

@@ -1,54 +1,48 @@
-"""Programs by what a user calls them, measured on one set of examples with one model."""
+"""Programs measured on one set of examples, with one model and one metric."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dspy
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.core.dspy.examples import to_examples
-from skill_fleet.core.programs.artifact import load_artifact
-from skill_fleet.core.programs.catalog import ProgramEntry, check_fields, find_program, program_hash
+from skill_fleet.core.programs.catalog import check_fields
 from skill_fleet.domain.trainset import TrainingItem, load_trainset
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.runner import measure
-from skill_fleet.foundation.errors import DataError, NotFound, UsageError
-from skill_fleet.foundation.files import read_json
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.plan import find_metric, split_from_json
+from skill_fleet.optimization.plan import find_metric
 from skill_fleet.optimization.request import OptimizationRequest
-from skill_fleet.optimization.runs import RunFolder, find_run, list_runs
+from skill_fleet.optimization.runs import RunFolder
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.metered import metered
+from skill_fleet.services.programs import NamedProgram, load_program, run_request
 
-if TYPE_CHECKING:
-    from skill_fleet.services.evaluation import Measuring, OnDone
-
+OnDone = Callable[[int, int], None]
 _EVALUATION: Phase = "evaluation"
 
 
 @dataclass(frozen=True)
-class NamedProgram:
-    """A program that can be measured.
+class Measuring:
+    """How a program is to be measured.
 
     Attributes:
-        label: As the user called it.
-        program: Ready to run.
-        entry: How a fresh one is built.
-        hash: Of what optimization changes.
-        run: The run that made it, where that is here.
-        notes: What is not as it was when it was saved.
+        data: Examples; None is the workspace's training set.
+        metric: `module:function`; None is the quality of a skill.
+        model: In place of the configured one.
+        num_threads: Examples under way at a time; None is the configured number.
+        limits: Caps on it; None are the configured ones.
     """
 
-    label: str
-    program: dspy.Module
-    entry: ProgramEntry
-    hash: str
-    run: RunFolder | None
-    notes: tuple[str, ...] = ()
+    data: str | None = None
+    metric: str | None = None
+    model: str | None = None
+    num_threads: int | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True)
@@ -74,36 +68,63 @@ class Measured:
     costs: Mapping[str, Any]
 
 
-def load_program(context: Context, name: str) -> NamedProgram:
-    """A program by its file, by the run that made it, or by its name (then it is not optimized).
+def evaluate_program(
+    context: Context,
+    program: str,
+    how: Measuring,
+    *,
+    control: Control | None = None,
+    on_done: OnDone | None = None,
+) -> dict[str, Any]:
+    """A program on every example of a data set.
+
+    Args:
+        context: Settings and workspace.
+        program: Its file, or the name of a program that is not optimized.
+        how: With what.
+        control: The user's hand on it.
+        on_done: Told after each example: how many, of how many.
+
+    Returns:
+        `mean` and `pass_share` over the examples that have a score (null where none has), `parts` (their
+        means), `excluded` with the reasons, `items`, and what it cost.
 
     Raises:
-        NotFound: It is none of these, or the run has no program yet.
-        DataError: The file is not a program's state.
-        IntegrityError: The file is not the one its manifest describes.
+        SkillFleetError: Program, data, metric or model cannot be used, or most examples failed.
     """
-    path = context.path(name)
-    if path.is_file() or name.endswith(".json"):
-        return _from_file(context, name, path, None)
-    if ":" in name or name.isidentifier():
-        entry = find_program(name, search=context.workspace.root)
-        program = entry.build()
-        return NamedProgram(name, program, entry, program_hash(program), None)
-    folder = find_run(context.workspace.runs, name)
-    if not folder.candidate.exists():
-        hint = f"Go on with it: skill-fleet runs resume {folder.run_id}."
-        raise NotFound(f"The run {folder.run_id} has no program yet.", hint=hint)
-    return _from_file(context, folder.run_id, folder.candidate, folder)
+    loaded = load_program(context, program)
+    measured = measure_programs(context, [loaded], how, control=control, on_done=on_done)
+    found = measured.found[0]
+    threshold = context.settings.evaluation.thresholds.target
+    return {
+        "program": loaded.label,
+        "data": measured.data,
+        "metric": measured.metric,
+        "model": measured.model,
+        "simulated": measured.simulated,
+        "notes": list(loaded.notes),
+        "examples": len(found.outcomes),
+        "mean": found.mean,
+        "pass_share": found.pass_share(threshold),
+        "threshold": threshold,
+        "parts": _parts(found),
+        "excluded": _excluded(found),
+        "items": [
+            {"id": one.item_id, "group": one.group, "score": one.score.value if one.score else None}
+            for one in found.outcomes
+        ],
+        **measured.costs,
+    }
 
 
 def measure_programs(
     context: Context,
     programs: Sequence[NamedProgram],
-    how: "Measuring",
+    how: Measuring,
     *,
     items: Sequence[TrainingItem] | None = None,
     control: Control | None = None,
-    on_done: "OnDone | None" = None,
+    on_done: OnDone | None = None,
 ) -> Measured:
     """Several programs on the same examples, one after the other.
 
@@ -155,25 +176,7 @@ def measure_programs(
     return Measured(found, source, tuple(examples_of), metric.name, model.name, model.simulated, costs)
 
 
-def sealed_test(folder: RunFolder) -> tuple[TrainingItem, ...]:
-    """The examples of a run's sealed test.
-
-    Raises:
-        NotFound: The run's folder is not complete.
-    """
-    return split_from_json(read_json(folder.data, what="run data")).test
-
-
-def run_request(folder: RunFolder) -> OptimizationRequest:
-    """What was asked of a run.
-
-    Raises:
-        DataError: The request cannot be read.
-    """
-    return OptimizationRequest.from_json(read_json(folder.request, what="run request"))
-
-
-def as_the_run(how: "Measuring", folder: RunFolder) -> "Measuring":
+def as_the_run(how: Measuring, folder: RunFolder) -> Measuring:
     """With the metric and the model of a run, where no other is named."""
     request = run_request(folder)
     return replace(
@@ -181,18 +184,8 @@ def as_the_run(how: "Measuring", folder: RunFolder) -> "Measuring":
     )
 
 
-def _from_file(context: Context, label: str, path: Path, folder: RunFolder | None) -> NamedProgram:
-    loaded = load_artifact(path, search=context.workspace.root)
-    made_by = loaded.manifest.run_id if loaded.manifest else None
-    if folder is None and made_by is not None:
-        folder = next((run for run in list_runs(context.workspace.runs) if run.run_id == made_by), None)
-    return NamedProgram(
-        label, loaded.program, loaded.entry, program_hash(loaded.program), folder, loaded.differences
-    )
-
-
 def _items(
-    context: Context, how: "Measuring", items: Sequence[TrainingItem] | None
+    context: Context, how: Measuring, items: Sequence[TrainingItem] | None
 ) -> tuple[str, Sequence[TrainingItem]]:
     if items is not None:
         return "the sealed test", items
@@ -201,33 +194,19 @@ def _items(
     return context.workspace.relative(path), trainset.items
 
 
-def same_kind(programs: Sequence[NamedProgram]) -> None:
-    """Refuse programs that cannot be measured by one metric on one set.
+def _parts(found: Measurement) -> dict[str, float]:
+    """The mean of every part over the examples that have it."""
+    values: dict[str, list[float]] = {}
+    for one in found.outcomes:
+        parts: Mapping[str, float] = one.score.parts if one.score else {}
+        for name, value in parts.items():
+            values.setdefault(name, []).append(value)
+    return {name: math.fsum(numbers) / len(numbers) for name, numbers in values.items()}
 
-    Raises:
-        UsageError: They are different programs.
-    """
-    kinds = {named.entry.name for named in programs}
-    if len(kinds) > 1:
-        raise UsageError(f"These are different programs and cannot be compared: {', '.join(sorted(kinds))}.")
 
-
-def same_test(programs: Sequence[NamedProgram]) -> tuple[TrainingItem, ...]:
-    """The sealed test that all programs share.
-
-    Raises:
-        UsageError: None of them is from a run that is here.
-        DataError: Their tests are not the same.
-    """
-    folders = list(dict.fromkeys(named.run for named in programs if named.run is not None))
-    if not folders:
-        raise UsageError(
-            "Neither program is from a run of this workspace, so there is no sealed test.",
-            hint="Name the examples: --data FILE.",
-        )
-    tests = [sealed_test(folder) for folder in folders]
-    if any(test != tests[0] for test in tests[1:]):
-        raise DataError(
-            "The two runs do not have the same sealed test.", hint="Name the examples: --data FILE."
-        )
-    return tests[0]
+def _excluded(found: Measurement) -> list[dict[str, str]]:
+    return [
+        {"id": one.item_id, "reason": one.no_score.reason, "message": one.no_score.message}
+        for one in found.excluded
+        if one.no_score is not None
+    ]

@@ -1,0 +1,120 @@
+"""Programs by what a user calls them: a file, a run, a name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dspy
+
+from skill_fleet.core.programs.artifact import load_artifact
+from skill_fleet.core.programs.catalog import ProgramEntry, find_program, program_hash
+from skill_fleet.domain.trainset import TrainingItem
+from skill_fleet.foundation.errors import DataError, NotFound, UsageError
+from skill_fleet.foundation.files import read_json
+from skill_fleet.optimization.plan import split_from_json
+from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.runs import RunFolder, find_run, list_runs
+from skill_fleet.services.context import Context
+
+
+@dataclass(frozen=True)
+class NamedProgram:
+    """A program that can be measured.
+
+    Attributes:
+        label: As the user called it.
+        program: Ready to run.
+        entry: How a fresh one is built.
+        hash: Of what optimization changes.
+        run: The run that made it, where that is here.
+        notes: What is not as it was when it was saved.
+    """
+
+    label: str
+    program: dspy.Module
+    entry: ProgramEntry
+    hash: str
+    run: RunFolder | None
+    notes: tuple[str, ...] = ()
+
+
+def load_program(context: Context, name: str) -> NamedProgram:
+    """A program by its file, by the run that made it, or by its name (then it is not optimized).
+
+    Raises:
+        NotFound: It is none of these, or the run has no program yet.
+        DataError: The file is not a program's state.
+        IntegrityError: The file is not the one its manifest describes.
+    """
+    path = context.path(name)
+    if path.is_file() or name.endswith(".json"):
+        return _from_file(context, name, path, None)
+    if ":" in name or name.isidentifier():
+        entry = find_program(name, search=context.workspace.root)
+        program = entry.build()
+        return NamedProgram(name, program, entry, program_hash(program), None)
+    folder = find_run(context.workspace.runs, name)
+    if not folder.candidate.exists():
+        hint = f"Go on with it: skill-fleet runs resume {folder.run_id}."
+        raise NotFound(f"The run {folder.run_id} has no program yet.", hint=hint)
+    return _from_file(context, folder.run_id, folder.candidate, folder)
+
+
+def same_kind(programs: Sequence[NamedProgram]) -> None:
+    """Refuse programs that cannot be measured by one metric on one set.
+
+    Raises:
+        UsageError: They are different programs.
+    """
+    kinds = {named.entry.name for named in programs}
+    if len(kinds) > 1:
+        raise UsageError(f"These are different programs and cannot be compared: {', '.join(sorted(kinds))}.")
+
+
+def same_test(programs: Sequence[NamedProgram]) -> tuple[TrainingItem, ...]:
+    """The sealed test that all programs share.
+
+    Raises:
+        UsageError: None of them is from a run that is here.
+        DataError: Their tests are not the same.
+    """
+    folders = list(dict.fromkeys(named.run for named in programs if named.run is not None))
+    if not folders:
+        raise UsageError(
+            "Neither program is from a run of this workspace, so there is no sealed test.",
+            hint="Name the examples: --data FILE.",
+        )
+    tests = [sealed_test(folder) for folder in folders]
+    if any(test != tests[0] for test in tests[1:]):
+        raise DataError(
+            "The two runs do not have the same sealed test.", hint="Name the examples: --data FILE."
+        )
+    return tests[0]
+
+
+def sealed_test(folder: RunFolder) -> tuple[TrainingItem, ...]:
+    """The examples of a run's sealed test.
+
+    Raises:
+        NotFound: The run's folder is not complete.
+    """
+    return split_from_json(read_json(folder.data, what="run data")).test
+
+
+def run_request(folder: RunFolder) -> OptimizationRequest:
+    """What was asked of a run.
+
+    Raises:
+        DataError: The request cannot be read.
+    """
+    return OptimizationRequest.from_json(read_json(folder.request, what="run request"))
+
+
+def _from_file(context: Context, label: str, path: Path, folder: RunFolder | None) -> NamedProgram:
+    loaded = load_artifact(path, search=context.workspace.root)
+    made_by = loaded.manifest.run_id if loaded.manifest else None
+    if folder is None and made_by is not None:
+        folder = next((run for run in list_runs(context.workspace.runs) if run.run_id == made_by), None)
+    return NamedProgram(
+        label, loaded.program, loaded.entry, program_hash(loaded.program), folder, loaded.differences
+    )
