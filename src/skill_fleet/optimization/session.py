@@ -130,8 +130,8 @@ def open_session(
         plan.request.limits,
         clock,
         calls=spent.calls,
-        tokens=spent.input_tokens + spent.output_tokens,
-        usd=spent.usd,
+        tokens=spent.bound_tokens,
+        usd=spent.bound_usd,
         seconds=_seconds_before(folder),
     )
     sizes = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
