@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
@@ -118,16 +119,18 @@ class SkillCreationProgram(dspy.Module):
             },
         )
         path = _clean_path(_text(placed.get("taxonomy_path")))
-        name = slug(_text(placed.get("skill_name")) or path.rpartition("/")[2] or task)
+        names = (_text(placed.get("skill_name")), path.rpartition("/")[2], task)
+        name = slug(next((text for text in names if _words(text)), ""))
         terms = _texts(placed.get("key_terms"))
         planned = yield (
             "plan",
             {"task_description": task, "taxonomy_path": path, "skill_name": name, "key_terms": terms},
         )
         description = _described(_text(planned.get("description")), task)
-        sections = [title.lstrip("# ").strip() for title in _texts(planned.get("sections"))]
+        titles = (title.lstrip("# ").strip() for title in _texts(planned.get("sections")))
+        sections = [title for title in titles if title]
         metadata = {"name": name, "description": description, "taxonomy_path": path}
-        outline = "\n".join(title for title in sections if title)
+        outline = "\n".join(sections)
         written = yield (
             "write",
             {
@@ -189,7 +192,7 @@ def tidy(content: str, name: str, description: str) -> str:
 
 def slug(text: str) -> str:
     """A valid skill name from any text: lower-case words and single hyphens, at most 64 characters."""
-    words = re.findall(r"[a-z0-9]+", text.lower())
+    words = _words(text)
     name = ""
     for word in words:
         longer = f"{name}-{word}" if name else word
@@ -230,9 +233,15 @@ def _described(planned: str, task: str) -> str:
     return (_one_line(planned) or _one_line(_text(task)))[:MAX_DESCRIPTION].strip()
 
 
+def _words(text: str) -> list[str]:
+    """The words of a text in lower-case ASCII, accents taken off."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.findall(r"[a-z0-9]+", plain.lower())
+
+
 def _clean_path(text: str) -> str:
     """Folders as the taxonomy allows them: whatever climbs, is absolute or too long is cut away."""
-    parts = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in text.split("/")]
+    parts = ["_".join(_words(part)) for part in text.split("/")]
     return "/".join([part[:MAX_PART].strip("_") for part in parts if part][:MAX_DEPTH])
 
 
