@@ -37,6 +37,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value < 1_000_000 else f"{value / 1_000_000:,.1f} million"
 
 
+def several(number: int, noun: str) -> str:
+    """A number of things."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
 def size(value: float) -> str:
     """Bytes."""
     for unit in ("B", "kB", "MB"):

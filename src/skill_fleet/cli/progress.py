@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from skill_fleet.cli.numbers import score, seconds
 from skill_fleet.cli.screen import Screen, console
+from skill_fleet.cli.tables import words
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -30,12 +31,16 @@ class Watcher(Protocol):
         """Something happened."""
         ...
 
+    def say(self, text: str) -> None:
+        """A line that must be read, put where it breaks nothing."""
+        ...
+
 
 @contextmanager
 def watching(screen: Screen) -> Iterator[Watcher]:
     """A watcher that shows a run on stderr for as long as it lasts."""
     if screen.quiet:
-        yield _silent
+        yield _Silent(screen)
     elif not screen.err.isatty():
         yield _Lines(screen)
     else:
@@ -81,8 +86,17 @@ def stage(data: Mapping[str, Any]) -> str:
     return f"{title}, round {data['round']}" if "round" in data else title
 
 
-def _silent(event: "Event") -> None:
-    """Nothing is shown."""
+class _Silent:
+    """Nothing is shown but what must be."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def __call__(self, event: "Event") -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        self._screen.warn(text)
 
 
 class _Lines:
@@ -91,6 +105,9 @@ class _Lines:
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._stage = ""
+
+    def say(self, text: str) -> None:
+        self._screen.warn(text)
 
     def __call__(self, event: "Event") -> None:
         text = milestone(event.kind, event.data)
@@ -113,9 +130,12 @@ class _Moving:
     def __call__(self, event: "Event") -> None:
         text = milestone(event.kind, event.data)
         if text is not None:
-            self._progress.console.print(text)
+            self.say(text)
         elif event.kind == "progress":
             self._show(event.data)
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(words(text))
 
     def _show(self, data: Mapping[str, Any]) -> None:
         title = stage(data)

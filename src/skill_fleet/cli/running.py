@@ -32,11 +32,13 @@ def carried_out(context: "Context", prepared: "Prepared", view: Screen, before: 
     folder = begin(context, prepared)
     resume = before.command(f"runs resume {folder.run_id}")
 
-    def stop() -> None:
-        control.interrupt()
-        view.warn(f"Stopping: calls under way end first. Ctrl-C again to stop at once. To go on: {resume}")
-
     with watching(view) as watcher:
+
+        def stop() -> None:
+            control.interrupt()
+            watcher.say("Stopping: calls under way end first. Ctrl-C again to stop at once.")
+            watcher.say(f"To go on: {resume}")
+
         finished = waited(
             lambda: start_optimization(context, prepared, folder, listener=watcher, control=control),
             on_first=stop,

@@ -72,4 +72,7 @@ def console(stream: TextIO) -> "Console":
     from rich.console import Console
 
     width = None if stream.isatty() else _NO_WRAP
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    made = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    if not made.no_color:
+        return made
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, color_system=None)

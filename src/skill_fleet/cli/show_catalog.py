@@ -50,7 +50,7 @@ def shown_models(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
         )
         for one in found
     ]
-    return rows(("!name", "model", "phases", "$ per million tokens", "key"), lines)
+    return rows(("!name", "model", "phases", "$/M tokens", "key"), lines)
 
 
 def shown_settings(found: Sequence[Mapping[str, Any]], *, origin: bool) -> "RenderableType":

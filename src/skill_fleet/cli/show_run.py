@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from skill_fleet.cli.numbers import between, count, dollars, score, seconds, share
+from skill_fleet.cli.numbers import between, count, dollars, score, seconds, several, share
 from skill_fleet.cli.tables import facts, group, rows, words
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield (
         "run",
-        f"{result['run_id']} ({result['optimizer']}, {result['model']}, {len(result['rounds'])} rounds)",
+        f"{result['run_id']} ({result['optimizer']}, {result['model']}, {several(len(result['rounds']), 'round')})",
     )
     if result["artifact"] is not None:
         yield "artifact", f"{result['artifact']} ({_PUBLISHED[result['published']]})"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skill_fleet.cli.numbers import dollars, score, seconds
+from skill_fleet.cli.numbers import UNKNOWN, dollars, score
 from skill_fleet.cli.show_run import shown_result
 from skill_fleet.cli.tables import facts, rows
 
@@ -17,17 +17,15 @@ def shown_runs(runs: Sequence[Mapping[str, Any]]) -> "RenderableType":
         (
             run["run_id"],
             run["status"],
+            f"{score(run['baseline'])} → {score(run['optimized'])}",
+            run["verdict"] or UNKNOWN,
+            UNKNOWN if run["seconds"] is None else dollars(run["usd"]),
             run["optimizer"],
-            score(run["baseline"]),
-            score(run["optimized"]),
-            run["verdict"] or "–",
-            "–" if run["seconds"] is None else dollars(run["usd"]),
-            "–" if run["seconds"] is None else seconds(run["seconds"]),
         )
         for run in runs
     ]
-    headings = ("!run", "status", "optimizer", "baseline", "optimized", "verdict", "cost", "time")
-    return rows(headings, lines, right=("baseline", "optimized", "cost", "time"))
+    headings = ("!run", "!status", "!test quality", "!verdict", "cost", "optimizer")
+    return rows(headings, lines, right=("cost",))
 
 
 def shown_run(value: Mapping[str, Any]) -> "RenderableType":

@@ -1,15 +1,18 @@
 """Skills for people: what was created, how good they are, what is wrong with them."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from skill_fleet.cli.numbers import count, dollars, score
+from skill_fleet.cli.numbers import count, dollars, score, several
 from skill_fleet.cli.tables import facts, group, rows, words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+_LEVELS = {"acceptable": "acceptable", "target": "on target", "excellent": "excellent"}
 STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
@@ -40,22 +43,33 @@ def shown_evaluation(value: Mapping[str, Any], *, wide: bool) -> "RenderableType
     if len(skills) == 1:
         return _one(skills[0])
     parts = list(skills[0]["parts"])
+    names, below = _short([one["path"] for one in skills])
     if wide:
         headings = ["skill", "quality", *parts, "findings"]
         lines = [
-            [one["path"], score(one["quality"]), *(score(one["parts"][name]) for name in parts), _counts(one)]
-            for one in skills
+            [name, score(one["quality"]), *(score(one["parts"][name]) for name in parts), _counts(one)]
+            for name, one in zip(names, skills, strict=True)
         ]
     else:
         headings = ["skill", "quality", "weakest part", "findings"]
-        lines = [[one["path"], score(one["quality"]), _weakest(one), _counts(one)] for one in skills]
+        lines = [
+            [name, score(one["quality"]), _weakest(one), _counts(one)]
+            for name, one in zip(names, skills, strict=True)
+        ]
     thresholds = value["thresholds"]
     reached = ", ".join(
-        f"{sum(one['quality'] >= least for one in skills)} {name} (from {least:g})"
+        f"{sum(one['quality'] >= least for one in skills)} {_LEVELS[name]} (from {least:g})"
         for name, least in thresholds.items()
     )
-    summary = f"\n{len(skills)} skills, mean quality {score(value['mean'])}: {reached}."
+    summary = f"\n{len(skills)} skills in {below}, mean quality {score(value['mean'])}: {reached}."
     return group(rows(headings, lines, right=("quality", *parts)), words(summary, "bold"))
+
+
+def _short(paths: Sequence[str]) -> tuple[list[str], str]:
+    """The folders of skills without what all have in common, and that."""
+    folders = [str(PurePath(path).parent) for path in paths]
+    below = os.path.commonpath(folders) or "."
+    return [str(PurePath(folder).relative_to(below)) for folder in folders], below
 
 
 def _one(one: Mapping[str, Any]) -> "RenderableType":
@@ -77,7 +91,7 @@ def _weakest(one: Mapping[str, Any]) -> str:
 def _counts(one: Mapping[str, Any]) -> str:
     severities = [found["severity"] for found in one["findings"]]
     counts = {name: severities.count(name) for name in ("error", "warning")}
-    return ", ".join(f"{number} {name}s" for name, number in counts.items() if number) or "–"
+    return ", ".join(several(number, name) for name, number in counts.items() if number) or "–"
 
 
 def shown_finding(found: Mapping[str, Any], indent: str = "") -> "Text":

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skill_fleet.cli.numbers import several
 from skill_fleet.cli.show_skills import STYLES
 from skill_fleet.cli.tables import group, words
 
@@ -48,5 +49,7 @@ def _summary(skills: Sequence[Mapping[str, Any]], profile: str) -> str:
         severity: sum(found["severity"] == severity for skill in skills for found in skill["findings"])
         for severity in _RANK
     }
-    said = ", ".join(f"{number} {severity}s" for severity, number in counts.items() if number)
-    return f"{valid} of {len(skills)} skills are valid (profile {profile}): {said or 'nothing to say'}."
+    said = ", ".join(several(number, severity) for severity, number in counts.items() if number)
+    return (
+        f"Valid: {valid} of {several(len(skills), 'skill')} (profile {profile}). {said or 'Nothing to say'}."
+    )
