@@ -19,7 +19,7 @@ from skill_fleet.foundation.files import read_text
 
 _PREFIX = "SKILL_FLEET_"
 _DEEPEST = 8
-_RESERVED = frozenset({"SKILL_FLEET_WORKSPACE", "SKILL_FLEET_LIVE"})
+_RESERVED = frozenset({"SKILL_FLEET_WORKSPACE", "SKILL_FLEET_LIVE", "SKILL_FLEET_DEBUG"})
 
 Flat = dict[tuple[str, ...], Any]
 
