@@ -6,10 +6,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from skill_fleet import __version__
 from skill_fleet.cli.options import Globals
 from skill_fleet.foundation.errors import Interrupted, UsageError
+
+
+class _Root(TyperGroup):
+    """All commands, one beside the other."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[explicit-override]  # from 3.12 on in typing
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("Interrupted.") from None
+
 
 Command = Callable[..., Any]
 
@@ -73,6 +85,7 @@ def build() -> typer.Typer:
 def _group(text: str, *, completion: bool = False) -> typer.Typer:
     mode: Any = "rich" if sys.stdout.isatty() else None
     return typer.Typer(
+        cls=_Root,
         help=text,
         rich_markup_mode=mode,
         invoke_without_command=True,

@@ -4,6 +4,7 @@ Exit codes: 0 ok · 1 error · 2 usage · 3 not found · 4 gate failed · 5 budg
 130 interrupted.
 """
 
+import io
 import json
 import os
 import sys
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _tolerant()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
         sys.stdout.write(f"skill-fleet {__version__}\n")
@@ -91,6 +93,12 @@ def _workspace_first(words: list[str]) -> list[str]:
         if word.startswith("--workspace="):
             return [word, *words[:place], *words[place + 1 :]]
     return words
+
+
+def _tolerant() -> None:
+    """A character that the terminal's encoding does not have becomes a question mark, not an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _reader_is_gone() -> None:

@@ -114,10 +114,8 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "cost",
         f"{dollars(result['usd'])} ({count(sum(tokens.values()))} tokens, {seconds(result['seconds'])})",
     )
-    yield (
-        "run",
-        f"{result['run_id']} ({result['optimizer']}, {result['model']}, {several(len(result['rounds']), 'round')})",
-    )
+    rounds = several(len(result["rounds"]), "round")
+    yield "run", f"{result['run_id']} ({result['optimizer']}, {result['model']}, {rounds})"
     if result["artifact"] is not None:
         yield "artifact", f"{result['artifact']} ({_PUBLISHED[result['published']]})"
     yield "report", str(result["report"])
