@@ -1,4 +1,4 @@
-"""Advice per module from a better and a worse run of the same program: SIMBA's and Refine's `OfferFeedback`."""
+"""Advice per module from a better and a worse run of a program: SIMBA's and Refine's `OfferFeedback`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _MOST = 3
 
 
 def advise(prompt: Prompt, luck: Draws) -> dict[str, str]:
-    """Advice by module name: what the feedback asks, what the metadata shows, what only the better run has."""
+    """Advice by module name: what the feedback asks, what the labels show, what only the better run has."""
     names = text.as_list(prompt.value("module_names"))
     fields = _outputs_by_module(prompt.value("modules_defn"))
     offered = _offered(prompt)

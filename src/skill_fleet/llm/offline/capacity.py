@@ -1,7 +1,8 @@
 """Limited attention: how many rules the simulator holds in mind, and which of them it heeds in one call.
 
-About seven rules and 220 words of instruction fit. Past that every rule is followed less often, rules in the middle
-of a long list suffer first, and a rule stated for other cases still costs a third of one that applies.
+About seven rules and 220 words of instruction fit. Past that every rule is followed less often, rules in
+the middle of a long list suffer first, and a rule stated for other cases still costs a third of one that
+applies.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from skill_fleet.llm.offline import reading, text
 from skill_fleet.llm.offline.conditions import Scene
 from skill_fleet.llm.offline.draws import Draws
 from skill_fleet.llm.offline.prompt import Prompt
-from skill_fleet.llm.offline.reading import Kind, Rule
+from skill_fleet.llm.offline.rule import Kind, Rule
 
 RULES_HELD = 7.0
 WORDS_HELD = 220.0
@@ -23,7 +24,7 @@ _HINTS = ("hint", "advice", "guideline", "instruction")
 
 
 def instruction_of(prompt: Prompt) -> str:
-    """Everything in the prompt that tells how to work: the instruction and inputs that are hints or guidelines."""
+    """What in the prompt tells how to work: the instruction, and inputs that are hints or guidelines."""
     hints = [
         prompt.values[field.name]
         for field in prompt.frame.inputs

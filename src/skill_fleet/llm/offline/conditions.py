@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from skill_fleet.llm.offline import lexicon, text
 
 _SUBJECTS = (
-    "tasks?|skills?|requests?|topics?|questions?|documents?|tickets?|inputs?|texts?|cases?|messages?|examples?|"
+    "tasks?|skills?|requests?|topics?|questions?|documents?|tickets?|inputs?|texts?|cases?|messages?"
+    "|examples?|"
     "items?|domains?|drafts?|paths?|ones"
 )
 _PATH = r"`?[A-Za-z_][\w-]*(?:/[\w.*…<>{}-]+)+/?`?"
@@ -20,8 +21,10 @@ _LEAD_PATH = re.compile(
     re.IGNORECASE,
 )
 _LEAD_ABOUT = re.compile(
-    rf"^(?:for\s+)?(?:(?:all|every|any|each)\s+)?(?:{_SUBJECTS})\s+(?:under|in|about|on|that\s+(?:mention|concern)s?)"
-    r"\s+(?P<what>[^,:;.]{1,80}?)\s*(?:[,:]\s*|\s+(?=(?:need|have|use|want|should|must|take|get|go|belong)s?\b))",
+    rf"^(?:for\s+)?(?:(?:all|every|any|each)\s+)?(?:{_SUBJECTS})\s+(?:under|in|about|on"
+    rf"|that\s+(?:mention|concern)s?)"
+    r"\s+(?P<what>[^,:;.]{1,80}?)\s*(?:[,:]\s*|\s+(?=(?:need|have|use|want|should|must|take|get|go"
+    r"|belong)s?\b))",
     re.IGNORECASE,
 )
 _LEAD_WHEN = re.compile(
@@ -30,26 +33,32 @@ _LEAD_WHEN = re.compile(
 _TABLE_ROW = re.compile(rf"^\|?\s*(?P<what>{_PATH}|`?[a-z][a-z_]+`?)\s*(?:\||->|→|=>|:)\s*(?=[A-Z\"'`#])")
 _TRAIL_FOR = re.compile(rf"[\s,]+for\s+(?P<what>[^,:;.]{{1,80}}?)\s+(?:{_SUBJECTS})\s*[.!]?$", re.IGNORECASE)
 _TRAIL_WHEN = re.compile(
-    rf"[\s,]+(?:when(?:ever)?|if)\s+(?P<what>(?:the|a|its|it)\s+(?:[\w-]+\s+)?(?:{_SUBJECTS}|it)?\s*(?:is|are|mentions?|"
+    rf"[\s,]+(?:when(?:ever)?|if)\s+(?P<what>(?:the|a|its|it)\s+(?:[\w-]+\s+)?(?:{_SUBJECTS}"
+    rf"|it)?\s*(?:is|are|mentions?|"
     r"says?|contains?|concerns?|starts?|begins?|belongs?|lives?|asks?)\b.{1,160}?)\s*[.!]?$",
     re.IGNORECASE,
 )
 _TRAIL_ABOUT = re.compile(
-    rf"[\s,]+for\s+(?:{_SUBJECTS})\s+(?:about|under|on|in|that\s+mention)\s+(?P<what>[^:;]{{1,100}}?)\s*[.!]?$",
+    rf"[\s,]+for\s+(?:{_SUBJECTS})\s+(?:about|under|on|in"
+    rf"|that\s+mention)\s+(?P<what>[^:;]{{1,100}}?)\s*[.!]?$",
     re.IGNORECASE,
 )
 _UNIVERSAL = re.compile(
     r"^(?:the|this|these|such|all|every|each|any|most|both|other|our|your|new)\b\s*", re.IGNORECASE
 )
 _FILLER = frozenset(
-    """path paths taxonomy task tasks skill skills under starts start starting mentions mention mentioning contains
-    contain containing about says concerns concern asks ask involves involve belongs belong belonging category
-    domain domains lives live lies sits request requests topic topics question ticket tickets input inputs text
-    texts message messages document documents is are folder folders top level related kind type whose name begins
-    begin word words term terms like e.g example examples deals case cases item items one ones""".split()
+    """
+        path paths taxonomy task tasks skill skills under starts start starting mentions mention
+        mentioning contains contain containing about says concerns concern asks ask involves involve
+        belongs belong belonging category domain domains lives live lies sits request requests topic
+        topics question ticket tickets input inputs text texts message messages document documents
+        is are folder folders top level related kind type whose name begins begin word words term
+        terms like e.g example examples deals case cases item items one ones
+    """.split()
 )
 _QUOTED = re.compile(r"'([^'\n]{1,60})'|\"([^\"\n]{1,60})\"|`([^`/\n]{1,60})`|“([^”\n]{1,60})”")
 _SEPARATOR = re.compile(r"\s*(?:,|;|\bor\b|\band\b|/(?=\s))\s*", re.IGNORECASE)
+_READ = 800
 _VERBISH = re.compile(r"^(?:'|\"|`|“|or\b|and\b)", re.IGNORECASE)
 
 
@@ -98,7 +107,7 @@ class Condition:
         return 0.0 if scene.path else self._by_field(scene)
 
     def _by_field(self, scene: Scene) -> float:
-        """Where no path is known yet, the subject is guessed from the words: `operations` for `kubernetes`."""
+        """With no path known yet, the subject is guessed from the words: `operations` for `kubernetes`."""
         named = [topic for topic in self.topics if len(topic) == 1]
         named += [frozenset({text.stem(word) for word in path[-1].split("_")}) for path in self.paths]
         guess = lexicon.field_of(scene.stems)
@@ -122,7 +131,7 @@ def _word_in(quoted: str, lowered: str) -> bool:
 @functools.lru_cache(maxsize=8192)
 def split_condition(sentence: str) -> tuple[Condition | None, str]:
     """The condition a sentence states, or None, and the rest: what to do then."""
-    body = sentence.lstrip("-*+•# \t")
+    body = sentence[:_READ].lstrip("-*+•# \t")
     for pattern in (_LEAD_PATH, _LEAD_FOR, _LEAD_ABOUT, _TABLE_ROW):
         found = pattern.match(body)
         if found:

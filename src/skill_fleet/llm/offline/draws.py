@@ -1,8 +1,9 @@
 """Luck that repeats: every decision is a draw fixed by seed, item, prompt and rollout.
 
-A draw mixes three standard normal parts (a probit model): how hard this *item* is for this model, how this very
-*prompt* happens to strike it, and, above temperature 0, the chance of the single *rollout*. So a hard example stays
-hard under every instruction, equal prompts get equal answers, and rollouts differ only when asked to.
+A draw mixes three standard normal parts (a probit model): how hard this *item* is for this model, how
+this very *prompt* happens to strike it, and, above temperature 0, the chance of the single *rollout*. So
+a hard example stays hard under every instruction, equal prompts get equal answers, and rollouts differ
+only when asked to.
 """
 
 import functools

@@ -20,15 +20,18 @@ _C_LIKE = {
     "  return items.filter((item) => !item.done).map((item) => item.name);\n}}",
     "rust": "fn {snake}<'a>(items: &'a [(String, bool)]) -> Vec<&'a str> {{\n"
     "    items.iter().filter(|(_, done)| !done).map(|(name, _)| name.as_str()).collect()\n}}",
-    "go": "func {name}(items map[string]bool) []string {{\n\tvar open []string\n\tfor name, done := range items {{\n"
+    "go": "func {name}(items map[string]bool) []string {{\n\tvar open []string\n"
+    "\tfor name, done := range items {{\n"
     "\t\tif !done {{\n\t\t\topen = append(open, name)\n\t\t}}\n\t}}\n\treturn open\n}}",
-    "java": "static List<String> {name}(Map<String, Boolean> items) {{\n    return items.entrySet().stream()\n"
+    "java": "static List<String> {name}(Map<String, Boolean> items) {{\n"
+    "    return items.entrySet().stream()\n"
     "        .filter(item -> !item.getValue()).map(Map.Entry::getKey).toList();\n}}",
     "sql": "SELECT name, checked_at\nFROM {snake}\nWHERE checked_at IS NULL\nORDER BY name;",
-    "yaml": "# {thing}: one entry per item, in the order of the work\n{snake}:\n  - name: first\n    owner: to-be-named\n"
+    "yaml": "# {thing}: one entry per item, in the order of the work\n{snake}:\n"
+    "  - name: first\n    owner: to-be-named\n"
     "    checked: false",
     "hcl": 'variable "{snake}" {{\n  description = "{thing}"\n  type        = string\n}}',
-    "dockerfile": "# {thing}\nFROM alpine:3\nRUN adduser -D app\nUSER app\nCMD [\"true\"]",
+    "dockerfile": '# {thing}\nFROM alpine:3\nRUN adduser -D app\nUSER app\nCMD ["true"]',
 }  # fmt: skip
 
 
@@ -82,7 +85,8 @@ def _bash(subject: Subject) -> str:
 def _note(subject: Subject) -> str:
     return (
         f"Request: {subject.goal}\nAbout:   {_plain(text.in_words(list(subject.terms[:3])))}\n"
-        f"Done:    what was changed, and how it was checked\nOpen:    one question, and who answers it by when"
+        f"Done:    what was changed, and how it was checked\nOpen:    one question, and who answers "
+        f"it by when"
     )
 
 

@@ -12,6 +12,7 @@ from skill_fleet.llm.offline.prompt import Demo, Prompt
 _SHARPNESS = 7.0
 _PATHLIKE = re.compile(r"^[a-z][\w-]*(?:/[\w-]+)+$")
 _LONG = re.compile(r"content|draft|document$|skill_md|trajectory|code", re.IGNORECASE)
+_TELLING = re.compile(r"metadata|terms|context", re.IGNORECASE)
 _PROSE_LIMIT = 3000
 
 
@@ -39,10 +40,10 @@ def _scene(values: Mapping[str, str]) -> Scene:
             continue
         if value[0] not in "{[":
             prose.append(value)
-        elif "metadata" in name or "terms" in name:
+        elif _TELLING.search(name):
             found = text.parsed(value)
             parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
-            prose += [part for part in parts if isinstance(part, str) and not _PATHLIKE.match(part)]
+            prose += [part for part in parts if isinstance(part, str) and not re.search(r"[/_]", part)]
     joined = "\n".join(prose)[:_PROSE_LIMIT]
     return Scene(_path_in(values), text.stems(joined), joined.lower())
 
@@ -76,7 +77,7 @@ def likeness(left: Scene, right: Scene) -> float:
 
 
 def nearest(prompt: Prompt, scene: Scene) -> list[tuple[Demo, float, float]]:
-    """Demonstrations, likest first: with their likeness in [0, 1] and their share of attention (sums to 1)."""
+    """Demonstrations, likest first: with likeness in [0, 1] and share of attention (sums to 1)."""
     if not prompt.demos:
         return []
     scored = [(demo, likeness(scene, _scene_of_demo(demo))) for demo in prompt.demos]

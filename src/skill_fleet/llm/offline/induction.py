@@ -1,10 +1,9 @@
 """Lessons drawn from records: what the examples in a prompt have in common, said as sentences.
 
-Whatever is concluded stands in the records: section titles by the beginning of a path, the size of names, the depth
-of paths, the words that go with a label. The sentences are in the form that `reading` reads.
+Whatever is concluded stands in the records: section titles by the beginning of a path, the size of names,
+the depth of paths, the words that go with a label. The sentences are in the form that `reading` reads.
 """
 
-import ast
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -44,10 +43,7 @@ def records_in(said: str) -> list[Record]:
         return list(loaded)
     out: list[Record] = []
     for literal in _EXAMPLE.findall(said):
-        try:
-            value = ast.literal_eval(literal)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
+        value = text.python_literal(literal)
         if isinstance(value, dict):
             out.append(value)
     return out or _from_lines(said)

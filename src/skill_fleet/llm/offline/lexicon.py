@@ -1,7 +1,7 @@
 """Which words belong together: a small thesaurus, the only knowledge of the world the simulator has.
 
-It relates words of everyday work, so that a folder called `operations` attracts a task about a deployment. It says
-nothing about how any library orders its skills or which sections they have.
+It relates words of everyday work, so that a folder called `operations` attracts a task about a
+deployment. It says nothing about how any library orders its skills or which sections they have.
 """
 
 import functools
@@ -9,38 +9,73 @@ import functools
 from skill_fleet.llm.offline import text
 
 _FIELDS = (
-    """operations ops devops infrastructure deployment deploy kubernetes cluster docker container server incident
-    monitoring alert backup restore rollback release migration terraform oncall outage nginx helm pod node scaling
-    cron log logging disk capacity provisioning failover rollout maintenance systemd prometheus grafana""",
-    """programming code coding function library module package class api decorator async asyncio coroutine python rust
-    typescript javascript golang java refactor algorithm regex parser compiler generics closure iterator type
-    exception concurrency thread memory pointer syntax cli dataclass borrow lifetime promise react component""",
-    """testing test tests pytest fixture mock coverage flaky assertion unit integration regression property-based
-    hypothesis snapshot end-to-end playwright selenium stub parametrize mutation fuzz benchmark""",
-    """data dataset csv pandas dataframe etl pipeline sql query warehouse table spreadsheet column join schema
-    parquet statistics chart cleaning deduplicate aggregate duckdb spark json records rows ingestion""",
-    """security secret vulnerability audit encryption token auth authentication authorization threat permission
-    credentials owasp oauth tls certificate injection attack exploit cve sandbox secrets password jwt hardening
-    scanning phishing keys""",
-    """communication email message meeting announcement newsletter presentation stakeholder tone feedback status
-    update memo slide slides speech changelog minutes audience writing letter press reply briefing standup""",
-    """research paper literature survey interview study evidence source citation hypothesis experiment review
-    findings synthesis benchmark competitor market bibliography interviews papers""",
-    """product roadmap feature backlog persona prioritize prioritise prioritization requirement launch story mvp
-    discovery adoption onboarding prd specification okr pricing experiment funnel""",
-    """business invoice contract budget sales customer finance vendor compliance procurement forecast expense
-    hiring payroll revenue refund supplier negotiation quarterly tax accounting claim subscription""",
-    """education lesson learner course exercise curriculum student quiz tutor tutorial workshop syllabus grading
-    rubric classroom homework teacher training beginner beginners lecture""",
+    """operations ops devops infrastructure deployment deploy kubernetes cluster docker container server
+    servers incident monitoring alert alerts backup restore rollback rollout release migration terraform
+    ansible oncall on-call outage nginx helm pod node scaling autoscaling cron log logging logs disk
+    partition volume capacity provisioning failover maintenance systemd daemon boot prometheus grafana
+    dashboard latency slo uptime pager runbook dns region host linux kernel cpu canary pipeline ci cd
+    build artifact registry cloud aws azure vm load-balancer downtime snapshot replica recovery trace
+    tracing metrics telemetry sre administrator engineer platform certificate fleet""",
+    """programming code coding function functions library module package class classes api endpoint
+    decorator async await asyncio coroutine python rust typescript javascript golang go goroutine java
+    kotlin refactor algorithm regex regexp parser compiler generics closure iterator iterators type
+    types exception exceptions concurrency thread threads mutex race memory pointer syntax cli dataclass
+    borrow lifetime lifetimes trait promise react component components hook hooks state django flask
+    fastapi orm http request variable loop string strings unicode encoding bash shell script git commit
+    branch merge rebase pagination webhook serialization cache caching callback developer backend
+    frontend struct channel interface object inheritance protocol typing annotation import bytes""",
+    """testing test tests pytest fixture fixtures mock mocks stub fake coverage flaky assertion assertions
+    unit integration regression hypothesis snapshot end-to-end playwright cypress selenium browser
+    parametrize parametrized mutation fuzz fuzzing contract consumer pact load stress jmeter k6 locust
+    workload tester qa suite suites legacy characterization property invariants shrinking generator
+    quarantine specs""",
+    """data dataset csv pandas dataframe etl elt sql query queries warehouse table tables spreadsheet
+    column columns row rows join joins schema parquet avro statistics chart charts cleaning deduplicate
+    duplicate duplicates aggregate duckdb spark json records ingestion kafka stream streaming consumer
+    offsets partition dbt postgres postgresql mysql index vacuum analyst analytics bi label labels
+    annotation annotator model training features drift batch lineage quality null nulls missing outlier
+    outliers dimension fact backfill sensor pivot machine scientist""",
+    """security secret secrets vulnerability audit encryption encrypted token tokens auth authentication
+    authorization threat threats permission permissions credentials credential owasp oauth oidc tls
+    certificate injection attack attacker exploit cve cve sandbox password passwords jwt hardening
+    scanning phishing key keys xss csrf ssrf sbom supply dependency dependencies npm vault rotation
+    rotate pkce login mfa firewall segment network isolation signature signing provenance malware leaked
+    breach patch privilege least isolation pentester zero""",
+    """communication email e-mail mail message meeting announcement newsletter presentation presentations
+    stakeholder tone feedback status update updates memo slide slides speech talk changelog minutes
+    audience writing letter press reply briefing standup readme documentation docs tutorial tutorials
+    reader readers wording headline apology customers-facing conversation conference speaker reviewer
+    release-notes notes notice editor writer post report""",
+    """research paper papers literature survey surveys interview interviews study studies evidence source
+    sources citation cite hypothesis experiment experiments findings synthesis competitor competitors
+    market bibliography participant participants respondents preregistration replication sample bias
+    quote quotes researcher journal trial dataset estimate claim claims usability observation diary
+    transcripts scholar""",
+    """product roadmap feature features backlog persona prioritize prioritise prioritization prioritisation
+    requirement requirements launch story stories mvp discovery adoption onboarding prd specification
+    okr pricing tier tiers experiment funnel conversion checkout a/b users churn sunset retire app
+    product-manager release beta go-to-market scope stakeholder wishes elicitation triage severity pm
+    guardrails rollout""",
+    """business invoice invoices contract contracts budget budgets sales customer customers finance vendor
+    vendors compliance procurement supplier suppliers forecast expense expenses hiring recruiting
+    candidate candidates payroll revenue refund refunds negotiation quarterly tax accounting accountant
+    claim claims subscription support ticket tickets complaint complaints desk owner office bookkeeping
+    cash payment payments overdue tender bid salary month-end closing ledger recruiter advert purchase""",
+    """education lesson lessons learner learners course exercise exercises curriculum student students quiz
+    tutor workshop syllabus grading rubric classroom homework teacher teachers training trainees
+    beginner beginners lecture pupils class vocabulary language mathematics fractions kids children
+    employees newcomers drill drills teaching instructor apprentices worksheet recursion pronunciation
+    awareness bachelor explain school""",
 )
 _LANGUAGES = {
     "python": "python", "pandas": "python", "pytest": "python", "asyncio": "python", "django": "python",
-    "fastapi": "python", "dataclass": "python", "numpy": "python", "rust": "rust", "cargo": "rust", "go": "go",
-    "golang": "go", "typescript": "typescript", "javascript": "javascript", "react": "tsx", "node": "javascript",
-    "sql": "sql", "postgres": "sql", "postgresql": "sql", "sqlite": "sql", "duckdb": "sql", "java": "java",
-    "kotlin": "kotlin", "ruby": "ruby", "terraform": "hcl", "docker": "dockerfile", "dockerfile": "dockerfile",
-    "kubernetes": "bash", "kubectl": "bash", "helm": "bash", "bash": "bash", "shell": "bash", "git": "bash",
-    "linux": "bash", "yaml": "yaml", "csv": "python", "c++": "cpp", "c#": "csharp", "swift": "swift", "regex": "python",
+    "fastapi": "python", "dataclass": "python", "numpy": "python", "rust": "rust", "cargo": "rust",
+    "go": "go", "golang": "go", "typescript": "typescript", "javascript": "javascript", "react": "tsx",
+    "node": "javascript", "sql": "sql", "postgres": "sql", "postgresql": "sql", "sqlite": "sql",
+    "duckdb": "sql", "java": "java", "kotlin": "kotlin", "ruby": "ruby", "terraform": "hcl",
+    "docker": "dockerfile", "dockerfile": "dockerfile", "kubernetes": "bash", "kubectl": "bash",
+    "helm": "bash", "bash": "bash", "shell": "bash", "git": "bash", "linux": "bash", "yaml": "yaml",
+    "csv": "python", "c++": "cpp", "c#": "csharp", "swift": "swift", "regex": "python",
     "jest": "typescript", "playwright": "typescript", "nginx": "nginx", "graphql": "graphql", "css": "css",
     "html": "html", "ansible": "yaml", "prometheus": "yaml", "systemd": "ini",
 }  # fmt: skip
@@ -69,13 +104,18 @@ def name_of_field(stems: frozenset[str]) -> str:
 
 
 @functools.lru_cache(maxsize=8192)
+def _hits(stems: frozenset[str]) -> tuple[int, ...]:
+    return tuple(len(field & stems) for field in _stemmed())
+
+
+@functools.lru_cache(maxsize=32768)
 def affinity(word: str, stems: frozenset[str]) -> float:
-    """How well a single word (of a folder, an option) stands for a text, in [0, 1], through their common field."""
+    """How well one word (a folder, an option) stands for a text, in [0, 1], by their common field."""
     own = text.stem(word)
-    if not stems:
-        return 0.0
-    shared = max((len(field & stems) for field in _stemmed() if own in field), default=0)
-    return min(1.0, shared / 3.0)
+    hits = _hits(stems)
+    most = max(hits)
+    shared = max((count for field, count in zip(_stemmed(), hits, strict=True) if own in field), default=0)
+    return shared / max(most, 2)
 
 
 def language_of(words: tuple[str, ...]) -> str:
@@ -91,5 +131,19 @@ def language_of(words: tuple[str, ...]) -> str:
 
 
 def is_technology(word: str) -> bool:
-    """Whether the word names a language or a tool."""
+    """Whether the word names a language or a tool; `go` and `swift` only with a capital."""
+    if word.lower() in {"go", "swift", "rust", "helm", "node", "shell"} and word.islower():
+        return word not in {"go", "swift"}
     return word.lower() in _LANGUAGES or text.is_name(word)
+
+
+def is_tool(word: str) -> bool:
+    """Whether the thesaurus itself knows the word as a language or tool."""
+    return word.lower() in _LANGUAGES and is_technology(word)
+
+
+@functools.lru_cache(maxsize=16384)
+def is_known(word: str) -> bool:
+    """Whether the word belongs to any field."""
+    own = text.stem(word)
+    return any(own in field for field in _stemmed())

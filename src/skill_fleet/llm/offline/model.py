@@ -1,7 +1,7 @@
 """The engine: a `dspy.lm15.Request` in, a `Response` out, by rules alone.
 
-Deterministic in prompt, seed, temperature, rollout and candidate index, at any number of threads; pure, without
-state, network or clock. What it costs is counted in tokens like any model's, and no dollars.
+Deterministic in prompt, seed, temperature, rollout and candidate index, at any number of threads; pure,
+without state, network or clock. What it costs is counted in tokens like any model's, and no dollars.
 """
 
 import html
@@ -22,7 +22,8 @@ MODEL_NAME = "offline/rules-v1"
 """Provider and version. A change of behaviour is a new version: journals key their answers on this name."""
 
 SIMULATED_NOTICE = (
-    "offline/rules-v1: a built-in rule-based simulator, not a language model. Scores show that the pipeline works on "
+    "offline/rules-v1: a built-in rule-based simulator, not a language model. Scores show that the "
+    "pipeline works on "
     "this machine; they do not predict any real model. Cost: $0."
 )
 """What every output that rests on the simulator says to its reader."""
@@ -37,9 +38,10 @@ def model_name(seed: int = 0) -> str:
 
 
 class OfflineModel:
-    """A DSPy engine: `dspy.LM(model_name(seed), engine=OfflineModel(seed), async_engine=AsyncOfflineModel(seed))`.
+    """The model as an engine of `dspy.LM`.
 
-    Safe to share between threads and to copy.
+    `dspy.LM(model_name(seed), engine=OfflineModel(seed), async_engine=AsyncOfflineModel(seed))`. Safe to
+    share between threads and to copy.
 
     Args:
         seed: Which simulated model this is: what it finds hard and what it makes of a prompt.

@@ -2,33 +2,38 @@
 
 import functools
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 
 from skill_fleet.llm.offline import capacity, imitation, lexicon, text
 from skill_fleet.llm.offline.conditions import Scene
 from skill_fleet.llm.offline.draws import Draws
 from skill_fleet.llm.offline.prompt import Prompt
-from skill_fleet.llm.offline.reading import Rule
-from skill_fleet.llm.offline.subject import Subject, is_verb
+from skill_fleet.llm.offline.rule import Rule
+from skill_fleet.llm.offline.subject import Subject
+from skill_fleet.llm.offline.verbs import is_verb
 
 Path = tuple[str, ...]
 
 _DEFAULT_DEPTH = (3, 5)
 _COPIED = 0.9
-"""Probability that a branch shown by a demonstration of the same subject is taken over."""
+"""Probability that demonstrations are considered for the branch at all."""
+_SHOWN, _DEEPER, _DOUBT = 1.2, 0.15, 0.3
+"""Worth that a demonstration adds, that a folder below the second costs, and that chance adds at most."""
 _PATHLIKE = re.compile(r"^[a-z][\w-]*(?:/[\w-]+)*$")
 
 
 def choose_path(prompt: Prompt, scene: Scene, subject: Subject, rules: list[Rule], luck: Draws) -> str:
     """A taxonomy path of lower-case folders joined by `/`: the best branch, then a leaf for the topic."""
-    branch = _ruled_branch(rules) or _copied_branch(prompt, scene, luck) or _best_branch(prompt, scene, luck)
+    branch = _ruled_branch(rules) or _best_branch(prompt, scene, luck)
     low, high = _depth(prompt, scene, rules, luck)
     parts = list(branch[: high - 1])
     topics = _topics(subject, parts)
     while len(parts) < low - 1 and topics:
         parts.append(topics.pop(0))
     leaf = topics[0] if topics else text.folder(subject.thing.split()[:2]) or "topic"
+    if capacity.has(rules, "path_leaf"):
+        leaf = _topic_leaf(subject, parts) or leaf
     if leaf not in parts:
         parts.append(leaf)
     return "/".join(part for part in parts if part) or "general/topic"
@@ -37,11 +42,14 @@ def choose_path(prompt: Prompt, scene: Scene, subject: Subject, rules: list[Rule
 def choose_name(prompt: Prompt, scene: Scene, subject: Subject, rules: list[Rule], luck: Draws) -> str:
     """A slug of two to four words from the task, ordered and limited as rules and demonstrations show."""
     low, high = _name_size(prompt, scene, rules, luck)
-    chosen = _name_words(subject)[: max(high, 1)]
     shown = [demo.outputs.get("skill_name", demo.outputs.get("name", "")) for demo in prompt.demos]
     roles = [args[0] for args in capacity.args_of(rules, "name_first")]
     if not roles and shown and luck.happens(0.8, "name pattern"):
         roles = _shown_role(prompt, shown)
+    practised = any(role not in {"action", "gerund"} for role in roles) or any(
+        capacity.has(rules, kind) for kind in ("name_words", "name_task")
+    )
+    chosen = _name_words(subject, practised=practised)[: max(high, 1)]
     for role in reversed(roles):
         chosen = _led_by(role, chosen, subject)
     for (literal,) in capacity.args_of(rules, "name_has"):
@@ -57,45 +65,42 @@ def _ruled_branch(rules: list[Rule]) -> Path:
     return tuple(part.lower() for part in best.args[0].split("/")) if best else ()
 
 
-def _copied_branch(prompt: Prompt, scene: Scene, luck: Draws) -> Path:
-    """The folders above the leaf of a demonstration about a related subject."""
-    votes: dict[Path, float] = defaultdict(float)
-    for demo, like, share in imitation.nearest(prompt, scene):
-        path = imitation.path_of(demo)
-        if like >= 0.2 and len(path) > 1:
-            for depth in range(2, len(path)):
-                votes[path[:depth]] += like + share
-    if not votes:
-        return ()
-    branch = max(votes, key=lambda path: (votes[path] * _fit(path, scene), -len(path), path))
-    return branch if luck.happens(_COPIED, "copy branch") else ()
-
-
-def _fit(path: Path, scene: Scene) -> float:
-    """A branch is copied as deep as its folders still concern the task."""
-    inner = [max(_says(part, scene), 0.25 if depth < 2 else 0.0) for depth, part in enumerate(path)]
-    return 1.0 + sum(inner) if inner[-1] > 0 or len(path) <= 2 else 0.5
-
-
-def _says(part: str, scene: Scene) -> float:
-    """How well a folder's name stands for the task, in [0, 1]: its own words first, related words less."""
+@functools.lru_cache(maxsize=65536)
+def _says(part: str, stems: frozenset[str]) -> float:
+    """How well a folder stands for a task: by its own words, else by the field they belong to."""
     names = [word for word in part.split("_") if word]
     if not names:
         return 0.0
-    direct = sum(text.stem(word) in scene.stems for word in names) / len(names)
-    return max(direct, 0.6 * max(lexicon.affinity(word, scene.stems) for word in names))
+    direct = sum(text.stem(word) in stems for word in names) / len(names)
+    return max(0.8 * direct, max(lexicon.affinity(word, stems) for word in names) ** 2)
 
 
 def _best_branch(prompt: Prompt, scene: Scene, luck: Draws) -> Path:
-    known = _branches(tuple(prompt.values.values()))
+    """The branch whose folders say most about the task; demonstrations of related tasks speak for theirs."""
+    shown = _shown_branches(prompt, scene, luck)
+    known = tuple(dict.fromkeys([*_branches(tuple(prompt.values.values())), *shown]))
     if not known:
         return _invented_branch(scene)
     worth = {
-        branch: sum((1.0 + 0.1 * depth) * _says(part, scene) - 0.12 for depth, part in enumerate(branch))
-        + 0.35 * luck.number(f"branch {'/'.join(branch)}")
+        branch: sum(
+            _says(part, scene.stems) - (_DEEPER if depth > 1 else 0.0) for depth, part in enumerate(branch)
+        )
+        + shown.get(branch, 0.0)
+        + _DOUBT
+        * (0.7 * luck.taste(f"branch {'/'.join(branch)}") + 0.3 * luck.number(f"branch {'/'.join(branch)}"))
         for branch in known
     }
     return max(known, key=lambda branch: (worth[branch], branch))
+
+
+def _shown_branches(prompt: Prompt, scene: Scene, luck: Draws) -> dict[Path, float]:
+    """The folders above the leaves of demonstrations, with what they add to a branch's worth."""
+    out: dict[Path, float] = {}
+    for demo, like, share in imitation.nearest(prompt, scene):
+        path = imitation.path_of(demo)
+        for depth in range(2, len(path)):
+            out[path[:depth]] = out.get(path[:depth], 0.0) + _SHOWN * like * share
+    return out if luck.happens(_COPIED, "copy branch") else {}
 
 
 def _invented_branch(scene: Scene) -> Path:
@@ -163,6 +168,13 @@ def _topics(subject: Subject, taken: list[str]) -> list[str]:
     return out
 
 
+def _topic_leaf(subject: Subject, taken: list[str]) -> str:
+    """The topic in two words: those of a good name that the folders above do not say."""
+    said = {text.stem(word) for part in taken for word in part.split("_")}
+    words = [word for word in _name_words(subject, practised=True) if not lexicon.is_tool(word)]
+    return text.folder([word for word in words if text.stem(word) not in said][:2])
+
+
 def _name_size(prompt: Prompt, scene: Scene, rules: list[Rule], luck: Draws) -> tuple[int, int]:
     ruled = capacity.args_of(rules, "name_words")
     if ruled:
@@ -182,12 +194,17 @@ def _all_words(subject: Subject) -> list[str]:
     return list(dict.fromkeys(word.lower() for word in said if not text.is_plain(word)))
 
 
-def _name_words(subject: Subject) -> list[str]:
-    """The goal's own words in its order, the verb included: what one would type without a convention."""
-    wanted = set(_all_words(subject))
-    verb = [subject.action] if subject.action and subject.action != "work" else []
+def _name_words(subject: Subject, *, practised: bool) -> list[str]:
+    """The words of a name: what it is about, once names were talked about; else the goal as put."""
+    wanted = _all_words(subject)
     said = [word.strip(".,:;()'\"").lower() for word in subject.goal.split()]
-    return list(dict.fromkeys([*verb, *(word for word in said if word in wanted)])) or _all_words(subject)
+    said = [word for word in said if word in wanted]
+    technology = [subject.technology.lower()] if subject.technology else []
+    if practised:
+        nouns = [word for word in said if not is_verb(word)]
+        return list(dict.fromkeys([*technology, *nouns, *wanted]))
+    verb = [subject.action] if subject.action not in {"", "work", "explain", "answer"} else []
+    return list(dict.fromkeys([*verb, *said])) or wanted
 
 
 def _led_by(role: str, chosen: list[str], subject: Subject) -> list[str]:

@@ -6,8 +6,9 @@ from skill_fleet.llm.offline import capacity, imitation, text
 from skill_fleet.llm.offline.conditions import Scene
 from skill_fleet.llm.offline.draws import Draws
 from skill_fleet.llm.offline.prompt import Demo, Prompt
-from skill_fleet.llm.offline.reading import Rule
-from skill_fleet.llm.offline.subject import Subject, third_person
+from skill_fleet.llm.offline.rule import Rule
+from skill_fleet.llm.offline.subject import Subject
+from skill_fleet.llm.offline.verbs import third_person
 
 _HABITS = (
     ("Overview", 0.85),
@@ -21,7 +22,7 @@ _HABITS = (
 _DISPLACED = 0.12
 """How much of a habit is left where a list of sections was asked for."""
 _COPIED = 0.9
-_MOST = 9
+_FEWEST, _MOST = 3, 9
 
 
 def choose_sections(prompt: Prompt, scene: Scene, rules: list[Rule], luck: Draws) -> list[str]:
@@ -31,13 +32,13 @@ def choose_sections(prompt: Prompt, scene: Scene, rules: list[Rule], luck: Draws
     wanted = list(asked)
     if not _is_list(asked):
         wanted = _merged(shown, asked) if shown else wanted
-    habit = 0.02 if exact else _DISPLACED if _is_list(asked) or shown else 1.0
-    habits = [title for title, often in _HABITS if luck.happens(often * habit, f"habit {title}")]
-    chosen = list(wanted) if wanted else habits
-    if wanted:
-        chosen = _merged(chosen, [title for title in habits if title not in chosen])
-    kept = [title for title in chosen if title.lower() not in unwanted]
-    return _ordered(kept)[:_MOST] or ["Overview", "Instructions"]
+    rarely = 0.02 if exact else _DISPLACED if _is_list(asked) or shown else 1.0
+    habits = [title for title, often in _HABITS if luck.happens(often * rarely, f"habit {title}")]
+    chosen = _merged(wanted, habits)
+    if len(chosen) < _FEWEST and not exact:
+        usual = sorted(_HABITS, key=lambda habit: -habit[1])
+        chosen = _merged(chosen, [title for title, _ in usual][: _FEWEST - len(chosen)])
+    return _ordered([title for title in chosen if title.lower() not in unwanted])[:_MOST]
 
 
 def _is_list(titles: list[str]) -> bool:
@@ -107,7 +108,7 @@ def describe(subject: Subject, rules: list[Rule], luck: Draws) -> str:
     ruled = capacity.has(rules, "when_to_use")
     if ruled or luck.happens(0.45, "when to use"):
         named = text.in_words(list(subject.terms[:3]), "or")
-        sentences.append(f"Use when someone asks to {subject.goal}, or when {named} comes up.")
+        sentences.append(f"Use when someone asks to {subject.goal}, or mentions {named}.")
     elif luck.happens(0.5, "vague description"):
         sentences = [f"Guidance on {subject.thing}."]
     sentences += [f"Mentions {literal}." for (literal,) in capacity.args_of(rules, "mention")]

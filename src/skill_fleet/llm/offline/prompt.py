@@ -1,10 +1,9 @@
 """What a request says: the fields, the instruction, the demonstrations and the inputs of DSPy's adapters.
 
-The formats are those of `dspy.ChatAdapter` and `dspy.JSONAdapter` (and `XMLAdapter`) in dspy 3.4. A request in
-none of them is read as free text.
+The formats are those of `dspy.ChatAdapter` and `dspy.JSONAdapter` (and `XMLAdapter`) in dspy 3.4. A
+request in none of them is read as free text.
 """
 
-import ast
 import functools
 import html
 import json
@@ -13,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from skill_fleet.llm.offline import draws
+from skill_fleet.llm.offline import draws, text
 
 Style = Literal["chat", "json", "xml", "free"]
 
@@ -21,7 +20,9 @@ _INPUTS = "Your input fields are:"
 _OUTPUTS = "Your output fields are:"
 _STRUCTURE = "All interactions will be structured"
 _OBJECTIVE = "In adhering to this structure, your objective is:"
-_FIELD = re.compile(r"^\d+\. `(\w+)` \(([^\n]*?)\):?[ ]?(.*?)(?=^\d+\. `\w+` \(|\Z)", re.MULTILINE | re.DOTALL)
+_FIELD = re.compile(
+    r"^\d+\. `(\w+)` \(([^\n]*?)\):?[ ]?(.*?)(?=^\d+\. `\w+` \(|\Z)", re.MULTILINE | re.DOTALL
+)
 _HEADER = re.compile(r"^\[\[ ## (\w+) ## \]\][ \t]*\n?", re.MULTILINE)
 _NOTE = re.compile(r"\{(\w+)\}\s+# note: the value you produce ([^\n]*)")
 _ONE_OF = re.compile(r"exactly match \(no extra characters\) one of: (.*)")
@@ -112,14 +113,14 @@ def read_request(request: Any) -> Prompt:
     frame = _read_system(system)
     demos: list[Demo] = []
     asked = ""
-    for role, text in turns:
+    for role, said in turns:
         if role != "assistant":
-            asked = text
+            asked = said
         elif frame.style != "free":
-            demos.append(_read_demo(frame, asked, text))
+            demos.append(_read_demo(frame, asked, said))
     values = _read_values(frame, asked)
-    marks = [f"{role}\x1e{text}" for role, text in turns]
-    size = len(system) + sum(len(text) for _, text in turns)
+    marks = [f"{role}\x1e{said}" for role, said in turns]
+    size = len(system) + sum(len(said) for _, said in turns)
     return Prompt(frame, tuple(demos), values, asked, draws.digest(system, *marks), size)
 
 
@@ -164,19 +165,19 @@ def _read_fields(block: str, notes: Mapping[str, str]) -> tuple[Field, ...]:
 def _options(annotation: str, note: str) -> tuple[str, ...]:
     listed = re.search(r"Literal\[(.*?)\](?:\]|$|,)", annotation)
     if listed:
-        try:
-            return tuple(str(option) for option in ast.literal_eval(f"[{listed.group(1)}]"))
-        except (ValueError, SyntaxError):
-            return tuple(part.strip(" '\"") for part in listed.group(1).split(","))
+        values = text.python_literal(f"[{listed.group(1)}]")
+        if isinstance(values, list):
+            return tuple(str(option) for option in values)
+        return tuple(part.strip(" '\"") for part in listed.group(1).split(","))
     one_of = _ONE_OF.search(note)
     return tuple(part.strip() for part in one_of.group(1).split(";")) if one_of else ()
 
 
 def _schema(note: str) -> Mapping[str, Any] | None:
-    _, found, text = note.partition("JSON schema: ")
+    _, found, written = note.partition("JSON schema: ")
     if not found:
         return None
-    for candidate in (text, text.replace('\\"', '"').replace("\\\\", "\\")):
+    for candidate in (written, written.replace('\\"', '"').replace("\\\\", "\\")):
         try:
             value = json.loads(candidate)
         except ValueError:
@@ -200,7 +201,7 @@ def _read_demo(frame: Frame, asked: str, answered: str) -> Demo:
         outputs = _split_tags(answered, names)
     else:
         outputs = _split_headers(answered, names)
-    supplied = {name: text for name, text in outputs.items() if text.strip() and text.strip() != _UNSUPPLIED}
+    supplied = {name: value for name, value in outputs.items() if value.strip() not in {"", _UNSUPPLIED}}
     return Demo(inputs, supplied)
 
 
@@ -214,26 +215,26 @@ def _read_values(frame: Frame, asked: str) -> Mapping[str, str]:
     return _split_tags(asked, names) if frame.style == "xml" else _split_headers(asked, names)
 
 
-def _split_headers(text: str, names: tuple[str, ...]) -> dict[str, str]:
+def _split_headers(said: str, names: tuple[str, ...]) -> dict[str, str]:
     """Values between `[[ ## name ## ]]` lines; a header of another name is part of the value it stands in."""
     out: dict[str, str] = {}
     open_name, start = "", 0
-    for found in _HEADER.finditer(text):
+    for found in _HEADER.finditer(said):
         name = found.group(1)
         if (name not in names or name in out or name == open_name) and name != "completed":
             continue
         if open_name:
-            out[open_name] = text[start : found.start()].strip()
+            out[open_name] = said[start : found.start()].strip()
         open_name, start = ("" if name == "completed" and name not in names else name), found.end()
     if open_name:
-        out[open_name] = text[start:].strip()
+        out[open_name] = said[start:].strip()
     return out
 
 
-def _split_tags(text: str, names: tuple[str, ...]) -> dict[str, str]:
+def _split_tags(said: str, names: tuple[str, ...]) -> dict[str, str]:
     out = {}
     for name in names:
-        found = re.search(rf"<{name}>\n?(.*?)\n?</{name}>", text, re.DOTALL)
+        found = re.search(rf"<{name}>\n?(.*?)\n?</{name}>", said, re.DOTALL)
         if found:
             out[name] = html.unescape(found.group(1)).strip()
     return out

@@ -1,17 +1,17 @@
-"""Instruction proposals from descriptions, demonstrations and earlier attempts: MIPROv2, COPRO and InferRules.
+"""Instruction proposals of MIPROv2, COPRO and InferRules: from descriptions, examples and attempts.
 
-Each answer is made of what its prompt shows; with nothing to go by, the basic instruction comes back reworded.
+Each answer is made of what its prompt shows; with nothing to go by, the instruction comes back reworded.
 """
 
 import re
 from collections.abc import Sequence
 
-from skill_fleet.llm.offline import capacity, induction, reading, relevance, text
+from skill_fleet.llm.offline import capacity, induction, merging, reading, relevance, text
 from skill_fleet.llm.offline.draws import Draws
 from skill_fleet.llm.offline.prompt import Prompt
 
-_SUMMARY = 8
-_RULES = {"concise": 4, "descriptive": 10, "": 7}
+_SUMMARY = 12
+_RULES = {"concise": 5, "descriptive": 12, "": 9}
 _SIGNATURE = re.compile(r"->\s*(.+?)\)?\s*$", re.DOTALL)
 _SCORED = re.compile(r"^(.*?) \| Score: ([\d.]+)\s*$", re.MULTILINE | re.DOTALL)
 _ATTEMPT = re.compile(r"Instruction #(\d+):\s*(.*?)(?=»|Prefix #\1|$)", re.DOTALL)
@@ -26,7 +26,7 @@ _MANNERS = (
 
 
 def describe_dataset(prompt: Prompt, luck: Draws) -> str:
-    """Observations about examples: their subject and what `induction` finds in them; COMPLETE when nothing is new."""
+    """What examples have in common: their subject and what `induction` finds; COMPLETE for nothing new."""
     prior = prompt.value("prior_observations")
     records = induction.records_in(prompt.value("examples"))
     found = [lesson.sentence for lesson in induction.lessons(records)]
@@ -46,7 +46,7 @@ def _prose(record: induction.Record) -> str:
 
 def summarize(prompt: Prompt, luck: Draws) -> str:
     """The observations that say most: those with a rule in them first, a few more for the subject."""
-    sentences = list(dict.fromkeys(text.sentences(prompt.value("observations"))))
+    sentences = merging.merged(text.sentences(prompt.value("observations")))
     telling = [sentence for sentence in sentences if reading.rules_of(sentence)]
     plain = [sentence for sentence in sentences if sentence not in telling][:1]
     chosen = set(luck.shuffled(telling, "summary")[:_SUMMARY])
@@ -76,7 +76,7 @@ def _outputs(module: str) -> list[str]:
 
 
 def propose(prompt: Prompt, luck: Draws) -> str:
-    """MIPROv2's and COPRO's instruction: the basic one, with rules that the prompt supports for this module."""
+    """MIPROv2's and COPRO's instruction: the basic one, with rules the prompt supports for this module."""
     attempts = prompt.value("attempted_instructions")
     if attempts:
         return _recombined(attempts, luck)
@@ -127,7 +127,7 @@ def _offered(prompt: Prompt, outputs: Sequence[str]) -> list[str]:
 
 
 def _recombined(attempts: str, luck: Draws) -> str:
-    """The best attempt (they are listed in rising order), with rules of the others and a manner of its own."""
+    """The best attempt (they are listed in rising order), with rules of the others and an own manner."""
     found = [said.strip() for _, said in _ATTEMPT.findall(attempts)]
     if not found:
         return text.as_list(attempts)[-1] if attempts.strip() else "Answer the request."

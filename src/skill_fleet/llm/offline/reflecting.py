@@ -1,7 +1,7 @@
 """A new instruction from the old one and feedback: how GEPA's reflection model reads its examples.
 
-Only sentences of the feedback that tell somebody to do something are learnt from; a bare score teaches nothing, and
-then the instruction comes back unchanged.
+Only sentences of the feedback that tell somebody to do something are learnt from; a bare score teaches
+nothing, and then the instruction comes back unchanged.
 """
 
 import re
@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skill_fleet.llm.offline import capacity, conditions, induction, reading, relevance, text
+from skill_fleet.llm.offline import capacity, induction, merging, reading, relevance, text
 from skill_fleet.llm.offline.draws import Draws
 from skill_fleet.llm.offline.prompt import Prompt
+from skill_fleet.llm.offline.rule import Rule
 
 _NEW_AT_ONCE = 6
 _WORDS = int(capacity.WORDS_HELD * 1.15)
@@ -21,8 +22,10 @@ _RAW_EXAMPLE = re.compile(r"^# Example \d+\s*$", re.MULTILINE)
 _RAW_PART = re.compile(r"^## (.+?)\s*$", re.MULTILINE)
 _MISSING = re.compile(r"^(?:missing|lacks?|lacking)\b:?\s*", re.IGNORECASE)
 _EXPECTED = re.compile(
-    r"(?:expected|correct (?:answer|label|class)|should (?:be|have been)|gold(?: label)?|right (?:answer|label))"
-    r"(?: answer| label)?(?: is| was|:)?\s*['\"“`]?([\w][\w /-]{0,38}?)['\"”`]?(?=[.,;!)]|$|\s+(?:but|got|instead|not|and)\b)",
+    r"(?:expected|correct (?:answer|label|class)|should (?:be|have been)|gold(?: label)?|right "
+    r"(?:answer|label))"
+    r"(?: answer| label)?(?: is| was|:)?\s*['\"“`]?([\w][\w /-]{0,38}?)['\"”`]?(?=[.,;!)]|$|\s+(?:but"
+    r"|got|instead|not|and)\b)",
     re.IGNORECASE,
 )
 
@@ -45,7 +48,7 @@ def reflect(prompt: Prompt, luck: Draws) -> str:
 
 
 def reflect_raw(prompt: Prompt, luck: Draws) -> str:
-    """gepa's own template in plain text: the new instruction between ``` marks."""
+    """Gepa's own template in plain text: the new instruction between ``` marks."""
     found = _TEMPLATE.search(prompt.text)
     current = found.group(1) if found else ""
     rest = prompt.text[found.end() :] if found else prompt.text
@@ -53,8 +56,9 @@ def reflect_raw(prompt: Prompt, luck: Draws) -> str:
     for block in _RAW_EXAMPLE.split(rest)[1:]:
         pieces = _RAW_PART.split(block)
         parts = dict(zip(pieces[1::2], pieces[2::2], strict=False))
-        examples.append(Example(_subparts(parts.get("Inputs", "")), _subparts(parts.get("Generated Outputs", "")),
-                                re.split(r"\n```|\n\nYour task is", parts.get("Feedback", ""))[0]))  # fmt: skip
+        inputs, outputs = _subparts(parts.get("Inputs", "")), _subparts(parts.get("Generated Outputs", ""))
+        feedback = re.split(r"\n```|\n\nYour task is", parts.get("Feedback", ""))[0]
+        examples.append(Example(inputs, outputs, feedback))
     return f"```\n{revise(current, examples, luck)}\n```"
 
 
@@ -80,7 +84,7 @@ def _examples_in(shown: str) -> list[Example]:
 
 
 def revise(current: str, examples: Sequence[Example], luck: Draws) -> str:
-    """The instruction with what the feedback asks for added, duplicates merged, and idle sentences cut for room."""
+    """The instruction with what the feedback asks for, duplicates merged, idle sentences cut for room."""
     outputs = list(dict.fromkeys(name for example in examples for name in example.outputs))
     wanted = _wanted(examples, outputs)
     kept = list(text.sentences(current))
@@ -98,13 +102,13 @@ def revise(current: str, examples: Sequence[Example], luck: Draws) -> str:
             continue
         if sentence in kept or len(added) >= _NEW_AT_ONCE:
             continue
-        if luck.happens(min(0.97, 0.7 + 0.1 * support) if rules else 0.35, f"learn {sentence}"):
-            added.append(sentence)
+        if luck.happens(min(0.97, 0.8 + 0.06 * support) if rules else 0.35, f"learn {sentence}"):
+            added.append(_agreed(sentence, kept))
             known |= {rule.meaning for rule in rules}
     if not added:
         return current
     kept = [sentence for sentence in kept if not _superseded(sentence, added)]
-    return "\n".join(_fitted(_generalised([*kept, *added]), set(added) | confirmed))
+    return "\n".join(_fitted(merging.merged([*kept, *added]), set(added) | confirmed))
 
 
 def _wanted(examples: Sequence[Example], outputs: list[str]) -> Counter[str]:
@@ -126,8 +130,19 @@ def _wanted(examples: Sequence[Example], outputs: list[str]) -> Counter[str]:
     return wanted
 
 
+_SPECIFIC = re.compile(
+    r",? (?:as in|such as in|like) [\w/`'-]+(?=[.,;]|$)|;[^;.]* (?:is|are) missing(?=[.]|$)| "
+    r"\([^()]{1,60} here\)",
+    re.IGNORECASE,
+)
+"""What a sentence of feedback says of one example only: `, as in that-name`, `; x and y are missing`, `(x
+here)`.
+"""
+
+
 def _sentence(raw: str) -> str:
-    said = raw.lstrip("-*•+ ").strip()
+    """A sentence of feedback as an instruction for the examples to come."""
+    said = _SPECIFIC.sub("", raw.lstrip("-*•+ ").strip())
     said = text.capitalized(_MISSING.sub("Include ", said))
     return said if said.endswith((".", "!", "?")) else f"{said}."
 
@@ -136,7 +151,7 @@ def _says_something(sentence: str) -> bool:
     return len(text.content_words(sentence)) >= 2 or bool(reading.rules_of(sentence))
 
 
-def _placed(sentence: str, rules: Sequence[reading.Rule], example: Example, *, everywhere: bool) -> str:
+def _placed(sentence: str, rules: Sequence[Rule], example: Example, *, everywhere: bool) -> str:
     """A demand on one example only, made conditional on where that example belongs, where that is known."""
     if everywhere or not rules or any(rule.condition for rule in rules):
         return sentence
@@ -163,49 +178,54 @@ def _labels(examples: Sequence[Example]) -> list[induction.Lesson]:
     return induction.associations(subject, texts) if len(texts) > 1 else []
 
 
+def _agreed(sentence: str, kept: Sequence[str]) -> str:
+    """A second list of titles for a case becomes what both lists have, where that is a list still."""
+    new = [rule for rule in reading.rules_of(sentence) if rule.kind == "sections" and len(rule.args) > 2]
+    for rule in reading.read_rules("\n".join(kept)) if new and new[0].case else ():
+        common = [title for title in new[0].args if title in rule.args]
+        if rule.case == new[0].case and rule.kind == "sections" and 2 < len(common) < len(new[0].args):
+            return f"For {new[0].case} tasks, plan the sections {', '.join(common)}."
+    return sentence
+
+
+_SIZES = {"name_words", "path_depth", "max_words"}
+"""Kinds of rule of which the last one said holds."""
+
+
 def _superseded(sentence: str, added: Iterable[str]) -> bool:
     """Whether a new sentence says the same kind of thing for the same case (a longer list, another place)."""
-    old = {(rule.kind, rule.condition and rule.condition.said.lower()) for rule in reading.rules_of(sentence)}
-    old = {
-        key for key in old if key[0] in {"sections", "path", "answer", "name_words", "path_depth"} and key[1]
-    }
+    old = {(rule.kind, rule.case) for rule in reading.rules_of(sentence)}
+    old = {key for key in old if key[0] in _SIZES or (key[0] in {"sections", "path", "answer"} and key[1])}
     for new in added:
-        keys = {(rule.kind, rule.condition and rule.condition.said.lower()) for rule in reading.rules_of(new)}
+        keys = {(rule.kind, rule.case) for rule in reading.rules_of(new)}
         if old and old <= keys:
             return True
     return False
 
 
-def _generalised(sentences: Sequence[str]) -> list[str]:
-    """Equal demands for several cases said once: `For data or security tasks, …`."""
-    groups: dict[str, list[str]] = {}
-    for sentence in sentences:
-        condition, action = conditions.split_condition(sentence)
-        simple = condition is not None and sentence.lower().startswith(f"for {condition.said.lower()}")
-        key = action.strip().lower() if simple else f"= {sentence}"
-        groups.setdefault(key, []).append(sentence)
-    out = []
-    for several in groups.values():
-        distinct = list(dict.fromkeys(several))
-        if len(distinct) == 1:
-            out.append(distinct[0])
-            continue
-        said = [condition.said for one in distinct if (condition := conditions.split_condition(one)[0])]
-        action = conditions.split_condition(distinct[0])[1]
-        out.append(f"For {text.in_words(list(dict.fromkeys(said)), 'or')} tasks, {action}")
-    return out
-
-
 def _fitted(sentences: list[str], needed: set[str]) -> list[str]:
-    """As many sentences as can be held in mind: idle ones go first, from the end; then old, unconfirmed rules."""
+    """As many sentences as can be held in mind.
+
+    Idle ones go first, from the end, then rules for a narrow topic (the oldest first), then old rules that no
+    feedback asked for again.
+    """
     kept = list(sentences)
     idle = [one for one in reversed(kept[1:]) if not reading.rules_of(one) and one not in needed]
-    stale = [one for one in kept[1:] if reading.rules_of(one) and one not in needed]
-    for victim in [*idle, *stale]:
+    narrow = [one for one in kept[1:] if _is_narrow(one)]
+    stale = [one for one in kept[1:] if reading.rules_of(one) and one not in needed and one not in narrow]
+    for victim in [*idle, *narrow, *stale]:
         if sum(len(text.words(one)) for one in kept) <= _WORDS:
             break
         kept.remove(victim)
     return kept
+
+
+def _is_narrow(sentence: str) -> bool:
+    """Whether its rules hold for some words of a task only, not for a branch or for all."""
+    rules = reading.rules_of(sentence)
+    return bool(rules) and all(
+        rule.condition and rule.condition.topics and not rule.condition.paths for rule in rules
+    )
 
 
 def compress(prompt: Prompt) -> str:

@@ -6,6 +6,7 @@ from skill_fleet.llm.offline import text, titles, writing
 from skill_fleet.llm.offline.draws import Draws
 from skill_fleet.llm.offline.prompt import Prompt
 from skill_fleet.llm.offline.subject import subject_of
+from skill_fleet.llm.offline.terms import ranked_terms
 
 _SEEN = 0.85
 """Probability that a defect that is there is noticed."""
@@ -38,9 +39,10 @@ def find_issues(prompt: Prompt, luck: Draws) -> list[str]:
 
 
 def _promises(draft: str) -> list[str]:
+    """The terms of the description, whatever words of the trade stand around them."""
     found = _FRONTMATTER.match(draft)
     said = re.search(r"^description:\s*(.+)$", found.group(1), re.MULTILINE) if found else None
-    return list(text.content_words(said.group(1))) if said else []
+    return [term for term in ranked_terms(said.group(1), 8) if text.stems(term)] if said else []
 
 
 def repair(prompt: Prompt, luck: Draws) -> str:

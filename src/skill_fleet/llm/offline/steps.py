@@ -21,7 +21,7 @@ from skill_fleet.llm.offline import (
 from skill_fleet.llm.offline.conditions import Scene
 from skill_fleet.llm.offline.draws import Draws
 from skill_fleet.llm.offline.prompt import Field, Prompt
-from skill_fleet.llm.offline.reading import Rule
+from skill_fleet.llm.offline.rule import Rule
 from skill_fleet.llm.offline.subject import Subject, subject_of
 
 _TASKS = ("task_description", "task", "request", "topic", "question", "query", "goal")
@@ -71,7 +71,8 @@ def _proposing(step: Step) -> str:
 
 def _key_terms(step: Step) -> list[str]:
     terms = [term for term in step.subject.terms if step.luck.happens(0.94, f"key {term}")]
-    return (terms or list(step.subject.terms))[:8]
+    most = 8 if capacity.has(step.rules, "terms") else 5
+    return (terms or list(step.subject.terms))[:most]
 
 
 def _reasoning(step: Step) -> str:
@@ -150,14 +151,14 @@ def _answer(output: Field, step: Step) -> Any:
         for pattern, answer in _BY_NAME:
             if pattern.match(output.name) and output.type in _FREE:
                 return answer(step)
-    return answering.answer(output, step.prompt, step.scene, step.rules, step.luck)
+    return answering.answer(output, answering.Given(step.prompt, step.scene, step.rules, step.luck))
 
 
 _FREE = {"str", "list[str]", "Union[str, NoneType]", "Union[list[str], NoneType]"}
 
 
 def _fitted(value: Any, output: Field) -> Any:
-    """The value in the field's type, where a room answers with text what is asked for as a list or the other way."""
+    """The value in the type of the field: a list as lines of text, a text as a list."""
     if output.type == "str" and isinstance(value, list):
         return "\n".join(str(item) for item in value)
     if output.type.startswith("list") and isinstance(value, str):

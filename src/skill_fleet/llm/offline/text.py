@@ -12,20 +12,29 @@ from collections.abc import Iterable, Sequence
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9+#]*(?:[.'-][A-Za-z0-9+#]+)*")
 _STOP = frozenset(
-    """a about after again all also am an and any are as at be because been before being between both but by can
-    could did do does doing down during each else every few for from further get give given had has have having he
-    her here him his how i if in into is it its itself just let like made make makes many me might more most must
-    my need needed needs new no nor not now of off often on once one only onto or other our out over own per please
-    put same shall she should so some somebody someone something such sure take than that the their them then there
-    these they thing things this those through to together too toward under until up upon us use used using very
-    via want wants was way we well were what whatever when where whether which while who why will with within
-    without would you your able across agent agents ai always anything around create creates creating describe
-    describes document ensure come comes asks asked ask everyone explain explains good guide help helping helps including instruction
-    instructions know learn shows show skill skills teach teaches teaching team teams user users write writes writing
-    build builds building want team's people person someone's keep keeps right whole step steps properly""".split()
+    """a about after again all also am an and any are as at be because been before being between both but
+    by can could did do does doing down during each else every few for from further get give given had
+    has have having he her here him his how i if in into is it its itself just let like made make makes
+    many me might more most must my need needed needs new no nor not now of off often on once one only
+    onto or other our out over own per please put same shall she should so some somebody someone
+    something such sure take than that the their them then there these they thing things this those
+    through to together too toward under until up upon us use used using very via want wants was way we
+    well were what whatever when where whether which while who why will with within without would you
+    your able across agent agents ai always anything around create creates creating describe describes
+    document ensure mention mentions theirs thing worth somebody first second next last instead included
+    forgotten away wrong says say said really actually honestly clearly please two three four five six
+    seven eight nine ten dozen hundred thousand million twenty thirty forty fifty sixty ninety minutes
+    hours days weeks months years minute hour day week month year today yesterday tomorrow monday friday
+    go goes going gone went come comes asks asked ask everyone explain explains good guide help helping
+    helps including instruction instructions know learn shows show skill skills teach teaches teaching
+    team teams user users write writes writing build builds building want team's people person someone's
+    keep keeps right whole step steps properly""".split()
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]?\s+(?=[A-Z\"'`#*\[(\d-])|\n+")
 _SOFT_WRAP = re.compile(r"(?<=[^.!?:;\n|])\n[ \t]*(?=[a-z(\"'`0-9A-Z])(?![-*+#|]|\d+[.)])")
+_WARNED = re.compile(r"\\[^\\'\"abfnrtvxuUN0-7\n]|\d(?:and|else|for|if|in|is|or|not)\b")
+"""What Python's reader of literals warns about: escapes and numbers that are none."""
+_LITERAL_LIMIT = 200_000
 _LISTED = re.compile(r"«««\n(.*?)\n»»»|«(.*?)»", re.DOTALL)
 
 
@@ -64,7 +73,7 @@ def stem(word: str) -> str:
 
 def is_plain(word: str) -> bool:
     """Whether the word carries no subject of its own (articles, pronouns, `write`, `skill`, ...)."""
-    return word.lower() in _STOP or len(word) < 2
+    return word.lower() in _STOP or len(word) < 2 or word.isdigit() or "'" in word[:3]
 
 
 @functools.lru_cache(maxsize=8192)
@@ -109,8 +118,10 @@ def sentences(text: str) -> tuple[str, ...]:
 
 
 def is_name(word: str) -> bool:
-    """Whether the word looks like the name of a technology or a thing: capitals inside, digits, dots, +, #."""
-    return any(char.isdigit() or char in "+#." for char in word) or any(char.isupper() for char in word[1:])
+    """Whether the word looks like the name of a technology: capitals or digits inside."""
+    if len(word) < 3 or not word[0].isalpha() or word[-1] in "+#":
+        return False
+    return any(char.isdigit() for char in word) or any(char.isupper() for char in word[1:])
 
 
 def slug(parts: Iterable[str]) -> str:
@@ -151,10 +162,17 @@ def parsed(text: str) -> object:
         return None
     try:
         return json.loads(stripped)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
+    return python_literal(stripped)
+
+
+def python_literal(written: str) -> object:
+    """The value of a Python literal; None for anything else, and for what Python would warn about."""
+    if len(written) > _LITERAL_LIMIT or _WARNED.search(written):
+        return None
     try:
-        return ast.literal_eval(stripped)
+        return ast.literal_eval(written)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
 

@@ -3,15 +3,20 @@
 import functools
 import re
 
-_QUOTED = r"'(?:#+ )?[^'\n]{2,60}'|\"(?:#+ )?[^\"\n]{2,60}\"|`(?:#+ )?[^`\n]{2,60}`|“[^”\n]{2,60}”|«[^»\n]{2,60}»|\*\*[^*\n]{2,60}\*\*"
+_QUOTED = (
+    r"'(?:#+ )?[^'\n]{2,60}'|\"(?:#+ )?[^\"\n]{2,60}\"|`(?:#+ )?[^`\n]{2,60}`|“[^”\n]{2,60}”|«[^»\n]{2,60}»"
+    r"|\*\*[^*\n]{2,60}\*\*"
+)
 _PROPER = r"(?:#+ )?[A-Z][\w+-]*(?:'s)?(?:(?: (?:of|to|for|the|in|with|a|an|on|by|vs))* (?:& )?[A-Z][\w+-]*)*"
 _TITLE = rf"(?:{_QUOTED}|{_PROPER})"
 _SEPARATOR = r"(?:\s*[,;|]\s*(?:and\s+|then\s+|or\s+)?|\s+(?:and|then|or|plus)\s+|\s*(?:->|→|>)\s*)"
 _LIST = rf"{_TITLE}(?:{_SEPARATOR}(?:the |an? )?{_TITLE})*"
 _KEYWORD = r"(?i:sections?|headings?|headers?|section titles?|titles|outline|chapters?)"
 _BRIDGE = (
-    r"(?i:\s*\b(?:titled|named|called|are|is|be|as|should|must|have|with|the|these|this|that|those|exactly|only|following|"
-    r"follows|order|in|titles?|of|needed|expected|required|missing|for|it|level-2|named|to|include|use|plan|both)\b)*"
+    r"(?i:\s*\b(?:titled|named|called|are|is|be|as|should|must|have|with|the|these|this|that|those"
+    r"|exactly|only|following|"
+    r"follows|order|in|titles?|of|needed|expected|required|missing|for|it|level-2|named|to|include"
+    r"|use|plan|both)\b)*"
 )
 _AFTER = re.compile(rf"\b{_KEYWORD}\b(?P<bridge>{_BRIDGE}\s*[,:=]?\s*)(?P<list>{_LIST})")
 _LOOSE = re.compile(rf"\b{_KEYWORD}\b(?P<bridge>[a-z0-9 ,'-]{{0,80}}?[:,]?\s+)(?P<list>{_LIST})")
@@ -20,9 +25,10 @@ _MARKED = re.compile(r"##+ ([A-Z][\w&' -]*?[\w])(?=['\"`*,.;:)|]|\s*$| and | sec
 _ONLY_LIST = re.compile(rf"^(?i:use|plan|include|write|have)?\s*(?P<list>{_LIST})\s*[.!|]*$")
 _ITEM = re.compile(_TITLE)
 _OPENERS = frozenset(
-    """include add plan use write give missing have put insert provide list create start begin end always also make
-    expected need needs require requires the a an every each then finish cover keep name mention no only your this
-    order after before its it there skill md readme avoid never do omit drop remove""".split()
+    """include add plan use write give missing have put insert provide list create start begin end always
+    also make expected need needs require requires the a an every each then finish cover keep name
+    mention no only your this order after before its it there skill md readme avoid never do omit drop
+    remove""".split()
 )
 
 

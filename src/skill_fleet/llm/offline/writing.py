@@ -8,8 +8,9 @@ from skill_fleet.llm.offline import capacity, fences, imitation, prose, text
 from skill_fleet.llm.offline.conditions import Scene
 from skill_fleet.llm.offline.draws import Draws
 from skill_fleet.llm.offline.prompt import Prompt
-from skill_fleet.llm.offline.reading import Rule
+from skill_fleet.llm.offline.rule import Rule
 from skill_fleet.llm.offline.subject import Subject, subject_of
+from skill_fleet.llm.offline.terms import phrases
 
 CLOSING = "Draft by the built-in simulator: check every step before use."
 """Last line of every draft: the reader must know what wrote it."""
@@ -32,14 +33,37 @@ def write_skill(prompt: Prompt, scene: Scene, rules: list[Rule], luck: Draws) ->
     parts.append(f"# {heading_of(meta.get('name', ''), subject)}")
     terms = _rotated(subject, prompt, scene, luck)
     depth = _items_per_section(len(kept), rules, luck)
-    for index, title in enumerate(kept):
-        parts.append(section(title, subject, terms[index:] + terms[:index], depth, rules, luck))
-    if capacity.has(rules, "checklist") and not any("- [ ]" in part for part in parts):
-        parts.append(section("Checklist", subject, terms, depth, rules, luck))
+    body = [
+        section(title, subject, terms[index:] + terms[:index], depth, rules, luck)
+        for index, title in enumerate(kept)
+    ]
+    parts += _completed(body, subject, terms, rules, luck)
     parts += [f"Remember: {literal}." for (literal,) in capacity.args_of(rules, "mention")]
     parts.append(CLOSING)
     parts += [literal for (literal,) in capacity.args_of(rules, "close")]
     return "\n\n".join(parts)
+
+
+def _completed(
+    body: list[str], subject: Subject, terms: list[str], rules: list[Rule], luck: Draws
+) -> list[str]:
+    """The sections with what rules ask of the whole text and none has yet: a fence, steps, boxes."""
+    out = list(body)
+    host = next((at for at, said in enumerate(out) if "\n1. " in said), len(out) - 1)
+    if capacity.has(rules, "numbered") and out and "\n1. " not in out[host]:
+        counter = iter(range(1, 100))
+        out[host] = re.sub(r"^- (?!\[)", lambda _: f"{next(counter)}. ", out[host], flags=re.MULTILINE)
+    often = 0.25 if subject.language else 0.05
+    if not any("```" in said for said in out) and (
+        capacity.has(rules, "fenced") or luck.happens(often, "spare fence")
+    ):
+        tagged = capacity.has(rules, "language") or luck.happens(0.85, "language tag")
+        block = fences.fenced(subject, tagged=tagged, variant=len(out))
+        if out:
+            out[host] = f"{out[host]}\n\nIn short:\n\n{block}"
+    if capacity.has(rules, "checklist") and not any("- [ ]" in said for said in out):
+        out.append(section("Checklist", subject, terms, 5, rules, luck))
+    return out
 
 
 def metadata_of(prompt: Prompt) -> dict[str, str]:
@@ -81,14 +105,13 @@ def heading_of(name: str, subject: Subject) -> str:
 def section(
     title: str, subject: Subject, terms: Sequence[str], depth: int, rules: Sequence[Rule], luck: Draws
 ) -> str:
-    """One section with its heading: an opening, then a list, boxes or a fenced example as its title promises."""
+    """One section: its heading, an opening, then a list, boxes or a fenced example."""
     treatment = prose.treatment_of(title)
     slots = _slots(title, subject, terms)
     opening = _filled(luck.pick(treatment.opening, f"opening {title}"), slots)
-    items = [_filled(item, slots) for item in treatment.items[: max(2, depth)]]
     shape = treatment.shape
-    if shape in {"bullets", "steps"} and capacity.has(rules, "numbered"):
-        shape = "steps"
+    items = [_filled(item, slots) for item in treatment.items[: max(2, depth)]]
+    items = _with_points(items, shape, title, subject, luck) if depth > 2 else items
     marks = {"bullets": "- {}", "boxes": "- [ ] {}"}
     if shape == "paragraph":
         body = " ".join([opening, *items])
@@ -99,6 +122,26 @@ def section(
     else:
         body = f"{opening}\n\n" + "\n".join(marks[shape].format(item) for item in items)
     return f"## {title}\n\n{body}"
+
+
+def _with_points(
+    items: list[str], shape: prose.Shape, title: str, subject: Subject, luck: Draws
+) -> list[str]:
+    """The items with points of the task among them: named in an overview, dealt with in a list."""
+    points = subject.points
+    if not points:
+        return items
+    if shape == "paragraph":
+        return [*items, f"The request names these points: {'; '.join(points)}."]
+    if shape not in prose.POINTS:
+        return items
+    first = int(luck.taste(f"points {title}") * len(points))
+    chosen = dict.fromkeys(points[(first + offset) % len(points)] for offset in range(3))
+    lines = [
+        prose.POINTS[shape].replace("{point}", point).replace("{Point}", text.capitalized(point))
+        for point in chosen
+    ]
+    return [*items[:2], *lines, *items[2:]] if shape != "steps" else [*items[:3], *lines, *items[3:]]
 
 
 def _example(title: str, subject: Subject, said: list[str], rules: Sequence[Rule], luck: Draws) -> str:
@@ -116,7 +159,9 @@ def _subject(prompt: Prompt, meta: dict[str, str], rules: list[Rule], luck: Draw
     brief = brief or meta.get("description", "") or prompt.text[:500]
     found = re.search(r"^Task:\s*(.+?)(?=\n[A-Z][\w ]*:|\Z)", brief, re.MULTILINE | re.DOTALL)
     task = found.group(1).strip() if found else brief
-    listed = re.search(r"^[^:\n]*(?:speak about|terms?|mention)[^:\n]*:\s*(.+)$", brief, re.MULTILINE | re.IGNORECASE)
+    listed = re.search(
+        r"^[^:\n]*(?:speak about|terms?|mention)[^:\n]*:\s*(.+)$", brief, re.MULTILINE | re.IGNORECASE
+    )
     terms = (
         text.as_list(listed.group(1).strip().rstrip("."))
         if listed
@@ -140,7 +185,7 @@ def _planned(prompt: Prompt, rules: list[Rule], luck: Draws) -> list[str]:
 
 def _rotated(subject: Subject, prompt: Prompt, scene: Scene, luck: Draws) -> list[str]:
     """The terms to speak about; many demonstrations leave a word of theirs behind now and then."""
-    terms = list(subject.terms[:8])
+    terms = list(subject.terms[:10])
     if prompt.demos and luck.happens(min(0.3, 0.03 * len(prompt.demos)), "leak"):
         other = imitation.nearest(prompt, scene)[-1][0]
         strange = subject_of(next(iter(other.inputs.values()), "")[:500]).thing
@@ -162,8 +207,9 @@ def _items_per_section(sections: int, rules: list[Rule], luck: Draws) -> int:
 
 def _slots(title: str, subject: Subject, terms: Sequence[str]) -> dict[str, str]:
     names = {"goal": subject.goal, "title": title.lower()}
+    said = phrases(tuple(terms))
     for index, letter in enumerate("abcd"):
-        term = terms[index % len(terms)]
+        term = said[index % len(said)]
         names[letter] = term
         names[letter.upper()] = text.capitalized(term)
     return names
