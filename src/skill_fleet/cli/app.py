@@ -13,14 +13,20 @@ from skill_fleet.cli.options import Globals
 from skill_fleet.foundation.errors import Interrupted, UsageError
 
 
-class _Root(TyperGroup):
-    """All commands, one beside the other."""
+class ReaderGone(Exception):
+    """Who read our output has closed it."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[explicit-override]  # from 3.12 on in typing
+
+class _Commands(TyperGroup):
+    """Commands beside each other; what typer would end the process for is raised instead."""
+
+    def invoke(self, ctx: Any) -> Any:  # type: ignore[explicit-override]  # from 3.12 on in typing
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("Interrupted.") from None
+        except BrokenPipeError:
+            raise ReaderGone from None
 
 
 Command = Callable[..., Any]
@@ -85,7 +91,7 @@ def build() -> typer.Typer:
 def _group(text: str, *, completion: bool = False) -> typer.Typer:
     mode: Any = "rich" if sys.stdout.isatty() else None
     return typer.Typer(
-        cls=_Root,
+        cls=_Commands,
         help=text,
         rich_markup_mode=mode,
         invoke_without_command=True,

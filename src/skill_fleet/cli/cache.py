@@ -11,7 +11,7 @@ def path(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> Non
     from skill_fleet.services.cache import cache_paths
 
     value = cache_paths(opened(ctx))
-    screen(as_json=as_json, quiet=quiet).data(value, words(value["responses"]))
+    screen(as_json=as_json, quiet=quiet).data(value, lambda found: words(found["responses"]))
 
 
 def stats(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -29,7 +29,7 @@ def stats(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> No
         ("answers in", value["responses"]),
         ("ledger in", value["ledger"]),
     ]
-    screen(as_json=as_json, quiet=quiet).data(value, facts(pairs))
+    screen(as_json=as_json, quiet=quiet).data(value, lambda _found: facts(pairs))
 
 
 def clear(ctx: typer.Context, force: Force = False, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -42,5 +42,5 @@ def clear(ctx: typer.Context, force: Force = False, as_json: Json = False, quiet
     from skill_fleet.services.cache import clear_cache
 
     value = clear_cache(opened(ctx), force=force)
-    shown = words(f"{count(value['removed'])} answers removed. The ledger of what was paid is as it was.")
-    screen(as_json=as_json, quiet=quiet).data(value, shown)
+    said = f"{count(value['removed'])} answers removed. The ledger of what was paid is as it was."
+    screen(as_json=as_json, quiet=quiet).data(value, lambda _found: words(said))

@@ -12,7 +12,7 @@ def optimizers(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) 
 
     value = list_optimizers(opened(ctx))
     view = screen(as_json=as_json, quiet=quiet)
-    view.data({"optimizers": value}, shown_optimizers(value))
+    view.data({"optimizers": value}, lambda found: shown_optimizers(found["optimizers"]))
 
 
 def models(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -22,4 +22,4 @@ def models(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> N
 
     value = list_models(opened(ctx))
     view = screen(as_json=as_json, quiet=quiet)
-    view.data({"models": value}, shown_models(value))
+    view.data({"models": value}, lambda found: shown_models(found["models"]))

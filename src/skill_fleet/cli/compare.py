@@ -53,5 +53,5 @@ def compare(
         "Measuring",
         lambda control, done: compare_programs(context, a, b, how, control=control, on_done=done),
     )
-    view.data(value, shown_comparison(value))
+    view.data(value, shown_comparison)
     return 0

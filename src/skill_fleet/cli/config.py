@@ -21,4 +21,4 @@ def show(
     view = screen(as_json=as_json, quiet=quiet)
     value = {one["key"]: {"value": one["value"], "origin": one["origin"]} for one in found}
     plain = {one["key"]: one["value"] for one in found}
-    view.data(value if origin else plain, shown_settings(found, origin=origin))
+    view.data(value if origin else plain, lambda _value: shown_settings(found, origin=origin))

@@ -64,7 +64,7 @@ def _created(context: "Context", request: "CreationRequest", view: "Screen") -> 
     value = worked(
         view, "Writing", lambda control, drafted: create(context, request, control=control, on_draft=drafted)
     )
-    view.data(value, shown_creation(value))
+    view.data(value, shown_creation)
     if value["error"] is None:
         return 0
     view.warn(f"error: {value['error']['message']} The best of {len(value['drafts'])} drafts was kept.")

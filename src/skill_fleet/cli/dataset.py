@@ -29,7 +29,7 @@ def build(
     from skill_fleet.services.dataset import build_dataset
 
     value = build_dataset(opened(ctx), library, output, group_by=group_by, seed=seed, force=force)
-    screen(as_json=as_json, quiet=quiet).data(value, shown_build(value))
+    screen(as_json=as_json, quiet=quiet).data(value, shown_build)
 
 
 def lint(ctx: typer.Context, file: File = None, as_json: Json = False, quiet: Quiet = False) -> int:
@@ -42,7 +42,7 @@ def lint(ctx: typer.Context, file: File = None, as_json: Json = False, quiet: Qu
 
     view = screen(as_json=as_json, quiet=quiet)
     value = lint_dataset(opened(ctx), file)
-    view.data(value, shown_lint(value))
+    view.data(value, shown_lint)
     if not value["valid"]:
         view.warn("error: The training set has errors.")
         return _GATE_FAILED
@@ -70,7 +70,7 @@ def split(
 
     context = opened(ctx, optimization__seed=seed, optimization__min_groups=min_groups)
     value = split_dataset(context, file, output, holdout=holdout or (), force=force)
-    screen(as_json=as_json, quiet=quiet).data(value, shown_split(value))
+    screen(as_json=as_json, quiet=quiet).data(value, shown_split)
 
 
 def show(ctx: typer.Context, file: File = None, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -79,4 +79,4 @@ def show(ctx: typer.Context, file: File = None, as_json: Json = False, quiet: Qu
     from skill_fleet.services.dataset import show_dataset
 
     value = show_dataset(opened(ctx), file)
-    screen(as_json=as_json, quiet=quiet).data(value, shown_dataset(value))
+    screen(as_json=as_json, quiet=quiet).data(value, shown_dataset)

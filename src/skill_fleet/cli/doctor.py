@@ -16,5 +16,5 @@ def doctor(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> i
     found = [check_json(check) for check in examine(globals_of(ctx).workspace)]
     view = screen(as_json=as_json, quiet=quiet)
     healthy = all(check["status"] != "error" for check in found)
-    view.data({"healthy": healthy, "checks": found}, shown_checks(found))
+    view.data({"healthy": healthy, "checks": found}, lambda value: shown_checks(value["checks"]))
     return 0 if healthy else 1

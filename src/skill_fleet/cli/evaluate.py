@@ -69,7 +69,7 @@ def evaluate(
         "Measuring",
         lambda control, done: evaluate_program(context, program, how, control=control, on_done=done),
     )
-    view.data(value, shown_program(value))
+    view.data(value, shown_program)
     return 0
 
 
@@ -78,5 +78,5 @@ def _skills(context: "Context", targets: list[str], view: "Screen") -> int:
     from skill_fleet.services.evaluation import evaluate_skills
 
     value = evaluate_skills(context, targets)
-    view.data(value, shown_evaluation(value, wide=view.width >= 100))
+    view.data(value, lambda found: shown_evaluation(found, wide=view.width >= 100))
     return 0

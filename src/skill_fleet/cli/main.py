@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answered(words: list[str]) -> int:
-    from skill_fleet.cli.app import run
+    from skill_fleet.cli.app import ReaderGone, run
     from skill_fleet.foundation.errors import Interrupted, SkillFleetError
 
     try:
@@ -52,7 +52,7 @@ def _answered(words: list[str]) -> int:
         return _told(error, words)
     except KeyboardInterrupt:
         return _told(Interrupted("Interrupted."), words)
-    except BrokenPipeError:
+    except (ReaderGone, BrokenPipeError):
         _reader_is_gone()
         return 0
     except Exception as error:  # noqa: BLE001 - the edge of the process: a bug is one line too

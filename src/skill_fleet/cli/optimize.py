@@ -156,7 +156,7 @@ def _optimized(
         from skill_fleet.cli.show_run import shown_estimate
 
         value = estimate_optimization(prepared)
-        view.data(value, shown_estimate(value))
+        view.data(value, shown_estimate)
         return 0
     if ask and sys.stdin.isatty() and not _agreed(prepared, view):
         view.note("Nothing was started.")

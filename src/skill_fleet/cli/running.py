@@ -45,7 +45,7 @@ def carried_out(context: "Context", prepared: "Prepared", view: Screen, before: 
             on_second=lambda: restore(view),
         )
     value = finished.result.to_json()
-    view.data(value, shown_result(value))
+    view.data(value, shown_result)
     if finished.error is None:
         return 0
     said = " ".join(part for part in (finished.error.message, finished.error.hint) if part)

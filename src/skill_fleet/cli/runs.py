@@ -19,7 +19,7 @@ def list_(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> No
     if as_json:
         view.lines(found)
     elif found:
-        view.data(found, shown_runs(found))
+        view.data(found, shown_runs)
     else:
         view.note("There is no run yet. Start one: skill-fleet optimize")
 
@@ -30,7 +30,7 @@ def show(ctx: typer.Context, run: Run = "latest", as_json: Json = False, quiet: 
     from skill_fleet.services.runs import show as found
 
     value = found(opened(ctx), run)
-    screen(as_json=as_json, quiet=quiet).data(value, shown_run(value))
+    screen(as_json=as_json, quiet=quiet).data(value, shown_run)
 
 
 def resume(

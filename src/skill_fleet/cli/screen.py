@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -38,14 +38,14 @@ class Screen:
         """Columns of stdout: a terminal's, else without end."""
         return console(self.out).width
 
-    def data(self, value: Any, shown: "RenderableType") -> None:
-        """The answer: as JSON, or as shown to a person."""
+    def data(self, value: Any, shown: "Callable[[Any], RenderableType]") -> None:
+        """The answer: as JSON, or as `shown` shows it to a person."""
         if self.as_json:
             self.lines([value])
         else:
             screen = console(self.out)
             with screen.capture() as captured:
-                screen.print(shown)
+                screen.print(shown(value))
             self.out.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
             self.out.flush()
 

@@ -68,6 +68,9 @@ def shown_evaluation(value: Mapping[str, Any], *, wide: bool) -> "RenderableType
 def _short(paths: Sequence[str]) -> tuple[list[str], str]:
     """The folders of skills without what all have in common, and that."""
     folders = [str(PurePath(path).parent) for path in paths]
+    mixed = len({PurePath(folder).is_absolute() for folder in folders}) > 1
+    if mixed:
+        return folders, "several places"
     below = os.path.commonpath(folders) or "."
     return [str(PurePath(folder).relative_to(below)) for folder in folders], below
 

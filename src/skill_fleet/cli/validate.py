@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from skill_fleet.cli.numbers import several
 from skill_fleet.cli.options import Json, Quiet, opened, screen
 
 Targets = Annotated[
@@ -40,8 +41,10 @@ def validate(
 
         skills = list(found)
         total, invalid = len(skills), sum(not one["valid"] for one in skills)
-        view.data(skills, shown_validation(skills, profile))
+        view.data(skills, lambda found: shown_validation(found, profile))
     if invalid:
-        view.warn(f"error: {invalid} of {total} skills break the rules of the profile '{profile}'.")
+        view.warn(
+            f"error: {invalid} of {several(total, 'skill')} break the rules of the profile '{profile}'."
+        )
         return _GATE_FAILED
     return 0

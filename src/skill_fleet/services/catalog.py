@@ -7,6 +7,7 @@ from skill_fleet.config.settings import PHASES
 from skill_fleet.llm.models import phase_models
 from skill_fleet.llm.pricing import price_of
 from skill_fleet.optimization.registry import builtin_optimizers
+from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
 
 _PER_MILLION = 1_000_000
@@ -37,6 +38,7 @@ def list_models(context: Context) -> list[dict[str, Any]]:
             {
                 "name": name,
                 **spec.model_dump(),
+                "api_base": without_password(spec.api_base),
                 "price": None
                 if price is None
                 else {

@@ -13,7 +13,7 @@ def show_settings(context: Context) -> list[dict[str, Any]]:
     flat = dict(_flat(context.settings.model_dump(), ""))
     origins = context.loaded.origins
     return [
-        {"key": key, "value": _safe(value), "origin": origins.get(key, "default")}
+        {"key": key, "value": without_password(value), "origin": origins.get(key, "default")}
         for key, value in flat.items()
     ]
 
@@ -25,6 +25,6 @@ def _flat(value: Any, key: str) -> list[tuple[str, Any]]:
     return [(key, value)]
 
 
-def _safe(value: Any) -> Any:
-    """A value without the password that an address may hold."""
+def without_password(value: Any) -> Any:
+    """A value as it may be shown: an address without the password in it."""
     return _USERINFO.sub("[key]@", value) if isinstance(value, str) else value

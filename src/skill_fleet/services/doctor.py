@@ -18,6 +18,7 @@ from skill_fleet.domain.library import Library
 from skill_fleet.domain.trainset import load_trainset
 from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.optimization.runs import unfinished
+from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context, open_context
 
 Status = Literal["ok", "warning", "error"]
@@ -107,7 +108,8 @@ def _models(context: Context) -> Iterator[Check]:
             variables = " or ".join(wanted)
             yield Check("model", "error", f"{name}: {spec.model} has no key.", f"export {variables}=…")
         else:
-            yield Check("model", "ok", f"{name}: {spec.model} at {spec.api_base or 'its provider'}.")
+            place = without_password(spec.api_base) or "its provider"
+            yield Check("model", "ok", f"{name}: {spec.model} at {place}.")
         if spec.max_tokens is None:
             hint = f"Set models.registry.{name}.max_tokens: --max-cost needs it."
             yield Check("model", "warning", f"{name}: an answer has no longest length.", hint)

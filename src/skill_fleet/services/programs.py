@@ -7,7 +7,7 @@ from pathlib import Path
 import dspy
 
 from skill_fleet.core.programs.artifact import load_artifact
-from skill_fleet.core.programs.catalog import ProgramEntry, find_program, program_hash
+from skill_fleet.core.programs.catalog import BUILT_IN, ProgramEntry, find_program, program_hash
 from skill_fleet.domain.trainset import TrainingItem
 from skill_fleet.foundation.errors import DataError, NotFound, UsageError
 from skill_fleet.foundation.files import read_json
@@ -49,11 +49,11 @@ def load_program(context: Context, name: str) -> NamedProgram:
     path = context.path(name)
     if path.is_file() or name.endswith(".json"):
         return _from_file(context, name, path, None)
-    if ":" in name or name.isidentifier():
+    if ":" in name or name == BUILT_IN:
         entry = find_program(name, search=context.workspace.root)
         program = entry.build()
         return NamedProgram(name, program, entry, program_hash(program), None)
-    folder = find_run(context.workspace.runs, name)
+    folder = _run(context, name)
     if not folder.candidate.exists():
         hint = f"Go on with it: skill-fleet runs resume {folder.run_id}."
         raise NotFound(f"The run {folder.run_id} has no program yet.", hint=hint)
@@ -108,6 +108,13 @@ def run_request(folder: RunFolder) -> OptimizationRequest:
         DataError: The request cannot be read.
     """
     return OptimizationRequest.from_json(read_json(folder.request, what="run request"))
+
+
+def _run(context: Context, name: str) -> RunFolder:
+    try:
+        return find_run(context.workspace.runs, name)
+    except NotFound as error:
+        raise NotFound(f"There is neither a program nor a run named '{name}'.", hint=error.hint) from None
 
 
 def _from_file(context: Context, label: str, path: Path, folder: RunFolder | None) -> NamedProgram:
