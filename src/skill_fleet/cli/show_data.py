@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _SHOWN = 5
+_TOPICS = 12
 
 
 def shown_build(value: Mapping[str, Any]) -> "RenderableType":
@@ -51,9 +52,16 @@ def shown_dataset(value: Mapping[str, Any]) -> "RenderableType":
         ("fields", ", ".join(f"{name} ({number})" for name, number in value["fields"].items())),
     ]
     if value["topics"]:
-        pairs.append(("topics", ", ".join(f"{name} ({number})" for name, number in value["topics"].items())))
+        pairs.append(("topics", _counted(value["topics"])))
     first = [words(f"  {one['id']}: {_gist(one)}") for one in value["first"]]
     return group(facts(pairs), words("\nThe first:", "bold"), *first)
+
+
+def _counted(numbers: Mapping[str, int]) -> str:
+    """The largest, and how many more there are."""
+    named = [f"{name} ({number})" for name, number in list(numbers.items())[:_TOPICS]]
+    more = len(numbers) - _TOPICS
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
 def _gist(item: Mapping[str, Any]) -> str:
