@@ -45,12 +45,14 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     assert seen <= texts
 
 
-def test_permissions_of_a_file_stay(tmp_path: Path) -> None:
+def test_permissions_of_a_file_stay_and_a_new_one_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_text(path, "x")
-    path.chmod(0o600)
-    write_text(path, "y")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    for mode in (0o600, 0o664):
+        path.chmod(mode)
+        write_text(path, "y")
+        assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

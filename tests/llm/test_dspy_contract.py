@@ -13,6 +13,7 @@ from dspy.lm15 import Message, Request, Response, TextPart, Usage
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from skill_fleet.config.load import environment
 from skill_fleet.llm.halt import Halt
 
 
@@ -62,6 +63,7 @@ def test_what_is_called_of_the_price_list_is_there() -> None:
     from dspy.clients.costs import estimate_cost
     from dspy.clients.model_metadata import model_info, rate
 
+    environment()
     assert {"provider", "requested_model", "request"} <= set(inspect.signature(estimate_cost).parameters)
     assert rate(model_info("nobody", "nothing"), "input_cost_per_token") is None
 

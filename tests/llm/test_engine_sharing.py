@@ -77,6 +77,24 @@ def test_equal_calls_of_threads_and_of_tasks_are_one_attempt(rig: Any) -> None:
     assert made.model.attempts == 1
 
 
+@pytest.mark.parametrize("how", ["thread", "task"])
+def test_an_equal_call_that_ends_between_look_up_and_claim_is_not_paid_again(rig: Any, how: str) -> None:
+    made = rig(Unrepeatable())
+    look_up = made.journal.lookup
+
+    def overtaken(key: str) -> str | None:
+        found = look_up(key)
+        made.journal.lookup = look_up
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(made.lm, "hello").result()
+        return found
+
+    made.journal.lookup = overtaken
+    answer = asyncio.run(made.lm.acall("hello")) if how == "task" else made.lm("hello")
+    assert answer == ["answer 1"]
+    assert made.model.attempts == 1
+
+
 def test_call_await_and_stream_share_one_key(rig: Any) -> None:
     made = rig(Unrepeatable())
     whole = made.engine.complete(asked())
