@@ -22,6 +22,8 @@ EXITS = {
     "StorageError": 1,
     "IntegrityError": 1,
     "NoSignal": 1,
+    "MetricError": 1,
+    "ProgramError": 1,
     "GateFailed": 4,
     "BudgetExhausted": 5,
     "ProviderError": 6,
