@@ -134,6 +134,7 @@ def test_the_result_is_better_and_the_student_is_untouched(kind, rig):
     assert not getattr(student, "_compiled", False)
     assert type(better) is Answer
     assert better is not student
+    assert vars(better).keys() == vars(student).keys()  # no candidates of the search hang on it
     assert all(predictor.lm is None for predictor in better.predictors())
 
 

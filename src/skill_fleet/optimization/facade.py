@@ -17,6 +17,7 @@ import dspy
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.core.dspy.examples import identified
+from skill_fleet.core.programs.catalog import clean_state
 from skill_fleet.evaluation.measurement import Measurement, identity_of
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.evaluation.score import Metric
@@ -287,16 +288,20 @@ def _one_round(setup: _Setup, search: Search) -> tuple[dspy.Module | None, Halt 
     try:
         callbacks = [*(dspy.settings.callbacks or ()), tracker]
         with dspy.context(lm=setup.lms["evaluation"], callbacks=callbacks, max_errors=10**9):
-            return setup.optimizer.improve(search), None
+            found = setup.optimizer.improve(search)
     except Halt as halt:
         if halt.cause != "budget":
             raise
         state = tracker.best()
-        if state is None:
-            return None, halt
-        program = search.student.deepcopy()
-        program.load_state(state)
-        return program, halt
+        return (None if state is None else _with_state(search.student, state)), halt
+    # Without what optimizers hang on a program: every candidate of the round, copied with each copy of it.
+    return _with_state(search.student, clean_state(found)), None
+
+
+def _with_state(student: dspy.Module, state: Mapping[str, Any]) -> dspy.Module:
+    program = student.deepcopy()
+    program.load_state(state)
+    return program
 
 
 def _mean_if_known(
