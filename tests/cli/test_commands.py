@@ -49,9 +49,9 @@ def test_the_contracts_options_of_optimize(cli):
     said = cli("optimize", "--help").out
     for option in (
         "--program --metric --training-data --data --skills --val-data --test-data --holdout --optimizer "
-        "--auto --trials --rounds --max-bootstrapped-demos --max-labeled-demos --num-threads --module --model "
-        "--profiling-model --optimization-model --judge-model --min-groups --seed --max-cost --max-calls "
-        "--max-minutes --output --dry-run --yes --no-input --json --quiet"
+        "--auto --trials --rounds --max-bootstrapped-demos --max-labeled-demos --num-threads --module "
+        "--model --profiling-model --optimization-model --judge-model --min-groups --seed --max-cost "
+        "--max-calls --max-minutes --output --dry-run --yes --no-input --json --quiet"
     ).split():
         assert option in said, option
 

@@ -25,6 +25,8 @@ def skill_files(context: Context, targets: Sequence[str]) -> list[Path]:
 
 
 def _files(context: Context, target: str) -> Iterator[Path]:
+    if not target:
+        raise NotFound("A target is empty: name a file, a folder, or a path of the library.")
     try:
         path = context.path(target)
         if path.is_file():
