@@ -124,7 +124,7 @@ def _stages(session: Session) -> Halt | None:
     hold = _held_for_test(session, baseline, incumbent)
     best, halt = search_rounds(session, baseline, hold)
     session.result.optimized["validation"] = best.measured.mean
-    if best.from_round == 0:
+    if best.from_round == 0 and halt is None:
         session.warn(
             "no_accepted_proposal",
             "The optimizer found nothing better on the validation set: often the metric or its feedback says "
