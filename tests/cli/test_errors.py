@@ -93,7 +93,9 @@ def test_a_missing_key_names_its_variable(cli, ws):
     (ws / "config" / "config.yaml").write_text(
         "models:\n  default: big\n  registry:\n    big: {model: openai/gpt-4o-mini, api_key_env: BIG_KEY}\n"
     )
-    ended = cli("create-skill", "--task", "Do x", "--json")
-    assert ended.code == 6
-    assert ended.json["error"]["code"] == "key_missing"
-    assert "BIG_KEY" in ended.err
+    for words in (("create-skill", "--task", "Do x"), ("optimize",)):
+        ended = cli(*words, "--json")
+        assert ended.code == 6
+        assert ended.json["error"]["code"] == "key_missing"
+        assert "BIG_KEY" in ended.err
+        assert not (ws / ".skill-fleet" / "runs").exists()

@@ -104,11 +104,15 @@ def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
 
 
 def begin(context: Context, prepared: Prepared) -> RunFolder:
-    """The folder of the run: the one to go on with, or a new one.
+    """The folder of the run: the one to go on with, or a new one, once every model can be asked.
 
     Raises:
-        StorageError: It cannot be made.
+        KeyMissing: A model's key is not in the environment.
+        StorageError: The folder cannot be made.
     """
+    connections = _connections(context)
+    for spec in prepared.plan.models.specs.values():
+        connections.to(spec)
     return prepared.folder or new_run(context.workspace.runs, context.clock)
 
 
@@ -131,10 +135,7 @@ def start_optimization(
 
     Raises:
         StorageError: The run's folder or the journal cannot be used, or another process holds the run.
-        KeyMissing: A model's key is not in the environment.
     """
-    environ = context.loaded.environ
-    connections = Connections.of(environ, context.models) if context.models else Connections.of(environ)
     return run(
         prepared.plan,
         folder,
@@ -142,8 +143,13 @@ def start_optimization(
         listener=listener,
         control=control,
         clock=context.clock,
-        connections=connections,
+        connections=_connections(context),
     )
+
+
+def _connections(context: Context) -> Connections:
+    environ = context.loaded.environ
+    return Connections.of(environ, context.models) if context.models else Connections.of(environ)
 
 
 def _effort(context: Context) -> tuple[str | None, int | None]:
