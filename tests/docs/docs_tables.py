@@ -1,0 +1,109 @@
+"""Tables of the reference that are made of the program itself.
+
+They stand in the pages between `<!-- made: NAME -->` and `<!-- end -->`.
+
+    python tests/docs/docs_tables.py PAGE...    make the tables of the pages anew
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+MADE = re.compile(r"(<!-- made: (?P<name>[^\n]+?) -->\n)(?P<text>.*?)(<!-- end -->)", re.DOTALL)
+
+
+def made(name: str) -> str:
+    """The table of that name: `command WORDS`, `optimizer NAME`, `errors` or `commands`."""
+    kind, _, rest = name.partition(" ")
+    if kind == "command":
+        return command_table(rest)
+    if kind == "optimizer":
+        return optimizer_table(rest)
+    return {"errors": errors_table, "commands": commands_table}[name]()
+
+
+def commands() -> dict[str, Any]:
+    """Every command that does something, by its words."""
+    import typer
+
+    from skill_fleet.cli.app import build
+
+    return dict(_walk(typer.main.get_command(build()), ()))
+
+
+def command_table(words: str) -> str:
+    """The arguments and options of a command, as its `--help` has them."""
+    command = commands()[words]
+    context = command.make_context(words, [], resilient_parsing=True)
+    records = [param.get_help_record(context) for param in command.params]
+    return _table(("argument or option", "meaning"), [(f"`{names}`", text) for names, text in filter(None, records)])
+
+
+def commands_table() -> str:
+    """Every command and the first sentence of its help."""
+    return _table(
+        ("command", "does"), [(f"`{words}`", _first(command.help)) for words, command in commands().items()]
+    )
+
+
+def optimizer_table(name: str) -> str:
+    """An optimizer as it describes itself."""
+    from skill_fleet.optimization.registry import find_optimizer
+
+    info = find_optimizer(name).info
+    facts = f"{info.description}\n\n- changes: {', '.join(info.changes)}\n- needs: {info.needs}\n- cost: {info.cost}\n\n"
+    rows = [
+        (f"`--{one.name.replace('_', '-')}`", _shown(one.default), one.range, one.meaning) for one in info.parameters
+    ]
+    return facts + _table(("option", "default", "range", "meaning"), rows)
+
+
+def errors_table() -> str:
+    """Every error, its code and its exit code."""
+    from skill_fleet.foundation.errors import SkillFleetError
+
+    rows = [
+        (f"`{kind.code}`", str(kind.exit_code), f"`{kind.__name__}`", _first(kind.__doc__))
+        for kind in _errors(SkillFleetError)
+    ]
+    return _table(("code", "exit", "class", "meaning"), rows)
+
+
+def _errors(kind: type) -> Iterator[type]:
+    yield kind
+    for child in kind.__subclasses__():
+        if child.__module__ == kind.__module__:
+            yield from _errors(child)
+
+
+def _walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name, child in command.commands.items():
+        if getattr(child, "commands", None):
+            yield from _walk(child, (*words, name))
+        else:
+            yield " ".join((*words, name)), child
+
+
+def _first(text: str | None) -> str:
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+def _shown(value: Any) -> str:
+    return "–" if value is None else f"`{value}`"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+
+
+def rewritten(page: str) -> str:
+    """A page with its tables made anew."""
+    return MADE.sub(lambda found: f"{found[1]}{made(found['name'])}{found[4]}", page)
+
+
+if __name__ == "__main__":
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(rewritten(path.read_text()))
