@@ -58,6 +58,12 @@ def test_without_a_program_the_callers_own_inputs_stand():
     assert coerce_examples([value])[0].inputs().toDict() == {"question": "q"}
 
 
+def test_a_program_that_asks_for_a_label_does_not_get_it():
+    (example,) = coerce_examples([{"question": "q", "expected_answer": "a"}], ("question", "expected_answer"))
+    assert example.inputs().toDict() == {"question": "q"}
+    assert example.labels().toDict() == {"expected_answer": "a"}
+
+
 def test_values_keep_their_types_and_the_callers_object_its_fields():
     history = dspy.History(messages=[{"question": "q", "answer": "a"}])
     value = dspy.Example(question="q", history=history, expected={"name": "n"}).with_inputs(

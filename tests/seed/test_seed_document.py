@@ -7,6 +7,7 @@ two to each other.
 import ast
 import builtins
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -444,7 +445,23 @@ def test_the_log_lines_are_those_of_a_run(lines):
     ]
 
 
-# Its training set
+# Its tables and its training set
+
+
+def test_the_table_of_parameters_is_the_signature():
+    if not DOCUMENT.exists():
+        pytest.skip("shared corpus absent")
+    table = (
+        DOCUMENT.read_text(encoding="utf-8").partition("### Configuration Parameters")[2].partition("###")[0]
+    )
+    rows = re.findall(r"^\| `(\w+)` +\| (\S+) ", table, re.MULTILINE)
+    assert len(rows) == 7
+    parameters = inspect.signature(MIPROv2).parameters
+    for name, default in rows:
+        printed_default = (
+            inspect.Parameter.empty if default == "Required" else ast.literal_eval(default.strip("`"))
+        )
+        assert parameters[name].default == printed_default, name
 
 
 def test_the_json_training_set_is_read(tmp_path):
