@@ -28,7 +28,7 @@ def advise(prompt: Prompt, luck: Draws) -> dict[str, str]:
 def discuss(prompt: Prompt) -> str:
     """What the two runs differ in, in one sentence."""
     offered = _offered(prompt)
-    about = text.ranked([prompt.value("program_inputs")[:800]], 3)
+    about = text.ranked(_prose(prompt), 3)
     said = f"The difference lies in this: {offered[0]}" if offered else "The two runs differ in wording only."
     return f"The inputs concern {text.in_words(about) or 'one request'}. {said}"
 
@@ -36,8 +36,14 @@ def discuss(prompt: Prompt) -> str:
 def _fallback(prompt: Prompt) -> str:
     if prompt.value("better_reward_value"):
         return "Keep doing what works."
-    about = text.ranked([prompt.value("program_inputs")[:800]], 3)
+    about = text.ranked(_prose(prompt), 3)
     return f"Stay with {text.in_words(about)}." if about else "N/A"
+
+
+def _prose(prompt: Prompt) -> list[str]:
+    """What the program was given, without the names of its inputs."""
+    inputs = prompt.value("program_inputs")
+    return [said[:800] for said in _strings(text.parsed(inputs))] or [inputs[:800]]
 
 
 def _outputs_by_module(defined: str) -> Mapping[str, tuple[str, ...]]:

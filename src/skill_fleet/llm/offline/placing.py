@@ -3,7 +3,7 @@
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from skill_fleet.llm.offline import capacity, imitation, lexicon, text
 from skill_fleet.llm.offline.conditions import Scene
@@ -25,8 +25,8 @@ _PATHLIKE = re.compile(r"^[a-z][\w-]*(?:/[\w-]+)*$")
 
 def choose_path(prompt: Prompt, scene: Scene, subject: Subject, rules: list[Rule], luck: Draws) -> str:
     """A taxonomy path of lower-case folders joined by `/`: the best branch, then a leaf for the topic."""
-    branch = _ruled_branch(rules) or _best_branch(prompt, scene, luck)
     low, high = _depth(prompt, scene, rules, luck)
+    branch = _ruled_branch(rules) or _best_branch(prompt, scene, luck, kept=low - 1)
     parts = list(branch[: high - 1])
     topics = _topics(subject, parts)
     while len(parts) < low - 1 and topics:
@@ -75,7 +75,7 @@ def _says(part: str, stems: frozenset[str]) -> float:
     return max(0.8 * direct, max(lexicon.affinity(word, stems) for word in names) ** 2)
 
 
-def _best_branch(prompt: Prompt, scene: Scene, luck: Draws) -> Path:
+def _best_branch(prompt: Prompt, scene: Scene, luck: Draws, *, kept: int) -> Path:
     """The branch whose folders say most about the task; demonstrations of related tasks speak for theirs."""
     shown = _shown_branches(prompt, scene, luck)
     known = tuple(dict.fromkeys([*_branches(tuple(prompt.values.values())), *shown]))
@@ -90,7 +90,19 @@ def _best_branch(prompt: Prompt, scene: Scene, luck: Draws) -> Path:
         * (0.7 * luck.taste(f"branch {'/'.join(branch)}") + 0.3 * luck.number(f"branch {'/'.join(branch)}"))
         for branch in known
     }
-    return max(known, key=lambda branch: (worth[branch], branch))
+    best = max(known, key=lambda branch: (worth[branch], branch))
+    return _trimmed(best, scene, shown, kept)
+
+
+def _trimmed(branch: Path, scene: Scene, shown: Mapping[Path, float], kept: int) -> Path:
+    """The branch without folders at its end that only share a field with the task, beyond those kept."""
+    while len(branch) > max(2, kept) and branch not in shown and not _names(branch[-1], scene.stems):
+        branch = branch[:-1]
+    return branch
+
+
+def _names(part: str, stems: frozenset[str]) -> bool:
+    return any(text.stem(word) in stems for word in part.split("_"))
 
 
 def _shown_branches(prompt: Prompt, scene: Scene, luck: Draws) -> dict[Path, float]:

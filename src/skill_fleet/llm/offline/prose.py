@@ -321,6 +321,16 @@ POINTS: dict[Shape, str] = {
 """How a point that the task itself lists enters a section of each shape."""
 
 
+REMARKS = (
+    "When {b} and {c} pull in different directions, write down which of them gave way, and why.",
+    "Keep the names that people on the spot use for {a}; a new name costs every reader a question.",
+    "A doubt about {c} is worth one message now; found out later it costs the whole piece of work.",
+    "Stop and report when {d} turns out to differ from what the request takes for granted.",
+    "Put figures beside every claim about {b}: how many, since when, and counted by whom.",
+)
+"""One of these closes a section where there is room; no two sections have the same."""
+
+
 @functools.lru_cache(maxsize=2048)
 def treatment_of(title: str) -> Treatment:
     """The treatment whose words stand latest in the title (`Input Validation` is a validation)."""

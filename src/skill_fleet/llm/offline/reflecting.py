@@ -102,7 +102,7 @@ def revise(current: str, examples: Sequence[Example], luck: Draws) -> str:
             continue
         if sentence in kept or len(added) >= _NEW_AT_ONCE:
             continue
-        if luck.happens(min(0.97, 0.8 + 0.06 * support) if rules else 0.35, f"learn {sentence}"):
+        if luck.happens(min(0.97, 0.88 + 0.04 * support) if rules else 0.35, f"learn {sentence}"):
             added.append(_agreed(sentence, kept))
             known |= {rule.meaning for rule in rules}
     if not added:

@@ -30,7 +30,7 @@ _STOP = frozenset(
     team teams user users write writes writing build builds building want team's people person someone's
     keep keeps right whole step steps properly""".split()
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]?\s+(?=[A-Z\"'`#*\[(\d-])|\n+")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?=[A-Z\"'`#*\[(\d-])|\n+")
 _SOFT_WRAP = re.compile(r"(?<=[^.!?:;\n|])\n[ \t]*(?=[a-z(\"'`0-9A-Z])(?![-*+#|]|\d+[.)])")
 _WARNED = re.compile(r"\\[^\\'\"abfnrtvxuUN0-7\n]|\d(?:and|else|for|if|in|is|or|not)\b")
 """What Python's reader of literals warns about: escapes and numbers that are none."""
@@ -68,7 +68,7 @@ def stem(word: str) -> str:
             break
     if len(out) > 3 and out[-1] == out[-2] and out[-1] not in "aeiouls":
         out = out[:-1]
-    return out.rstrip("ey") if len(out) > 4 else out
+    return out.rstrip("ey") if len(out) > 3 else out
 
 
 def is_plain(word: str) -> bool:
@@ -113,7 +113,7 @@ def unwrap(text: str) -> str:
 @functools.lru_cache(maxsize=8192)
 def sentences(text: str) -> tuple[str, ...]:
     """Sentences and list items, stripped, in order; empty ones left out."""
-    parts = (part.strip(" \t\"'") for part in _SENTENCE_END.split(unwrap(text)))
+    parts = (part.strip() for part in _SENTENCE_END.split(unwrap(text)))
     return tuple(part for part in parts if part)
 
 

@@ -37,11 +37,23 @@ def write_skill(prompt: Prompt, scene: Scene, rules: list[Rule], luck: Draws) ->
         section(title, subject, terms[index:] + terms[:index], depth, rules, luck)
         for index, title in enumerate(kept)
     ]
+    if depth > 4:
+        body = [
+            _with_remark(said, subject, terms[index:] + terms[:index], index)
+            for index, said in enumerate(body)
+        ]
     parts += _completed(body, subject, terms, rules, luck)
     parts += [f"Remember: {literal}." for (literal,) in capacity.args_of(rules, "mention")]
     parts.append(CLOSING)
     parts += [literal for (literal,) in capacity.args_of(rules, "close")]
     return "\n\n".join(parts)
+
+
+def _with_remark(said: str, subject: Subject, terms: Sequence[str], index: int) -> str:
+    """The section with a closing remark, while there are any left."""
+    if index >= len(prose.REMARKS):
+        return said
+    return f"{said}\n\n{_filled(prose.REMARKS[index], _slots('', subject, terms))}"
 
 
 def _completed(
@@ -147,7 +159,7 @@ def _with_points(
 def _example(title: str, subject: Subject, said: list[str], rules: Sequence[Rule], luck: Draws) -> str:
     wanted = capacity.has(rules, "fenced") or luck.happens(0.75 if subject.language else 0.5, "fence")
     if not wanted:
-        return " ".join(said)
+        return " ".join([said[0].removesuffix(":") + ".", *said[1:]])
     tagged = capacity.has(rules, "language") or luck.happens(0.85, "language tag")
     block = fences.fenced(subject, tagged=tagged, variant=len(title))
     return f"{said[0]}\n\n{block}\n\n{' '.join(said[1:])}"
