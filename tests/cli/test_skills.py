@@ -148,3 +148,20 @@ def test_a_data_set_with_errors_fails_the_gate(cli, ws):
     assert ended.code == 4
     assert "error secret" in ended.out
     assert 18 * "a1" not in ended.out
+
+
+def test_a_skill_by_a_program_of_the_simulator_says_so(cli, ws):
+    from skill_fleet.core.programs.artifact import save_artifact
+    from skill_fleet.core.programs.catalog import BUILT_IN, find_program, source_digest
+
+    program = find_program(BUILT_IN).build()
+    facts = {
+        "program": BUILT_IN,
+        "source_digest": source_digest(program),
+        "created_at": "",
+        "simulated": True,
+    }
+    save_artifact(program, ws / "p.json", facts)
+    value = cli("create-skill", "--task", TASK, "--program", "p.json", "--json").json
+    assert value["notes"] == ["It was optimized with the built-in simulator, not with a language model."]
+    assert value["program"] == "p.json"

@@ -34,7 +34,8 @@ def shown_creation(value: Mapping[str, Any]) -> "RenderableType":
     notice = None
     if value["simulated"]:
         notice = words("\nSIMULATED: written by a rule-based simulator, not by a language model.", "magenta")
-    return group(facts(pairs), *(shown_finding(found) for found in value["findings"]), notice)
+    notes = [words(f"! {note}", "yellow") for note in value["notes"]]
+    return group(facts(pairs), *(shown_finding(found) for found in value["findings"]), *notes, notice)
 
 
 def shown_evaluation(value: Mapping[str, Any], *, wide: bool) -> "RenderableType":

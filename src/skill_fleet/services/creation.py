@@ -24,6 +24,7 @@ from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.findings import finding_json
 from skill_fleet.services.metered import Metered, metered
+from skill_fleet.services.programs import notes_of
 
 OnDraft = Callable[[int, int], None]
 _MOST_DRAFTS = 64
@@ -84,8 +85,8 @@ def create_skill(
 
     Returns:
         `path`, `name`, `taxonomy_path`, `description`, `quality` (the guard's, in [0, 1]), `parts`,
-        `findings`, `drafts` (the quality of each), `program`, `model`, `simulated`, `calls`, `tokens`, `usd`,
-        and `error`: why fewer drafts were made than asked for, or null.
+        `findings`, `drafts` (the quality of each), `program`, `notes` on it, `model`, `simulated`, `calls`,
+        `tokens`, `usd`, and `error`: why fewer drafts were made than asked for, or null.
 
     Raises:
         DataError: A skill is already there, or no draft is a valid skill.
@@ -93,7 +94,7 @@ def create_skill(
         BudgetExhausted: A cap was reached before there was a draft.
         ProviderError: The model failed.
     """
-    program = _program(context, request)
+    program, notes = _program(context, request)
     _check_output(context, request)
     with metered(context, "create", model=request.model, limits=request.limits, control=control) as model:
         drafts: list[_Draft] = []
@@ -120,6 +121,7 @@ def create_skill(
         "findings": [finding_json(found) for found in check(written, folder=path.parent)],
         "drafts": [draft.quality for draft in drafts],
         "program": request.program or BUILT_IN,
+        "notes": list(notes),
         "model": model.name,
         "simulated": model.simulated,
         **costs,
@@ -132,13 +134,13 @@ def error_json(error: SkillFleetError) -> dict[str, str]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
-def _program(context: Context, request: CreationRequest) -> dspy.Module:
+def _program(context: Context, request: CreationRequest) -> tuple[dspy.Module, tuple[str, ...]]:
     if request.program is None:
-        return find_program(BUILT_IN).build()
+        return find_program(BUILT_IN).build(), ()
     loaded = load_artifact(context.path(request.program), search=context.workspace.root)
     if not loaded.entry.makes_skills:
         raise UsageError(f"--program {request.program} holds {loaded.entry.name}, which writes no skills.")
-    return loaded.program
+    return loaded.program, notes_of(loaded)
 
 
 def _check_output(context: Context, request: CreationRequest) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dspy
 
-from skill_fleet.core.programs.artifact import load_artifact
+from skill_fleet.core.programs.artifact import Loaded, load_artifact
 from skill_fleet.core.programs.catalog import BUILT_IN, ProgramEntry, find_program, program_hash
 from skill_fleet.domain.trainset import TrainingItem
 from skill_fleet.foundation.errors import DataError, NotFound, UsageError
@@ -27,7 +27,7 @@ class NamedProgram:
         entry: How a fresh one is built.
         hash: Of what optimization changes.
         run: The run that made it, where that is here.
-        notes: What is not as it was when it was saved.
+        notes: What a reader of its results should know.
     """
 
     label: str
@@ -123,5 +123,12 @@ def _from_file(context: Context, label: str, path: Path, folder: RunFolder | Non
     if folder is None and made_by is not None:
         folder = next((run for run in list_runs(context.workspace.runs) if run.run_id == made_by), None)
     return NamedProgram(
-        label, loaded.program, loaded.entry, program_hash(loaded.program), folder, loaded.differences
+        label, loaded.program, loaded.entry, program_hash(loaded.program), folder, notes_of(loaded)
     )
+
+
+def notes_of(loaded: Loaded) -> tuple[str, ...]:
+    """What a reader of anything made with a saved program should know of it, a sentence each."""
+    simulated = loaded.manifest is not None and loaded.manifest.simulated
+    found = ("It was optimized with the built-in simulator, not with a language model.",) if simulated else ()
+    return (*found, *loaded.differences)
