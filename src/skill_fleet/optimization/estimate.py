@@ -19,7 +19,8 @@ from skill_fleet.optimization.plan import Plan
 from skill_fleet.optimization.search import Effort
 
 _SIZED_ON = 3
-_SECONDS_A_CALL = Interval(0.5, 8.0)
+_SECONDS_A_CALL = Interval(0.5, 6.0)
+_EFFICIENCY = 0.45  # of threads, where an optimizer works in small batches
 _OFFLINE_SECONDS_A_CALL = Interval(0.0005, 0.01)
 _LENGTH = Interval(0.7, 3.0)  # a real answer against the simulator's, in tokens
 
@@ -86,7 +87,9 @@ def estimate(plan: Plan) -> dict[str, Any]:
         usd = None if usd is None or dollars is None else usd.plus(number.times(dollars))
         pace = _OFFLINE_SECONDS_A_CALL if spec.simulated else _SECONDS_A_CALL
         threads = 1.0 if spec.simulated else float(plan.request.num_threads)
-        seconds = seconds.plus(number.times(Interval(pace.low / threads, pace.high / (0.3 * threads))))
+        seconds = seconds.plus(
+            number.times(Interval(pace.low / threads, pace.high / (_EFFICIENCY * threads)))
+        )
     total = _sum(calls.values())
     return {
         "calls": _rounded(total),
@@ -116,9 +119,9 @@ def size_of_run(plan: Plan) -> RunSize:
                 counter.calls = max(counter.calls, before + len(program.named_predictors()))
             calls.append(counter.calls - before)
     least, most = min(calls), max(calls)
-    # A format slip is asked again in JSON: at most once a call.
+    # A slip of format is asked again in JSON; longer prompts make a step or two more likely to be repaired.
     return RunSize(
-        Interval(max(1, least), max(1, most) * 1.5),
+        Interval(max(1, least), max(1, most) * 1.15),
         counter.input_tokens / max(1, counter.calls),
         counter.output_tokens / max(1, counter.calls),
     )
