@@ -34,7 +34,7 @@ class Case:
             "optimize",
             *("--program", "triage:TriageProgram", "--metric", "triage:exact", "--data", "tickets.json"),
             *("--optimizer", self.optimizer, "--num-threads", str(self.threads), "--trials", "4"),
-            *("--output", "out.json", "--json", "--quiet"),
+            *("--output", str(workspace / "out.json"), "--json", "--quiet"),
         ]
 
 
