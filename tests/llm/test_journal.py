@@ -348,3 +348,20 @@ def test_nothing_executable_is_ever_loaded() -> None:
             found += [f"{path.name}: {n}" for n in names if n.split(".")[0] in modules | {"eval", "exec"}]
     assert not found
     assert len(list(source.rglob("*.py"))) > 20
+
+
+def test_an_answer_paid_after_the_cache_was_deleted_by_hand_is_kept(tmp_path):
+    """`rm -rf $DSPY_CACHEDIR` while a process runs: what it pays from then on is there for the next."""
+    place = (tmp_path / "state" / "ledger.sqlite", tmp_path / "cache" / "responses.sqlite")
+    first = Journal(*place)
+    before = first.open_attempt("run", "key-1", "evaluation", "m")
+    first.settle(before, "key-1", "m", "{}", Usage(1, 1, 0.0))
+    shutil.rmtree(tmp_path / "cache")
+    after = first.open_attempt("run", "key-2", "evaluation", "m")
+    first.settle(after, "key-2", "m", "{}", Usage(1, 1, 0.0))
+    first.close()
+    second = Journal(*place)
+    assert second.lookup("key-2") == "{}"
+    assert second.lookup("key-1") is None
+    assert second.spent("run").settled == 2
+    second.close()

@@ -112,21 +112,25 @@ class Journal:
         self._lock = threading.Lock()
         self._memo: OrderedDict[str, str] = OrderedDict()
         with self._translated():
-            for path in (ledger, responses):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(responses, check_same_thread=False, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
+            self._db = self._connected()
 
-    def _prepare(self) -> None:
-        run = self._db.execute
+    def _connected(self) -> sqlite3.Connection:
+        for path in (self.ledger, self.responses):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.responses, check_same_thread=False, isolation_level=None)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        run = db.execute
         run(f"pragma busy_timeout={_BUSY_MILLISECONDS}")
         run("attach database ? as ledger", (str(self.ledger),))
         for schema in ("main", "ledger"):
-            self._write_ahead(schema)
+            self._write_ahead(db, schema)
             run(f"pragma {schema}.synchronous=normal")
         for schema, version, statements in (
             ("main", _RESPONSES_VERSION, _RESPONSES_SCHEMA),
@@ -139,16 +143,16 @@ class Journal:
                     f"{path} was written by a newer skill-fleet (format {found}).",
                     hint="Upgrade skill-fleet.",
                 )
-            self._db.executescript(statements)
+            db.executescript(statements)
             if found < version:
                 run(f"pragma {schema}.user_version={version}")
 
-    def _write_ahead(self, schema: str) -> None:
+    def _write_ahead(self, db: sqlite3.Connection, schema: str) -> None:
         # SQLite does not wait for a lock here, so processes that open a new journal together would fail.
         until = self._clock.monotonic() + _BUSY_MILLISECONDS / 1000
         while True:
             try:
-                self._db.execute(f"pragma {schema}.journal_mode=wal")
+                db.execute(f"pragma {schema}.journal_mode=wal")
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or self._clock.monotonic() >= until:
@@ -199,6 +203,10 @@ class Journal:
         """
         attempt = os.urandom(12).hex()
         with self._lock, self._translated():
+            if not self.responses.exists():
+                # People delete the cache by hand: an answer written to the unlinked file would be lost.
+                self._db.close()
+                self._db = self._connected()
             self._db.execute(
                 "insert into ledger.attempt"
                 " (attempt, run, key, phase, model, state, reserved_tokens, reserved_usd, started_at)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import dspy
 
+from skill_fleet.core.programs.catalog import clean_state
 from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.foundation.errors import NoSignal, ProgramError, SkillFleetError
@@ -215,7 +216,8 @@ def _search(
             halt = gate.closed
         session.drain()
         halt = halt or gate.closed
-        state = tracker.best() if found is None else None
+        # Without what optimizers hang on a program: each candidate of the round, copied with every copy.
+        state = tracker.best() if found is None else clean_state(found)
         if state is not None:
             found = student.deepcopy()
             found.load_state(state)
