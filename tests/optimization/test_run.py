@@ -70,8 +70,11 @@ def test_a_run_gains_publishes_and_replays_without_a_call(places, optimizer):
     again = place.optimize(place.request(optimizer)).result
     assert again.calls["made"] == 0, "the journal has every answer"
     assert again.program_hash == result.program_hash
-    assert again.test_reads == 2
-    assert any(warning["code"] == "test_reused" for warning in again.warnings)
+    assert again.test_reads == 1, "the same settings and the same program read nothing new"
+    further = place.optimize(place.request(optimizer, rounds=1, trials=5)).result
+    assert further.test_reads == 2
+    assert any(warning["code"] == "test_reused" for warning in further.warnings)
+    assert further.alpha < result.alpha
 
     other = places("other")
     single = other.optimize(other.request(optimizer, num_threads=1)).result

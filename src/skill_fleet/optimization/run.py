@@ -9,6 +9,7 @@ from skill_fleet.config.load import Loaded
 from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.statistics import Comparison, alpha_for_read
+from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.foundation.files import write_json, write_text
@@ -196,8 +197,9 @@ def _sealed_test(session: Session, baseline: Baseline, best: Best, incumbent: In
     plan, result = session.plan, session.result
     examples = plan.examples("test")
     test = digest_of_test([[item.id, item.group, dict(item.fields)] for item in plan.split.test])
-    # A run that was stopped, tested and gone on with may end in another program: that reads the test again.
-    reader = f"{session.folder.run_id}:{program_hash(best.program)}"
+    # The same settings ending in the same program read nothing new. A run that was stopped, tested and gone
+    # on with may end in another program, and that reads the test again.
+    reader = digest([dict(plan.identity), program_hash(best.program)])
     result.test_reads = count_read(session.loaded.workspace.ledger, test, reader)
     if result.test_reads > 1:
         session.warn(

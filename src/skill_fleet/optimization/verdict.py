@@ -12,12 +12,12 @@ from skill_fleet.foundation.errors import StorageError
 
 _SCHEMA = """
 create table if not exists test_read (
-  test text not null, run text not null, number integer not null, primary key (test, run)
+  test text not null, reader text not null, number integer not null, primary key (test, reader)
 ) without rowid;
 """
 
 
-def count_read(ledger: Path, test: str, run: str) -> int:
+def count_read(ledger: Path, test: str, reader: str) -> int:
     """Note that a test set is read, and say the how-manieth reading that is.
 
     Replaying a run is not a new reading: it keeps its number.
@@ -25,7 +25,7 @@ def count_read(ledger: Path, test: str, run: str) -> int:
     Args:
         ledger: The workspace's ledger file, where the readings are kept.
         test: Digest of the test set.
-        run: The run and the program it ended in.
+        reader: Digest of what decides the result, and of the program it ended in.
 
     Raises:
         StorageError: The ledger cannot be used.
@@ -34,12 +34,14 @@ def count_read(ledger: Path, test: str, run: str) -> int:
         with closing(sqlite3.connect(ledger, timeout=30, isolation_level=None)) as db:
             db.execute(_SCHEMA)
             db.execute("begin immediate")
-            row = db.execute("select number from test_read where test=? and run=?", (test, run)).fetchone()
+            row = db.execute(
+                "select number from test_read where test=? and reader=?", (test, reader)
+            ).fetchone()
             if row is None:
                 row = db.execute(
                     "insert into test_read select ?, ?, coalesce(max(number), 0) + 1 from test_read"
                     " where test=? returning number",
-                    (test, run, test),
+                    (test, reader, test),
                 ).fetchone()
             db.execute("commit")
     except sqlite3.DatabaseError as error:
