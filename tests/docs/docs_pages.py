@@ -7,7 +7,7 @@ What a fence's info string says:
   may differ, `…` stands for any text, and a line of `…` for any lines;
 * `python`: run in one interpreter a page; what it prints is a `text output` block right after it;
 * `title=FILE`: not run but written to that file of the workspace;
-* `setup`: run by pages that hold `<!-- workspace: OTHER.md -->`, after the titled blocks of the other page were
+* `setup`: run by pages that hold `<!-- workspace: OTHER.md -->`, after the titled blocks of that page were
   written; `<!-- workspace: checkout -->` puts the repository's own library and training set there;
 * `no-run`: only its syntax is checked; `<!-- no-run: why -->` stands on the line before.
 
@@ -31,7 +31,9 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
-_FENCE = re.compile(r"^(?P<mark>`{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=mark)[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?P<mark>`{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=mark)[ \t]*$", re.MULTILINE | re.DOTALL
+)
 _WORKSPACE = re.compile(r"<!-- workspace: (\S+) -->")
 _RUN = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b")
 _TIME = re.compile(r"\b\d+ h \d+ min\b|\b\d+ min \d+ s\b|\b\d[\d.,]* s\b")
@@ -54,7 +56,11 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return self.language in {"bash", "console", "python"} and self.title is None and "no-run" not in self.flags
+        return (
+            self.language in {"bash", "console", "python"}
+            and self.title is None
+            and "no-run" not in self.flags
+        )
 
 
 def blocks_of(page: str) -> list[Block]:
@@ -67,7 +73,9 @@ def blocks_of(page: str) -> list[Block]:
         flags = frozenset(word for word in words if "=" not in word)
         line = page.count("\n", 0, fence.start()) + 1
         title = titles[0] if titles else None
-        found.append(Block(language, flags, title, fence["text"], line, fence.start("text"), fence.end("text")))
+        found.append(
+            Block(language, flags, title, fence["text"], line, fence.start("text"), fence.end("text"))
+        )
     return found
 
 
@@ -164,7 +172,8 @@ class Session:
                 stderr=self._errors,
                 text=True,
             )
-        assert self._python.stdin and self._python.stdout
+        assert self._python.stdin
+        assert self._python.stdout
         self._python.stdin.write(json.dumps({"source": block.text, "name": f"{name}:{block.line}"}) + "\n")
         self._python.stdin.flush()
         answer = json.loads(self._python.stdout.readline())
@@ -248,7 +257,7 @@ def syntax_error(block: Block) -> str | None:
 
 
 def _environ(folder: Path) -> dict[str, str]:
-    """An environment without the user's settings and keys, where the page's commands are this interpreter's."""
+    """An environment without the user's settings and keys; the page's commands are this interpreter's."""
     programs = {
         "skill-fleet": f'exec "{sys.executable}" -m skill_fleet "$@"',
         "python": f'exec "{sys.executable}" "$@"',
@@ -281,7 +290,7 @@ for line in sys.stdin:
 
 
 def rewrite(path: Path) -> None:
-    """Put what a page's commands print now into the page; what was shortened by hand stays while it is true."""
+    """Put what a page's commands print into the page; what was shortened by hand stays while it is true."""
     changes: list[tuple[Block, str]] = []
     with tempfile.TemporaryDirectory() as folder:
         session = Session(Path(folder))

@@ -38,7 +38,9 @@ def command_table(words: str) -> str:
     command = commands()[words]
     context = command.make_context(words, [], resilient_parsing=True)
     records = [param.get_help_record(context) for param in command.params]
-    return _table(("argument or option", "meaning"), [(f"`{names}`", text) for names, text in filter(None, records)])
+    return _table(
+        ("argument or option", "meaning"), [(f"`{names}`", text) for names, text in filter(None, records)]
+    )
 
 
 def commands_table() -> str:
@@ -53,9 +55,11 @@ def optimizer_table(name: str) -> str:
     from skill_fleet.optimization.registry import find_optimizer
 
     info = find_optimizer(name).info
-    facts = f"{info.description}\n\n- changes: {', '.join(info.changes)}\n- needs: {info.needs}\n- cost: {info.cost}\n\n"
+    changes = ", ".join(info.changes)
+    facts = f"{info.description}\n\n- changes: {changes}\n- needs: {info.needs}\n- cost: {info.cost}\n\n"
     rows = [
-        (f"`--{one.name.replace('_', '-')}`", _shown(one.default), one.range, one.meaning) for one in info.parameters
+        (f"`--{one.name.replace('_', '-')}`", _shown(one.default), one.range, one.meaning)
+        for one in info.parameters
     ]
     return facts + _table(("option", "default", "range", "meaning"), rows)
 

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from docs_pages import PAGES, README, ROOT, Session, blocks_of, play, prose_of, same_form, syntax_error
 
 ALL = [README, *PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]

@@ -9,10 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
-
 from docs_pages import PAGES, README, ROOT, blocks_of, prose_of
 from docs_tables import MADE, commands, made
+from pydantic import BaseModel
 
 REFERENCE = ROOT / "docs" / "reference"
 KEY = re.compile(r"^\| `([^`|]+)` \|", re.MULTILINE)
@@ -194,7 +193,10 @@ def test_the_arguments_of_the_optimizer_classes_have_the_defaults_shown(name):
     import skill_fleet.optimization as public
 
     heads = [
-        line for line in section("reference/python.md", "MIPROv2, GEPA, BootstrapFewShotWithRandomSearch").splitlines()
+        line
+        for line in section(
+            "reference/python.md", "MIPROv2, GEPA, BootstrapFewShotWithRandomSearch"
+        ).splitlines()
         if line.startswith("| argument")
     ]
     column = [cell.strip() for cell in heads[0].split("|")[1:-1]].index(name)
