@@ -92,7 +92,7 @@ def test_a_sound_skill_scores_high_and_its_parts_make_its_value():
 
 def lorem(words):
     draw = random.Random(4)
-    latin = "lorem ipsum dolor sit amet consectetur elit sed tempor labore magna aliqua".split()  # noqa: SIM905
+    latin = "lorem ipsum dolor sit amet consectetur elit sed tempor labore magna aliqua".split()
     titles = ("Overview", "Inputs", "Procedure", "Examples", "Validation")
     text = (" ".join(draw.choices(latin, k=words // 5)).capitalize() for _ in titles)
     return "# Title\n\n" + "\n\n".join(

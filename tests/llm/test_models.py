@@ -153,3 +153,17 @@ def test_the_default_model_is_the_offline_one_and_answers(tmp_path: Path, worksp
     assert lm("Say something.")[0].strip()
     assert made.spent.usd == 0.0
     assert made.spent.usd_unknown_calls == 0
+
+
+def test_an_offline_model_is_another_with_another_seed():
+    """`offline/rules-v1-s3` is a model of its own; a name that is no offline model is refused."""
+    from skill_fleet.foundation.errors import ConfigError
+    from skill_fleet.llm.offline.model import seed_in
+
+    assert [seed_in(name) for name in ("offline/rules-v1", "offline/rules-v1-s0", "offline/rules-v1-s3")] == [
+        0,
+        0,
+        3,
+    ]
+    with pytest.raises(ConfigError, match="offline/rules-v2"):
+        seed_in("offline/rules-v2")

@@ -20,11 +20,11 @@ from skill_fleet.llm.offline import prompt as prompts
 from skill_fleet.llm.offline.draws import Draws, uniform
 from skill_fleet.llm.offline.model import (
     MODEL_NAME,
-    SIMULATED_NOTICE,
     AsyncOfflineModel,
     OfflineModel,
     model_name,
 )
+from skill_fleet.llm.offline.notice import SIMULATED_NOTICE
 
 TASKS = [
     f"Teach agents to {verb} {thing} {where}."

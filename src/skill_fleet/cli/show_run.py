@@ -44,7 +44,7 @@ def shown_result(result: Mapping[str, Any]) -> "RenderableType":
 
 def shown_estimate(value: Mapping[str, Any]) -> "RenderableType":
     """What a run would take."""
-    from skill_fleet.optimization.result import SIMULATED_NOTICE
+    from skill_fleet.llm.offline.notice import SIMULATED_NOTICE
 
     sizes = value["examples"]
     pairs = [

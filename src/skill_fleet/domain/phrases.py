@@ -104,7 +104,7 @@ EMPTY_VERBS = frozenset(("master", "get", "give", "provide"))
 FUNCTION_WORDS = frozenset(
     """
     a an and are as at by but for from if in into is it of on or that the to via when while with without
-    """.split()  # noqa: SIM905 - a paragraph reads better than a hundred quoted lines
+    """.split()
 )
 LOOSE_END = re.compile(
     r"(?:[\s,;:(–—-]|\b(?:and|or|with|for|to|of|in|the|a|an|by|from|on|via|using|including|such as|as|when|"
@@ -118,5 +118,5 @@ COMMON = frozenset(
     modern new practical production proper quality reusable rigorous secure security shared someone step
     strategic structured surgical systematic the these this three two unit universal users using visual what
     when working writing you
-    """.split()  # noqa: SIM905 - a paragraph reads better than a hundred quoted lines
+    """.split()
 )

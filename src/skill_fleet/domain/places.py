@@ -33,7 +33,7 @@ _GENERAL_WORDS = frozenset(
     helper in list management manager master migration of on patterns plan practices project review reviewer
     server set setup skill skills strategies system template templates test testing tests the to tool tools
     update use with workflow workflows write writer writing
-    """.split()  # noqa: SIM905 - a paragraph reads better than a hundred quoted lines
+    """.split()
 )
 
 

@@ -25,7 +25,7 @@ _VERBS = """
     summarize surface symbolicate synchronize synthesise synthesize tailor teach test trace track train
     transform translate treat triage troubleshoot tune turn understand uninstall update upgrade upload
     validate verify view visualise visualize walk watch wire wrap write
-""".split()  # noqa: SIM905 - a paragraph reads better than three hundred quoted lines
+""".split()
 
 _DOUBLED = frozenset(
     ("get", "map", "plan", "run", "scan", "set", "ship", "split", "spin", "stop", "wrap", "submit")

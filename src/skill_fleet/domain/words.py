@@ -27,7 +27,7 @@ STOP_WORDS = frozenset(
     s same she should so some something such t than that the their theirs them then there these they this
     those through to too under until up us use used user users uses using ve very want wants was we were
     what when where whether which while who whom why will with would you your yours
-    """.split()  # noqa: SIM905 - a paragraph reads better than a hundred quoted lines
+    """.split()
 )
 
 

@@ -31,7 +31,7 @@ GENERIC = frozenset(
     software solution solve specific start step subject successful support system take task team technique
     thing time tip today tool topic type understand useful user various way well whole wide within without
     work world write
-    """.split()  # noqa: SIM905 - a paragraph reads better than a hundred quoted lines
+    """.split()
 )
 """Stems that any skill may use of anything: they say little of what this one is about."""
 

@@ -22,7 +22,7 @@ _CONJUNCTIONS = frozenset({"and", "or"})
 _NOT_AFTER_ARTICLE = _STOPS | frozenset(
     """a an and are as at be but by can could did do does for from had has have he i if in is it its not of
     on or she should so than that the then they this to was we were what when which who will with would
-    you""".split()  # noqa: SIM905 - a paragraph reads better than a hundred quoted lines
+    you""".split()
 )
 _NOT_AFTER_PREPOSITION = _STOPS | {
     "of",

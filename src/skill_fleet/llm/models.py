@@ -87,11 +87,12 @@ def inner_of(spec: ModelSpec, environ: Mapping[str, str]) -> Inner:
 
     Raises:
         KeyMissing: Its key is not in the environment.
+        ConfigError: There is no such offline model.
     """
     if spec.simulated:
-        from skill_fleet.llm.offline.model import OfflineModel
+        from skill_fleet.llm.offline.model import OfflineModel, seed_in
 
-        return Awaitable(OfflineModel())
+        return Awaitable(OfflineModel(seed_in(spec.model)))
     return Provider(spec, environ)
 
 

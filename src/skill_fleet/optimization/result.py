@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SIMULATED_NOTICE = (
-    "offline/rules-v1: a built-in rule-based simulator, not a language model. Scores show that the pipeline "
-    "works on this machine; they do not predict any real model. Cost: $0."
-)
+from skill_fleet.llm.offline.notice import SIMULATED_NOTICE
 
 
 @dataclass

@@ -6,12 +6,14 @@ without state, network or clock. What it costs is counted in tokens like any mod
 
 import html
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from dspy._vendor.lm15.result import response_to_events
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
+from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.llm.call_context import current_call
 from skill_fleet.llm.offline import reflecting, steps, text
 from skill_fleet.llm.offline.draws import Draws
@@ -21,15 +23,24 @@ from skill_fleet.llm.offline.subject import subject_of
 MODEL_NAME = "offline/rules-v1"
 """Provider and version. A change of behaviour is a new version: journals key their answers on this name."""
 
-SIMULATED_NOTICE = (
-    "offline/rules-v1: a built-in rule-based simulator, not a language model. Scores show that the "
-    "pipeline works on "
-    "this machine; they do not predict any real model. Cost: $0."
-)
 """What every output that rests on the simulator says to its reader."""
 
 FORMAT_SLIP = 0.01
 """How often an answer in the chat format misses its field markers, as language models' answers do."""
+
+
+def seed_in(name: str) -> int:
+    """The seed that a model's name asks for: `offline/rules-v1` is 0, `offline/rules-v1-s3` is 3.
+
+    Raises:
+        ConfigError: There is no such offline model.
+    """
+    found = re.fullmatch(rf"{re.escape(MODEL_NAME)}(?:-s(\d{{1,9}}))?", name)
+    if found is None:
+        raise ConfigError(
+            f"There is no offline model named '{name}'.", hint=f"Use {MODEL_NAME} or {MODEL_NAME}-s1."
+        )
+    return int(found.group(1) or 0)
 
 
 def model_name(seed: int = 0) -> str:
