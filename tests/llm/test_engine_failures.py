@@ -427,7 +427,7 @@ def test_failures_are_no_scores_and_change_none(rig: Any) -> None:
 
     chance = random.Random(7)
     bad = {number for number in range(1, 500) if chance.random() < 0.2}
-    fault = lambda number, _: failing(LMServerError("x"))(1 if number in bad else 2, _)
+    fault = lambda number, _: failing(LMServerError("x"))(1 if number in bad else 2, _)  # noqa: E731
     from pathlib import Path
     from tempfile import TemporaryDirectory
 

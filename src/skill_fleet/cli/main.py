@@ -55,7 +55,7 @@ def _answered(words: list[str]) -> int:
     except (ReaderGone, BrokenPipeError):
         _reader_is_gone()
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the edge of the process: a bug is one line too
         return _told(_bug(error), words)
 
 

@@ -32,7 +32,7 @@ def waited(work: Callable[[], T], *, on_first: Callable[[], None], on_second: Ca
     def task() -> None:
         try:
             results.append(work())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             errors.append(error)
 
     thread = threading.Thread(target=task, name="work", daemon=True)

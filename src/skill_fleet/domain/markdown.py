@@ -142,7 +142,7 @@ class _Blocks:
 
 
 def _placed(rule: Any) -> Any:
-    def place(state: StateInline, silent: bool) -> bool:  # the library's signature
+    def place(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  # the library's signature
         start, count = state.pos, len(state.tokens)
         matched: bool = rule(state, silent)
         if matched and not silent:

@@ -48,7 +48,7 @@ def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
     with dspy.context(lm=lm, trace=[], caller_modules=[answers]):
         try:
             prediction = program(**example.inputs())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the program is the user's code: what it raises is a result
             return _failed(error, answers.history)
         try:
             score = metric.score(example, prediction)

@@ -117,9 +117,9 @@ class SkillQuality:
         self,
         gold: Any,
         pred: Any,
-        trace: Any,
+        trace: Any,  # noqa: ARG002 - GEPA passes it
         pred_name: str | None,
-        pred_trace: Any,
+        pred_trace: Any,  # noqa: ARG002 - GEPA passes it
     ) -> Any:
         """GEPA's metric: the score, and of its words those that the named predictor can act upon."""
         score = self.score(gold, pred)

@@ -119,7 +119,7 @@ def adapt_metric(function: Any) -> UserMetric:
     if not callable(function):
         raise UsageError(f"The metric {function!r} is no function.", hint=f"Give a function of {FORMS}.")
     body = function.forward if isinstance(function, dspy.Module) else function
-    if inspect.iscoroutinefunction(body) or inspect.iscoroutinefunction(getattr(body, "__call__", None)):
+    if inspect.iscoroutinefunction(body) or inspect.iscoroutinefunction(getattr(body, "__call__", None)):  # noqa: B004
         raise UsageError(
             f"The metric {name} is a coroutine function; a metric must return its score directly."
         )

@@ -171,7 +171,7 @@ class Gate:
             reason = self._closed
         if first and self._on_close is not None:
             self._on_close(halt)
-        assert reason is not None
+        assert reason is not None  # noqa: S101 - set above
         return reason
 
     def interrupt(self) -> None:

@@ -164,7 +164,7 @@ class MeteredEngine:
                     return self._parsed(self._settle(opened, request, response), key, context)
                 except Halt:
                     raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
                     pause = self._failed(opened, error, number)
                 except BaseException:
                     self._abandon(opened)
@@ -264,9 +264,9 @@ class AsyncMeteredEngine:
     async def complete(self, request: Request) -> Response:
         """One answer: stored, shared with an equal call under way, or paid for."""
         engine = self.sync
-        document, key, context = engine._keyed(request)
+        document, key, context = engine._keyed(request)  # noqa: SLF001 - its twin
         while True:
-            stored = engine._stored(key, context)
+            stored = engine._stored(key, context)  # noqa: SLF001
             if stored is not None:
                 return stored
             flight, leading = engine.line.claim(key)
@@ -275,7 +275,7 @@ class AsyncMeteredEngine:
                 continue
             try:
                 # Between the look-up and the claim another task may have landed this very call.
-                stored = engine._stored(key, context)
+                stored = engine._stored(key, context)  # noqa: SLF001
                 return stored or await self._pay(request, document, key, context)
             finally:
                 engine.line.land(key, flight)
@@ -291,18 +291,18 @@ class AsyncMeteredEngine:
     async def _pay(self, request: Request, document: bytes, key: str, context: CallContext) -> Response:
         engine = self.sync
         for number in range(1, engine.line.retry.attempts + 1):
-            async with _awaited(engine._slot):
-                opened = engine._open(request, document, key, context)
+            async with _awaited(engine._slot):  # noqa: SLF001
+                opened = engine._open(request, document, key, context)  # noqa: SLF001
                 try:
                     response = await engine.inner.acomplete(request)
-                    stored = engine._settle(opened, request, response)
-                    return engine._parsed(stored, key, context)
+                    stored = engine._settle(opened, request, response)  # noqa: SLF001
+                    return engine._parsed(stored, key, context)  # noqa: SLF001
                 except Halt:
                     raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
-                except Exception as error:
-                    pause = engine._failed(opened, error, number)
+                except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
+                    pause = engine._failed(opened, error, number)  # noqa: SLF001
                 except BaseException:
-                    engine._abandon(opened)
+                    engine._abandon(opened)  # noqa: SLF001
                     raise
             while pause > 0 and engine.gate.closed is None:
                 await asyncio.sleep(min(pause, _GLANCE))
@@ -313,7 +313,7 @@ class AsyncMeteredEngine:
 @contextlib.asynccontextmanager
 async def _awaited(slot: threading.BoundedSemaphore | None) -> AsyncIterator[None]:
     """A slot held while a task calls. Threads and tasks share the slots, so a task never blocks on one."""
-    while slot is not None and not slot.acquire(blocking=False):
+    while slot is not None and not slot.acquire(blocking=False):  # noqa: ASYNC110 - no event tells a task
         await asyncio.sleep(_SLOT_GLANCE)
     try:
         yield

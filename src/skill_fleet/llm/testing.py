@@ -62,7 +62,7 @@ class ScriptedModel:
         self._enter(request)
         try:
             if self.latency:
-                time.sleep(self.latency)
+                time.sleep(self.latency)  # noqa: TID251 - a provider's latency is real time
             return self._respond(request)
         finally:
             self._leave()

@@ -65,7 +65,7 @@ class _Documented:
 
     _optimizer: str
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the documented arguments
         self,
         metric: Callable[..., Any],
         *,

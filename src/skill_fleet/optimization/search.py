@@ -119,7 +119,7 @@ def uncompiled(program: dspy.Module) -> dspy.Module:
     copy = program.deepcopy()
     for _, module in copy.named_sub_modules():
         if getattr(module, "_compiled", False):
-            module._compiled = False
+            module._compiled = False  # noqa: SLF001 - DSPy's own flag, set by its optimizers
     return copy
 
 

@@ -101,7 +101,7 @@ def create_skill(
         stopped: SkillFleetError | None = None
         try:
             for draft in _drafts(context, request, program, model, on_draft):
-                drafts.append(draft)
+                drafts.append(draft)  # noqa: PERF402 - those made before a halt are kept
         except Halt as halt:
             if not drafts:
                 raise

@@ -42,7 +42,7 @@ class BestOfN(dspy.Module):
         reward_fn: Callable[..., float] | None = None,
         threshold: float | None = None,
         *,
-        N: int | None = None,
+        N: int | None = None,  # noqa: N803 - DSPy's spelling
     ) -> None:
         super().__init__()
         count = n if N is None else N
@@ -73,7 +73,7 @@ class BestOfN(dspy.Module):
         for number in range(self.n):
             try:
                 prediction, trace = self._candidate(number, inputs)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the other candidates may be whole; raised if none is
                 failure = failure or error
                 continue
             reward = _number(self._reward(inputs, prediction, trace))
