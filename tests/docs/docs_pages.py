@@ -300,9 +300,15 @@ def rewrite(path: Path) -> None:
         session.close()
     page = path.read_text()
     for block, printed in reversed(changes):
-        if "…" not in block.text or not same_form(block.text, printed):
+        if not _shortened(block.text, printed) or not same_form(block.text, printed):
             page = page[: block.start] + printed.rstrip() + "\n" + page[block.end :]
     path.write_text(page)
+
+
+def _shortened(shown: str, printed: str) -> bool:
+    """Whether an output was shortened by hand: a line has a `…` that was not printed."""
+    lines = form(printed).splitlines()
+    return any("…" in line and line not in lines for line in form(shown).splitlines())
 
 
 if __name__ == "__main__":
