@@ -1,4 +1,4 @@
-"""One run from the preflight to the verdict. The only place that catches `Halt`."""
+"""One run from the preflight to the verdict, whatever stops it on the way."""
 
 import math
 from dataclasses import dataclass
@@ -196,17 +196,6 @@ def _sealed_test(session: Session, baseline: Baseline, best: Best, incumbent: In
     """Baseline, candidate and incumbent on the sealed test, then the verdict and what is published."""
     plan, result = session.plan, session.result
     examples = plan.examples("test")
-    test = digest_of_test([[item.id, item.group, dict(item.fields)] for item in plan.split.test])
-    # The same settings ending in the same program read nothing new. A run that was stopped, tested and gone
-    # on with may end in another program, and that reads the test again.
-    reader = digest([dict(plan.identity), program_hash(best.program)])
-    result.test_reads = count_read(session.loaded.workspace.ledger, test, reader)
-    if result.test_reads > 1:
-        session.warn(
-            "test_reused",
-            f"This test set was read {result.test_reads - 1} times before, so more is asked of a "
-            "difference. To renew it: another --seed, or new examples.",
-        )
     gate = session.gate()
 
     def on_test(program: dspy.Module) -> Measurement:
@@ -218,15 +207,36 @@ def _sealed_test(session: Session, baseline: Baseline, best: Best, incumbent: In
     if best.from_round > 0:
         found = on_test(best.program)
         _note_test(session, "optimized", found)
-        against_baseline = judge(plain, found, reads=result.test_reads, seed=plan.request.seed)
+        reads = result.test_reads = _counted_reading(session, best.program)
+        against_baseline = judge(plain, found, reads=reads, seed=plan.request.seed)
         _note_comparison(session, against_baseline)
         if incumbent is not None:
             old = on_test(incumbent.program)
-            against_incumbent = judge(old, found, reads=result.test_reads, seed=plan.request.seed)
+            against_incumbent = judge(old, found, reads=reads, seed=plan.request.seed)
             session.emit("incumbent", test=old.mean, verdict=against_incumbent.verdict)
     else:
         _note_test(session, "optimized", plain)
     _publish(session, baseline, best, incumbent, against_baseline, against_incumbent)
+
+
+def _counted_reading(session: Session, candidate: dspy.Module) -> int:
+    """The how-manieth program this is that is compared on this test set, warned of from the second on.
+
+    The same settings ending in the same program read nothing new. A run that was stopped, tested and gone on
+    with may end in another program, and that reads the test again.
+    """
+    plan = session.plan
+    test = digest_of_test([[item.id, item.group, dict(item.fields)] for item in plan.split.test])
+    reader = digest([dict(plan.identity), program_hash(candidate)])
+    reads = count_read(session.loaded.workspace.ledger, test, reader)
+    if reads > 1:
+        before = "once" if reads == 2 else f"{reads - 1} times"
+        session.warn(
+            "test_reused",
+            f"This test set was read {before} before, so more is asked of a difference. To renew it: another "
+            "--seed, or new examples.",
+        )
+    return reads
 
 
 def _note_test(session: Session, which: str, found: Measurement) -> None:

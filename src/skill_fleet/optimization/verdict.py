@@ -11,7 +11,7 @@ from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import StorageError
 
 _SCHEMA = """
-create table if not exists test_read (
+create table if not exists test_reading (
   test text not null, reader text not null, number integer not null, primary key (test, reader)
 ) without rowid;
 """
@@ -35,11 +35,11 @@ def count_read(ledger: Path, test: str, reader: str) -> int:
             db.execute(_SCHEMA)
             db.execute("begin immediate")
             row = db.execute(
-                "select number from test_read where test=? and reader=?", (test, reader)
+                "select number from test_reading where test=? and reader=?", (test, reader)
             ).fetchone()
             if row is None:
                 row = db.execute(
-                    "insert into test_read select ?, ?, coalesce(max(number), 0) + 1 from test_read"
+                    "insert into test_reading select ?, ?, coalesce(max(number), 0) + 1 from test_reading"
                     " where test=? returning number",
                     (test, reader, test),
                 ).fetchone()
