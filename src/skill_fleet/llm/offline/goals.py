@@ -97,7 +97,7 @@ def _shortened(goal: str) -> str:
     if len(parts) > _LONGEST:
         goal = re.split(r", (?=[^,]*$)", " ".join(parts[:_LONGEST]))[0].rstrip(",;: ")
     goal = re.sub(r"[<>`*#\[\]{}|\"\\]", "", goal)
-    goal = _OWN.sub(lambda found: _OTHERS[found.group().lower()], goal)
+    goal = _OWN.sub(lambda found: _OTHERS.get(found.group().lower(), found.group()), goal)
     return re.sub(r"^an?\s+|\s+skills?$", "", goal)
 
 

@@ -112,4 +112,4 @@ def read_name(action: str) -> list[Found]:
 
 
 def _number(word: str) -> int:
-    return int(word) if word.isdigit() else _NUMBERS[word.lower()]
+    return int(word) if word.isdigit() else _NUMBERS[word.replace("İ", "i").casefold()]
