@@ -1,12 +1,7 @@
 """Shared by all tests: no network, a workspace, a clock that does not wait, a metered scripted model."""
 
-# A loaded machine is slow, which is no failure. Where a check gates a change, it must say the same twice.
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("gate" if os.environ.get("CI") else "default")
-
-
 import ipaddress
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# A loaded machine is slow, which is no failure. Where a check gates a change, it must say the same twice.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("gate" if os.environ.get("CI") else "default")
 
 
 def _is_loopback(address: Any) -> bool:
