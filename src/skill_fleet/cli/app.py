@@ -54,6 +54,7 @@ def run(words: Sequence[str]) -> int:
 def build() -> typer.Typer:
     """All commands. Help is drawn on a terminal and plain text elsewhere."""
     from skill_fleet.cli import (
+        artifacts,
         cache,
         catalog,
         compare,
@@ -80,6 +81,15 @@ def build() -> typer.Typer:
     app.command("compare")(compare.compare)
     _add(app, "dataset", "Training sets.", dataset.build, dataset.lint, dataset.split, dataset.show)
     _add(app, "runs", "Finished and unfinished runs.", runs.list_, runs.show, runs.resume)
+    _add(
+        app,
+        "artifacts",
+        "Published programs and their versions.",
+        artifacts.list_,
+        artifacts.show,
+        artifacts.rollback,
+        artifacts.promote,
+    )
     _add(app, "cache", "The stored answers of models.", cache.path, cache.stats, cache.clear)
     app.command("optimizers")(catalog.optimizers)
     app.command("models")(catalog.models)

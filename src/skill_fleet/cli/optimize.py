@@ -1,7 +1,6 @@
 """`optimize`, and `estimate`, which is the same command line with nothing spent."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -15,6 +14,7 @@ from skill_fleet.cli.options import (
     NoInput,
     Quiet,
     Yes,
+    from_here,
     globals_of,
     opened,
     screen,
@@ -137,7 +137,7 @@ def optimize(
         "holdout": tuple(holdout or ()),
         "modules": tuple(module or ()),
         "models": {phase: name for phase, name in models.items() if name is not None},
-        "output": None if output is None else _from_here(output),
+        "output": None if output is None else from_here(output),
     }
     view = screen(as_json=as_json, quiet=quiet)
     only_price = dry_run or ctx.info_name == "estimate"
@@ -177,10 +177,3 @@ def _agreed(prepared: "Prepared", view: Screen) -> bool:
     capped = "" if cap is None else f", at most {dollars(cap)}"
     view.warn(f"This takes about {between(value['calls'])} calls and {price}{capped}.")
     return typer.confirm("Start?", err=True)
-
-
-def _from_here(output: str) -> str:
-    """An output as the user means it: from the current directory, a closing slash kept."""
-    path = Path(output).expanduser()
-    whole = str(path if path.is_absolute() else Path.cwd() / path)
-    return f"{whole}/" if output.endswith("/") else whole

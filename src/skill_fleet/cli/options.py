@@ -70,6 +70,13 @@ def opened(ctx: typer.Context, **flags: Any) -> "Context":
     return open_context(globals_of(ctx).workspace, flags=dotted)
 
 
+def from_here(output: str) -> str:
+    """An output as the user means it: from the current directory, a closing slash kept."""
+    path = Path(output).expanduser()
+    whole = str(path if path.is_absolute() else Path.cwd() / path)
+    return f"{whole}/" if output.endswith("/") else whole
+
+
 def measuring(
     context: "Context", *, data: str | None, metric: str | None, model: str | None, num_threads: int | None
 ) -> "Measuring":

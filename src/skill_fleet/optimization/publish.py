@@ -8,6 +8,7 @@ import dspy
 
 from skill_fleet.core.programs.artifact import load_artifact, manifest_path, save_artifact
 from skill_fleet.core.programs.catalog import program_hash
+from skill_fleet.core.programs.history import exclusive, keep_version
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import iso
 from skill_fleet.optimization.session import Session
@@ -64,6 +65,8 @@ def keep_candidate(session: Session, candidate: dspy.Module) -> None:
 def publish(session: Session, choice: Published, candidate: dspy.Module, baseline: dspy.Module) -> None:
     """Write the chosen program to the output, and the candidate to the run's folder in any case.
 
+    What it replaces is kept as a version first.
+
     Raises:
         StorageError: A file cannot be written; what was there is as it was.
     """
@@ -71,7 +74,9 @@ def publish(session: Session, choice: Published, candidate: dspy.Module, baselin
     keep_candidate(session, candidate)
     if choice != "incumbent":
         chosen = candidate if choice == "candidate" else baseline
-        save_artifact(chosen, session.plan.output, _facts(session, optimizer=choice == "candidate"))
+        with exclusive(session.loaded.workspace.state):
+            keep_version(session.plan.output, at=iso(session.clock.now()), how="optimize")
+            save_artifact(chosen, session.plan.output, _facts(session, optimizer=choice == "candidate"))
     result.published = choice
     result.artifact = session.loaded.workspace.relative(session.plan.output)
     result.manifest = session.loaded.workspace.relative(manifest_path(session.plan.output))

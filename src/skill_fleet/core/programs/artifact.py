@@ -134,14 +134,8 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
         DataError: It is not a program's state, or not of this program.
         IntegrityError: The program file is not the one its manifest describes.
     """
-    text = read_text(path, what="program file")
+    manifest = read_origin(path)
     state = read_json(path, what="program file")
-    manifest = _read_manifest(manifest_path(path))
-    if manifest is not None and hashlib.sha256(text.encode()).hexdigest() != manifest.program_sha256:
-        raise IntegrityError(
-            f"{path} is not the program its manifest describes: it was edited, or saving was cut off.",
-            hint="Publish it again from its run folder, or delete the manifest to use the file as it is.",
-        )
     entry = find_program(program or (manifest.program if manifest else BUILT_IN), search=search)
     fresh = entry.build()
     differences = _differences(manifest, entry, source_digest(fresh))
@@ -153,6 +147,24 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
     except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
         raise DataError(f"{path} is not a saved state of {entry.name}: {error}.") from error
     return Loaded(fresh, entry, manifest, differences)
+
+
+def read_origin(path: Path) -> Manifest | None:
+    """The manifest of a program file, checked against it; None where it has none. Nothing is built.
+
+    Raises:
+        NotFound: There is no such file.
+        DataError: The manifest, or the file, is not one.
+        IntegrityError: The program file is not the one its manifest describes.
+    """
+    text = read_text(path, what="program file")
+    manifest = _read_manifest(manifest_path(path))
+    if manifest is not None and hashlib.sha256(text.encode()).hexdigest() != manifest.program_sha256:
+        raise IntegrityError(
+            f"{path} is not the program its manifest describes: it was edited, or saving was cut off.",
+            hint="Put a version back: skill-fleet artifacts. Or delete the manifest to use it as it is.",
+        )
+    return manifest
 
 
 def _check_predictors(path: Path, entry: ProgramEntry, fresh: dspy.Module, state: Mapping[str, Any]) -> None:
@@ -196,7 +208,8 @@ def _read_manifest(path: Path) -> Manifest | None:
     except TypeError as error:
         raise DataError(f"{path} is not a complete manifest: {error}.") from None
     texts = (manifest.program, manifest.program_sha256, manifest.source_digest)
-    if not isinstance(manifest.versions, dict) or not all(isinstance(text, str) for text in texts):
+    objects = (manifest.versions, manifest.models, manifest.data, manifest.scores, manifest.cost)
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(o, dict) for o in objects):
         raise DataError(f"{path} is not a manifest of format {FORMAT}: a field is of the wrong type.")
     return manifest
 

@@ -1,0 +1,102 @@
+"""Published programs for people: the list, one, and what was put in the place of what."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from skill_fleet.cli.numbers import UNKNOWN, dollars, score
+from skill_fleet.cli.tables import facts, group, rows, words
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_SHOWN = {
+    "better": "It was shown to be better than the plain program.",
+    "worse": "It was shown to be worse than the plain program.",
+    "not_shown": "It was not shown to be better than the plain program.",
+}
+
+
+def shown_artifacts(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
+    """All programs and versions."""
+    lines = [
+        (
+            one["name"],
+            f"{one['version']} *" if one["current"] else one["version"],
+            one["optimizer"] or ("plain" if one["program"] else UNKNOWN),
+            one["verdict"] or UNKNOWN,
+            score(one["quality"]),
+            {True: "yes", False: "no"}.get(one["simulated"], UNKNOWN),
+            one["run_id"] or UNKNOWN,
+            _time(one["created_at"]),
+        )
+        for one in found
+    ]
+    heads = ("!name", "!version", "!optimizer", "!verdict", "quality", "simulated", "!run", "!made")
+    problems = [
+        words(f"! {one['name']}@{one['version']}: {one['problem']}") for one in found if one["problem"]
+    ]
+    legend = words("\n* is published", "dim") if any(one["current"] for one in found) else None
+    return group(rows(heads, lines, right=("quality",)), legend, *problems)
+
+
+def shown_artifact(value: Mapping[str, Any]) -> "RenderableType":
+    """One program."""
+    changed = value["instructions"]
+    texts = [words(f"\n{name}:\n{text['now']}") for name, text in changed.items()]
+    notes = [words(f"! {note}", "yellow") for note in value["notes"]]
+    return group(facts(_facts(value)), *notes, *texts)
+
+
+def shown_change(value: Mapping[str, Any]) -> "RenderableType":
+    """What is published now, and what was before."""
+    pairs = [
+        ("published", f"{value['artifact']} (version {value['version']})"),
+        ("replaced", f"version {value['replaced']}, which is kept" if value["replaced"] else "nothing"),
+    ]
+    if "run_id" in value:
+        pairs += [("run", value["run_id"]), ("verdict", _verdict(value["verdict"]))]
+    return group(facts(pairs), *(words(f"! {note}", "yellow") for note in value["notes"]))
+
+
+def _facts(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    state = "published" if value["current"] else "replaced"
+    yield "name", f"{value['name']}@{value['version']} ({state})"
+    yield "file", value["path"]
+    manifest = value["manifest"]
+    if manifest is not None:
+        yield "program", manifest["program"]
+        how = manifest["optimizer"] or "none: the plain program"
+        yield "optimizer", how
+        yield (
+            "run",
+            f"{manifest['run_id'] or UNKNOWN} ({_time(manifest['created_at'])}, seed {manifest['seed']})",
+        )
+        yield "models", _models(manifest["models"])
+        yield "verdict", _verdict(manifest["verdict"]) if manifest["optimizer"] else UNKNOWN
+        yield "quality", _scores(manifest["scores"])
+        yield "cost", dollars(manifest["cost"].get("usd"))
+        yield "made with", ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
+    changed, demos = value["instructions"], value["demos"]
+    yield "instructions", f"{len(changed)} of {len(demos)} changed"
+    shown = ", ".join(f"{name} {number}" for name, number in demos.items() if number)
+    yield "demos", f"{sum(demos.values())}" + (f" ({shown})" if shown else "")
+
+
+def _verdict(verdict: str | None) -> str:
+    return UNKNOWN if verdict is None else f"{verdict}. {_SHOWN.get(verdict, '')}".strip()
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    """Baseline and optimized on the sealed test, or on validation where that is all there is."""
+    baseline, found = scores.get("baseline") or {}, scores.get("optimized") or {}
+    part = "test" if found.get("test") is not None else "validation"
+    return f"{score(baseline.get(part))} → {score(found.get(part))} ({part})"
+
+
+def _models(models: Mapping[str, Any]) -> str:
+    named = {str(one.get("model", one)) if isinstance(one, dict) else str(one) for one in models.values()}
+    return ", ".join(sorted(named)) or UNKNOWN
+
+
+def _time(text: str | None) -> str:
+    return UNKNOWN if text is None else text[:16].replace("T", " ")

@@ -1,0 +1,258 @@
+"""Published programs: what there is and was, where it came from, putting one back, publishing by hand."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from skill_fleet.core.programs.artifact import load_artifact, manifest_path, read_origin
+from skill_fleet.core.programs.history import (
+    FOLDER,
+    Version,
+    exclusive,
+    find_version,
+    list_versions,
+    put_in_place,
+)
+from skill_fleet.foundation.clock import iso
+from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, SkillFleetError, UsageError
+from skill_fleet.optimization.plan import output_file
+from skill_fleet.optimization.runs import find_run
+from skill_fleet.services.context import Context
+from skill_fleet.services.programs import notes_of, run_request
+
+_PART = re.compile(r"\w[\w.-]*")
+
+
+def list_artifacts(context: Context) -> list[dict[str, Any]]:
+    """Every published program and its versions, by name, what is published first, then the last replaced.
+
+    Each has `name`, `version`, `current`, `path`, `program`, `optimizer`, `verdict`, `quality` (mean on the
+    sealed test), `simulated`, `run_id`, `created_at`, and `problem` where it cannot be used.
+    """
+    return [
+        _line(context, name, version)
+        for name, file in sorted(_published(context))
+        for version in list_versions(file)
+    ]
+
+
+def show_artifact(context: Context, wanted: str) -> dict[str, Any]:
+    """One program: where it came from, and what is in it.
+
+    It is the line of the list with `manifest`, `notes`, the `instructions` that are not those of the plain
+    program (`plain` and `now`, by predictor), and how many `demos` each predictor has.
+
+    Args:
+        context: Settings and workspace.
+        wanted: `NAME`, `NAME@VERSION`, or a `.json` file.
+
+    Raises:
+        NotFound: It is not there.
+        IntegrityError: The file is not the one its manifest describes.
+        DataError: It is not a saved program, or does not fit the present code.
+    """
+    name, version = _one(context, wanted)
+    if version.problem is not None:
+        load_artifact(version.path, search=context.workspace.root)  # says what is wrong, with a hint
+        raise IntegrityError(version.problem)
+    loaded = load_artifact(version.path, search=context.workspace.root)
+    plain = dict(loaded.entry.build().named_predictors())
+    predictors = loaded.program.named_predictors()
+    return {
+        **_line(context, name, version),
+        "manifest": None if loaded.manifest is None else asdict(loaded.manifest),
+        "notes": list(notes_of(loaded)),
+        "instructions": dict(_changed(plain, predictors)),
+        "demos": {predictor: len(one.demos) for predictor, one in predictors},
+    }
+
+
+def rollback_artifact(context: Context, name: str, to: str | None = None) -> dict[str, Any]:
+    """Put an earlier version back; what is published now is kept as a version.
+
+    Args:
+        context: Settings and workspace.
+        name: Of a published program, or its file in the workspace.
+        to: A version or the beginning of one; None is the one that was replaced last.
+
+    Returns:
+        `name`, `artifact`, `manifest`, `version`, `replaced` (null where nothing was to be kept), `notes`.
+
+    Raises:
+        NotFound: There is no such program or version.
+        DataError: It is what is published already, or does not fit the present code.
+        IntegrityError: It is not what was kept.
+        UsageError: The file is outside of the workspace.
+    """
+    name, file = _place(context, name)
+    _require_inside(context, file)
+    with exclusive(context.workspace.state):
+        version = find_version(_known(context, name, file), to)
+        if version.problem is not None:
+            raise IntegrityError(
+                version.problem, hint=f"Choose another: skill-fleet artifacts list ({name})."
+            )
+        if version.current:
+            raise DataError(f"The version {version.id} of '{name}' is what is published.", code="current")
+        loaded = load_artifact(version.path, search=context.workspace.root)
+        replaced = put_in_place(version.path, file, at=iso(context.clock.now()), how="rollback")
+    return {
+        "name": name,
+        **_places(context, file),
+        "version": version.id,
+        "replaced": replaced,
+        "notes": list(notes_of(loaded)),
+    }
+
+
+def promote_run(context: Context, run_id: str, output: str | None = None) -> dict[str, Any]:
+    """Publish the program a run found, whatever its verdict; the manifest goes with it as it is.
+
+    Args:
+        context: Settings and workspace.
+        run_id: A run's name, the beginning of it, or `latest`.
+        output: A `.json` file or a directory; None is where the run would have published.
+
+    Returns:
+        `name`, `artifact`, `manifest`, `version`, `replaced`, `run_id`, `verdict`, `notes`.
+
+    Raises:
+        NotFound: There is no such run, or it has no program yet.
+        IntegrityError: The run's program is not the one its manifest describes.
+        DataError: Another program is published there.
+        UsageError: The output is no `.json` file.
+        StorageError: It cannot be written.
+    """
+    folder = find_run(context.workspace.runs, run_id)
+    if not folder.candidate.exists():
+        hint = f"Go on with it: skill-fleet runs resume {folder.run_id}."
+        raise NotFound(f"The run {folder.run_id} has no program yet.", hint=hint)
+    request = run_request(folder)
+    file = output_file(request if output is None else replace(request, output=output), context.loaded)
+    loaded = load_artifact(folder.candidate, program=request.program, search=context.workspace.root)
+    with exclusive(context.workspace.state):
+        _require_same_program(file, request.program)
+        replaced = put_in_place(folder.candidate, file, at=iso(context.clock.now()), how="promote")
+    return {
+        "name": _name_of(context, file),
+        **_places(context, file),
+        "version": list_versions(file)[0].id,
+        "replaced": replaced,
+        "run_id": folder.run_id,
+        "verdict": None if loaded.manifest is None else loaded.manifest.verdict,
+        "notes": list(notes_of(loaded)),
+    }
+
+
+def _published(context: Context) -> Iterator[tuple[str, Path]]:
+    """Name and file of every program that is published in the workspace, or was."""
+    root = context.workspace.optimized
+    files = {file for file in root.rglob("*.json") if FOLDER not in file.relative_to(root).parts[:-1]}
+    files |= {
+        folder.parent.parent / f"{folder.name}.json"
+        for folder in root.rglob(f"{FOLDER}/*")
+        if folder.is_dir() and any(folder.glob("*.json"))
+    }
+    for file in files:
+        if not file.name.startswith(".") and not file.name.endswith(".manifest.json"):
+            yield _name_of(context, file), file
+
+
+def _one(context: Context, wanted: str) -> tuple[str, Version]:
+    name, at, version = wanted.partition("@")
+    if not wanted.endswith(".json") and at:
+        name, file = _place(context, name)
+        return name, find_version(_known(context, name, file), version)
+    name, file = _place(context, wanted)
+    current = next((one for one in list_versions(_known(context, name, file)) if one.current), None)
+    if current is None:
+        raise NotFound(f"'{name}' is not published now.", hint="See: skill-fleet artifacts list.")
+    return name, current
+
+
+def _place(context: Context, name: str) -> tuple[str, Path]:
+    """The name and the file of what a user calls by its name, or by its file."""
+    if name.endswith(".json"):
+        file = context.path(name)
+        file = file if file.is_absolute() else Path.cwd() / file
+        return _name_of(context, file), file
+    if not all(_PART.fullmatch(part) for part in name.split("/")):
+        raise NotFound(f"There is no published program named '{name}'.", hint=_names(context))
+    return name, context.workspace.optimized / f"{name}.json"
+
+
+def _known(context: Context, name: str, file: Path) -> Path:
+    """The file, if something is published there or was.
+
+    Raises:
+        NotFound: There is nothing.
+    """
+    if not list_versions(file):
+        raise NotFound(f"There is no published program named '{name}'.", hint=_names(context))
+    return file
+
+
+def _names(context: Context) -> str:
+    names = sorted({name for name, _ in _published(context)})
+    return f"Published: {', '.join(names)}." if names else "Nothing is published: skill-fleet optimize."
+
+
+def _name_of(context: Context, file: Path) -> str:
+    root = context.workspace.optimized
+    return file.relative_to(root).with_suffix("").as_posix() if file.is_relative_to(root) else str(file)
+
+
+def _require_inside(context: Context, file: Path) -> None:
+    root = context.workspace.root
+    if not file.resolve().parent.is_relative_to(root) or not file.parent.resolve().is_relative_to(root):
+        raise UsageError(f"{file} lies outside of the workspace {root}.", hint="Name one: --workspace DIR.")
+
+
+def _require_same_program(file: Path, program: str) -> None:
+    """Refuse to put one program where another one is used from; what is damaged may be replaced."""
+    try:
+        manifest = read_origin(file)
+    except SkillFleetError:
+        return
+    if manifest is not None and manifest.program != program:
+        raise DataError(
+            f"{file} is the program {manifest.program}, the run's is {program}.", hint="Choose an --output."
+        )
+
+
+def _places(context: Context, file: Path) -> dict[str, str]:
+    relative = context.workspace.relative
+    return {"artifact": relative(file), "manifest": relative(manifest_path(file))}
+
+
+def _line(context: Context, name: str, version: Version) -> dict[str, Any]:
+    manifest = version.manifest
+    facts = ("program", "optimizer", "verdict", "simulated", "run_id", "created_at")
+    return {
+        "name": name,
+        "version": version.id,
+        "current": version.current,
+        "path": context.workspace.relative(version.path),
+        **{fact: getattr(manifest, fact, None) for fact in facts},
+        "quality": None if manifest is None else _quality(manifest.scores),
+        "problem": version.problem,
+    }
+
+
+def _quality(scores: Any) -> float | None:
+    optimized = scores.get("optimized") if isinstance(scores, dict) else None
+    found = optimized.get("test") if isinstance(optimized, dict) else None
+    return found if isinstance(found, int | float) else None
+
+
+def _changed(
+    plain: dict[str, dspy.Predict], predictors: list[tuple[str, dspy.Predict]]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    for name, predictor in predictors:
+        before, now = plain[name].signature.instructions, predictor.signature.instructions
+        if before != now:
+            yield name, {"plain": before, "now": now}
