@@ -221,3 +221,30 @@ def test_a_reader_that_goes_away_is_no_error(ws):
     done = subprocess.run(["bash", "-c", line], cwd=ws, text=True, capture_output=True, check=True)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_what_could_be_seen_is_said_before_and_price_and_truth_after(cli, own):
+    told = cli("estimate", *own)
+    assert re.search(r"^would be seen  .*differences assumed to spread by 0\.15", told.out, re.MULTILINE)
+    ended = cli("optimize", *own)
+    assert re.search(
+        r"^(The sealed test would show a difference of about|No difference could be shown)",
+        ended.err,
+        re.MULTILINE,
+    )
+    value = cli("runs", "show", "--json").json
+    low, high = value["estimate"]["calls"]
+    out = re.sub(" +", " ", ended.out)
+    made = value["calls"]["made"]
+    assert re.search(rf"^calls {low:,} to {high:,} {made:,}( below the estimate)?$", out, re.MULTILINE)
+
+
+def test_what_lay_above_the_estimate_is_said(cli, ws, own):
+    result = cli("optimize", *own, "--json").json
+    file = ws / ".skill-fleet" / "runs" / result["run_id"] / "result.json"
+    result["estimate"]["calls"] = [1, 2]
+    result["usd"] = None
+    file.write_text(json.dumps(result))
+    out = re.sub(" +", " ", cli("runs", "show").out)
+    assert f"calls 1 to 2 {result['calls']['made']} above the estimate\n" in out
+    assert "cost $0 unknown\n" in out

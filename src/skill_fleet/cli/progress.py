@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from skill_fleet.cli.numbers import score, seconds
+from skill_fleet.cli.numbers import score, seconds, several
 from skill_fleet.cli.screen import Screen, console
 from skill_fleet.cli.tables import words
 
@@ -68,16 +68,32 @@ def milestone(kind: str, data: Mapping[str, Any]) -> str | None:
     """An event worth a line, or None."""
     if kind == "baseline":
         return f"Baseline on validation: {score(data['validation'])} ({data['examples']} examples)."
+    if kind == "power":
+        return power(data)
     if kind == "round":
         took = f"{seconds(data['seconds'])}, {data['calls']} calls"
         return f"Round {data['round']}: {score(data['score'])}, best {score(data['best'])} ({took})."
-    if kind == "test":
-        return f"Sealed test, {data['program']}: {score(data['mean'])}."
-    if kind == "incumbent":
-        return f"Sealed test, what was published before: {score(data['test'])}."
+    if kind in {"test", "incumbent"}:
+        name, found = (
+            ("what was published before", "test") if kind == "incumbent" else (data["program"], "mean")
+        )
+        return f"Sealed test, {name}: {score(data[found])}."
     if kind == "warning" and data["code"] == "slow_round":
         return f"Warning: {data['message']}"
     return None
+
+
+def power(data: Mapping[str, Any]) -> str | None:
+    """What the sealed test will be able to show, in a sentence; None where no spread was seen."""
+    if not data["sd"]:
+        return None
+    where = f"{several(data['groups'], 'group')}, reading {data['reading']}"
+    if data["effect"] is None:
+        return f"No difference could be shown on the sealed test ({where})."
+    return (
+        f"The sealed test would show a difference of about {data['effect']:.2g} in 8 of 10 runs "
+        f"({where}; differences assumed to spread by {data['sd']:.2g}, from the baseline's scores)."
+    )
 
 
 def stage(data: Mapping[str, Any]) -> str:

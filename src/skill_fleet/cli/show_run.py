@@ -1,6 +1,6 @@
 """What a run found, and what it would take, for a person with two minutes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from skill_fleet.cli.numbers import between, count, dollars, score, seconds, several, share
@@ -37,6 +37,7 @@ def shown_result(result: Mapping[str, Any]) -> "RenderableType":
         _scores(result),
         words(""),
         facts(_facts(result)),
+        _prices(result),
         *([words(""), *warnings] if warnings else []),
         *([words(""), notice] if notice is not None else []),
     )
@@ -60,6 +61,11 @@ def shown_estimate(value: Mapping[str, Any]) -> "RenderableType":
         ("cost", between(value["usd"], dollars)),
         ("time", between([60 * end for end in value["minutes"]], seconds)),
     ]
+    power = value["power"]
+    effect = power["effect"]
+    seen = "no difference" if effect is None else f"a difference of about {effect:.2g}, in 8 of 10 runs"
+    where = f"{several(power['groups'], 'group')}, reading {power['reading']}"
+    pairs.append(("would be seen", f"{seen} ({where}; differences assumed to spread by {power['sd']:g})"))
     phases = [(phase, line["model"], between(line["calls"])) for phase, line in value["by_phase"].items()]
     return group(
         facts(pairs),
@@ -119,6 +125,27 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["artifact"] is not None:
         yield "artifact", f"{result['artifact']} ({_PUBLISHED[result['published']]})"
     yield "report", str(result["report"])
+
+
+def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
+    """What was estimated beside what it took."""
+    from skill_fleet.optimization.price_check import price_checks
+
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "calls": ("calls", count),
+        "tokens": ("tokens", count),
+        "usd": ("cost", dollars),
+        "minutes": ("time", lambda minutes: seconds(60 * minutes)),
+    }
+    lines = []
+    for check in price_checks(result):
+        title, show = shown[check.measure]
+        actual = "unknown" if check.actual is None else show(check.actual)
+        remark = f"{check.outside} the estimate" if check.outside else ""
+        lines.append((title, between(check.expected, show), actual, remark))
+    if not lines:
+        return None
+    return group(words(""), rows(("price", "estimated", "actual", ""), lines))
 
 
 def _verdict(result: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a test set of a given size can show: minimum detectable effects and sizes needed (two-sided tests)."""
 
 import math
+from collections.abc import Sequence
 
 from skill_fleet.evaluation.student_t import t_quantile
 
@@ -24,6 +25,29 @@ def minimum_detectable_effect(
     if standard_error <= 0.0 or df <= 0.0 or alpha <= 0.0:
         return None
     return (t_quantile(1.0 - alpha / 2.0, df) + t_quantile(power, df)) * standard_error
+
+
+def expected_detectable_effect(
+    sd: float, group_sizes: Sequence[int], *, alpha: float = 0.05, power: float = 0.8
+) -> float | None:
+    """About the smallest true difference that a comparison still to be made would call.
+
+    Args:
+        sd: Standard deviation of the mean differences of groups, assumed, in score units.
+        group_sizes: Pairs in each group. Groups are the independent observations; a few large ones count as
+            Kish's effective number, (sum of sizes)^2 / sum of squared sizes.
+        alpha: Two-sided level of the test.
+        power: Probability of the call.
+
+    Returns:
+        Score units; None where no difference between scores in [0, 1] would be called, or sd is 0.
+    """
+    if not group_sizes:
+        return None
+    effective = sum(group_sizes) ** 2 / sum(size * size for size in group_sizes)
+    error = sd / math.sqrt(effective)
+    effect = minimum_detectable_effect(error, effective - 1.0, alpha=alpha, power=power)
+    return None if effect is None or effect > 1.0 else effect
 
 
 def pairs_needed(

@@ -72,6 +72,17 @@ def alpha_for_read(k: int) -> float:
     return 0.05 * 6.0 / (math.pi * k) ** 2
 
 
+def attainable_alpha(alpha: float, groups: int) -> float:
+    """The level a comparison of so many groups really has: few groups have few ways to flip their signs.
+
+    It is 0 where no outcome could be significant.
+    """
+    if groups > GROUPS_ENUMERATED:
+        return alpha
+    flips = 2 ** max(groups - 1, 0)
+    return math.floor(alpha * flips + 1e-9) / flips
+
+
 def compare_paired(
     a: Sequence[float],
     b: Sequence[float],
@@ -99,7 +110,6 @@ def compare_paired(
     count, n = len(sizes), len(a)
     delta = math.fsum(sums) / n
     error, df = _standard_error(sums, sizes)
-    attainable = alpha
     if all(x == y for x, y in zip(a, b, strict=True)):
         p_value, (low, high), method = 1.0, (0.0, 0.0), "identical scores"
     elif count >= GROUPS_FOR_T:
@@ -107,8 +117,6 @@ def compare_paired(
     else:
         draws = max(resamples, math.ceil(20.0 / alpha))
         p_value, (low, high), method = _sign_flip(sums, sizes, alpha, seed, draws)
-        if count <= GROUPS_ENUMERATED:
-            attainable = math.floor(alpha * 2 ** (count - 1) + 1e-9) / 2 ** (count - 1)
     if p_value > alpha:
         low, high = min(low, 0.0), max(high, 0.0)
     low, high = max(-1.0, low), min(1.0, high)
@@ -121,7 +129,7 @@ def compare_paired(
         interval=(low, high),
         p_value=p_value,
         verdict=_verdict(p_value, alpha, low, high),
-        minimum_detectable_effect=minimum_detectable_effect(error, df, alpha=attainable),
+        minimum_detectable_effect=minimum_detectable_effect(error, df, alpha=attainable_alpha(alpha, count)),
         method=method,
         alpha=alpha,
     )

@@ -14,6 +14,7 @@ from skill_fleet.config.settings import ModelSpec, Phase
 from skill_fleet.llm.engine import Traffic
 from skill_fleet.llm.offline.model import OfflineModel
 from skill_fleet.llm.pricing import price_of
+from skill_fleet.optimization.foresight import ASSUMED_SD, foresee
 from skill_fleet.optimization.optimizer import Interval, Sizes
 from skill_fleet.optimization.plan import Plan
 from skill_fleet.optimization.search import Effort
@@ -67,12 +68,16 @@ def estimate_calls(plan: Plan, size: RunSize) -> dict[str, Interval]:
     return calls
 
 
-def estimate(plan: Plan) -> dict[str, Any]:
-    """What a run would take.
+def estimate(plan: Plan, *, reading: int = 1) -> dict[str, Any]:
+    """What a run would take, and about what its sealed test could show.
+
+    Args:
+        plan: The run.
+        reading: The how-manieth reading of its sealed test it would be.
 
     Returns:
-        `calls`, `tokens`, `usd` (null where a price is unknown), `minutes`, each `[low, high]`, and the calls
-        by phase and model.
+        `calls`, `tokens`, `usd` (null where a price is unknown), `minutes`, each `[low, high]`, the calls
+        by phase and model, and `power`: see `Foresight`, with an assumed spread.
     """
     size = size_of_run(plan)
     calls = estimate_calls(plan, size)
@@ -100,6 +105,7 @@ def estimate(plan: Plan) -> dict[str, Any]:
             phase: {"model": plan.models.names[_phase(phase)], "calls": _rounded(number)}
             for phase, number in sorted(calls.items())
         },
+        "power": foresee(plan.split.test, reading, ASSUMED_SD).to_json(),
         "sized_by": "one run of the program on the built-in simulator",
     }
 

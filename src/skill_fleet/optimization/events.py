@@ -18,7 +18,7 @@ class Event:
     Attributes:
         number: Position in the run's stream, from 1; 0 for progress, which is shown and not kept.
         at: ISO 8601, UTC.
-        kind: `started`, `resumed`, `preflight`, `baseline`, `round`, `candidate`, `test`, `warning`,
+        kind: `started`, `resumed`, `preflight`, `baseline`, `power`, `round`, `candidate`, `test`, `warning`,
             `published`, `finished`, or `progress`.
         data: What belongs to the kind.
     """

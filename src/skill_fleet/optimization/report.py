@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from skill_fleet.optimization.price_check import price_checks
+
 _VERDICTS = {
     "better": "The optimized program is better than the baseline.",
     "worse": "The optimized program is worse than the baseline.",
@@ -23,7 +25,7 @@ def render_report(result: Mapping[str, Any]) -> str:
         lines.append(f"| mean quality, {part} ({result['examples'][part]}) | {' | '.join(values)} |")
     accuracy = result["accuracy"]
     shares = f"{number(accuracy['baseline'])} | {number(accuracy['optimized'])}"
-    lines += [f"| share on target, test | {shares} |", "", *_facts(result), ""]
+    lines += [f"| share on target, test | {shares} |", "", *_facts(result), "", *_prices(result)]
     if result["warnings"]:
         lines += ["## Warnings", ""]
         lines += [f"- `{warning['code']}`: {warning['message']}" for warning in result["warnings"]] + [""]
@@ -66,10 +68,33 @@ def _facts(result: Mapping[str, Any]) -> list[str]:
     return [
         f"- {program}, seed {result['seed']}.",
         f"- {calls.get('made', 0)} calls ({replayed}), {count} tokens, {usd}, {result['seconds']:.0f} s.",
+        *_expected_effect(result),
         f"- Readings of this test set: {result['test_reads'] or 0}.",
         f"- An effect of {number(effect)} or more would have been seen in 8 of 10 runs.",
         f"- Published: {result['published'] or 'nothing'}{place}.",
     ]
+
+
+def _expected_effect(result: Mapping[str, Any]) -> list[str]:
+    effect = result.get("expected_minimum_detectable_effect")
+    return [] if effect is None else [f"- Expected before the search: about {number(effect)} could be seen."]
+
+
+def _prices(result: Mapping[str, Any]) -> list[str]:
+    """What was estimated beside what it took."""
+    checks = price_checks(result)
+    if not checks:
+        return []
+    lines = ["| price | estimated | actual | |", "|---|---|---|---|"]
+    for check in checks:
+        digits = {"usd": 4, "minutes": 2}.get(check.measure, 0)
+        expected = "unknown"
+        if check.expected is not None:
+            expected = " to ".join(f"{end:,.{digits}f}" for end in check.expected)
+        actual = "unknown" if check.actual is None else f"{check.actual:,.{digits}f}"
+        remark = f"{check.outside} the estimate" if check.outside else ""
+        lines.append(f"| {check.measure} | {expected} | {actual} | {remark} |")
+    return [*lines, ""]
 
 
 def _rounds(result: Mapping[str, Any]) -> list[str]:

@@ -34,6 +34,7 @@ class RunResult:
     alpha: float | None = None
     method: str | None = None
     minimum_detectable_effect: float | None = None
+    expected_minimum_detectable_effect: float | None = None
     rounds: list[dict[str, Any]] = field(default_factory=list)
     published: str | None = None
     test_reads: int | None = None

@@ -19,6 +19,7 @@ from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import Connections
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import EventLog, Listener
+from skill_fleet.optimization.foresight import reading_of
 from skill_fleet.optimization.plan import Plan, save_plan
 from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
 from skill_fleet.optimization.report import render_report
@@ -98,7 +99,7 @@ def _guarded(session: Session, *, resumed: bool) -> Finished:
     error: SkillFleetError | None = None
     try:
         session.emit("resumed" if resumed else "started", optimizer=session.result.optimizer)
-        session.result.estimate = estimate(session.plan)
+        session.result.estimate = estimate(session.plan, reading=reading_of(session))
         halt = _stages(session)
         if halt is not None:
             error = _stopped(session, halt)
@@ -199,7 +200,9 @@ def _sealed_test(session: Session, baseline: Baseline, best: Best, incumbent: In
     gate = session.gate()
 
     def on_test(program: dspy.Module) -> Measurement:
-        return measured(session, program, examples, gate, "sealed test")
+        found = measured(session, program, examples, gate, "sealed test")
+        session.excluded |= {outcome.item_id for outcome in found.excluded}
+        return found
 
     plain = on_test(baseline.program)
     _note_test(session, "baseline", plain)
@@ -226,7 +229,7 @@ def _counted_reading(session: Session, candidate: dspy.Module) -> int:
     with may end in another program, and that reads the test again.
     """
     plan = session.plan
-    test = digest_of_test([[item.id, item.group, dict(item.fields)] for item in plan.split.test])
+    test = digest_of_test(plan.split.test)
     reader = digest([dict(plan.identity), program_hash(candidate)])
     reads = count_read(session.loaded.workspace.ledger, test, reader)
     if reads > 1:
@@ -294,7 +297,7 @@ def _finish(session: Session) -> None:
         "from_journal": session.line.traffic.from_journal,
         "failed": spent.failed,
         "lost": spent.lost,
-        "excluded": sum(warning["code"] == "examples_excluded" for warning in result.warnings),
+        "excluded": len(session.excluded),
         "by_phase": spent.by_phase,
         "by_model": spent.by_model,
     }

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skill_fleet.config.load import Loaded
 from skill_fleet.config.settings import Phase
@@ -57,6 +57,7 @@ class Session:
         clock: Time.
         control: The user's hand.
         result: As far as it is known.
+        excluded: Ids of examples that are in no mean, since they failed.
     """
 
     plan: Plan
@@ -69,6 +70,7 @@ class Session:
     clock: Clock
     control: Control
     result: RunResult
+    excluded: set[str] = field(default_factory=set)
 
     def gate(self, hold: Limits | None = None) -> Gate:
         """A door to the budget for one stage.

@@ -15,6 +15,7 @@ from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.estimate import effort_of
+from skill_fleet.optimization.foresight import tell_power
 from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
 from skill_fleet.optimization.session import Session, quiet, throttled
 
@@ -82,6 +83,7 @@ def measure_baseline(session: Session) -> Baseline:
         write_json(session.folder.set_aside, failed)
         train, validation = _without(train, set(failed)), _without(validation, set(failed))
         aside = set(failed)
+    session.excluded |= aside
     if aside:
         session.warn("examples_excluded", f"{len(aside)} examples failed for good and were set aside.")
     _require_signal(found)
@@ -89,6 +91,7 @@ def measure_baseline(session: Session) -> Baseline:
     on_validation = Measurement(tuple(o for o in found.outcomes if o.item_id in ids))
     session.result.baseline["validation"] = on_validation.mean
     session.emit("baseline", validation=on_validation.mean, examples=len(on_validation.outcomes))
+    tell_power(session, found)
     scores = [o.score.value for o in found.outcomes if o.score is not None and o.item_id not in ids]
     target = session.loaded.settings.evaluation.thresholds.target
     return Baseline(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from skill_fleet.domain.trainset import TrainingItem
 from skill_fleet.evaluation.measurement import Measurement, paired
 from skill_fleet.evaluation.statistics import Comparison, alpha_for_read, compare_paired
 from skill_fleet.foundation.canonical import digest
@@ -49,9 +50,27 @@ def count_read(ledger: Path, test: str, reader: str) -> int:
     return int(row[0])
 
 
-def digest_of_test(ids_and_fields: Sequence[object]) -> str:
+def next_reading(ledger: Path, test: str) -> int:
+    """The number that the next new reading of a test set would have; nothing is noted.
+
+    Raises:
+        StorageError: The ledger cannot be read.
+    """
+    if not ledger.exists():
+        return 1
+    try:
+        with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
+            if not db.execute("select 1 from sqlite_master where name='test_reading'").fetchone():
+                return 1
+            row = db.execute("select coalesce(max(number), 0) from test_reading where test=?", (test,))
+            return int(row.fetchone()[0]) + 1
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"The ledger {ledger} cannot be used: {error}.") from error
+
+
+def digest_of_test(items: Sequence[TrainingItem]) -> str:
     """A test set by its content, whatever the rest of the data is."""
-    return digest(list(ids_and_fields))
+    return digest([[item.id, item.group, dict(item.fields)] for item in items])
 
 
 def judge(baseline: Measurement, candidate: Measurement, *, reads: int, seed: int) -> Comparison:

@@ -48,7 +48,7 @@ def compare_programs(
     if folder is not None:
         how = as_the_run(how, folder)
     measured = measure_programs(context, programs, how, items=items, control=control, on_done=on_done)
-    test = digest_of_test([[item.id, item.group, dict(item.fields)] for item in measured.items])
+    test = digest_of_test(measured.items)
     reading = f"compare-{digest([named.hash for named in programs])[:24]}"
     reads = count_read(context.workspace.ledger, test, reading)
     found = judge(measured.found[0], measured.found[1], reads=reads, seed=0)

@@ -16,6 +16,7 @@ from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.run import Finished, run
 from skill_fleet.optimization.runs import RunFolder, find_run, new_run, status_of, unfinished
 from skill_fleet.optimization.session import Control
+from skill_fleet.optimization.verdict import digest_of_test, next_reading
 from skill_fleet.services.context import Context
 
 
@@ -26,10 +27,12 @@ class Prepared:
     Attributes:
         plan: What will be done.
         folder: The run to go on with, or None for a new one.
+        reading: The how-manieth reading of its sealed test a new run would be.
     """
 
     plan: Plan
     folder: RunFolder | None = None
+    reading: int = 1
 
 
 def request_of(context: Context, asked: Mapping[str, Any]) -> OptimizationRequest:
@@ -66,7 +69,8 @@ def prepare_optimization(context: Context, request: OptimizationRequest) -> Prep
     Raises:
         SkillFleetError: Something is wrong; one sentence says what and where.
     """
-    return Prepared(make_plan(request, context.loaded))
+    plan = make_plan(request, context.loaded)
+    return Prepared(plan, reading=next_reading(context.workspace.ledger, digest_of_test(plan.split.test)))
 
 
 def prepare_resume(context: Context, run_id: str | None = None, raised: Limits | None = None) -> Prepared:
@@ -99,7 +103,7 @@ def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
         "model": plan.models.names["evaluation"],
         "simulated": plan.models.simulated,
         "examples": sizes,
-        **estimate(plan),
+        **estimate(plan, reading=prepared.reading),
     }
 
 
