@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 import sys
@@ -82,3 +83,9 @@ def places(tmp_path):
         return Place(root, {})
 
     return make
+
+
+@pytest.fixture(scope="module")
+def kept_place(tmp_path_factory):
+    """A workspace by name that all tests of a module share, journal included."""
+    return functools.cache(lambda name: Place(tmp_path_factory.mktemp(name), {}))

@@ -1,6 +1,6 @@
 """kill -9 of `optimize`, then `runs resume`: the same program, and no answer paid twice.
 
-Six moments here; `benchmarks/kill.py` takes as many as one likes.
+One moment a case here; `benchmarks/kill.py` takes as many as one likes.
 """
 
 import functools
@@ -16,6 +16,7 @@ CASES = [
     Case("miprov2", 8),
     Case("bootstrap_random_search", 1),
     Case("bootstrap_random_search", 8),
+    Case("copro", 8),
 ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from skill_fleet.foundation.errors import UnknownName
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.optimizers.bootstrap import BootstrapRandomSearch
+from skill_fleet.optimization.optimizers.copro import Copro
 from skill_fleet.optimization.optimizers.gepa import Gepa
 from skill_fleet.optimization.optimizers.miprov2 import MiproV2
 
@@ -13,7 +14,12 @@ OptimizerRegistry = Mapping[str, Callable[[], Optimizer]]
 
 def builtin_optimizers() -> OptimizerRegistry:
     """The optimizers that come with skill-fleet, by name."""
-    kinds: tuple[Callable[[], Optimizer], ...] = (Gepa, MiproV2, BootstrapRandomSearch)
+    kinds: tuple[Callable[[], Optimizer], ...] = (
+        Gepa,
+        MiproV2,
+        BootstrapRandomSearch,
+        Copro,
+    )
     return {kind().info.name: kind for kind in kinds}
 
 

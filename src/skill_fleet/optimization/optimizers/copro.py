@@ -1,0 +1,69 @@
+"""COPRO: coordinate ascent over instructions (Khattab et al., 2023; after Yang et al., 2023, "OPRO")."""
+
+from collections.abc import Mapping
+
+import dspy
+
+from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.search import Search
+
+_DEPTHS = {"light": 2, "medium": 3, "heavy": 5}
+_BREADTH = 5
+
+
+class Copro:
+    """DSPy's COPRO with the model of `optimization` as proposer; it chooses on the validation set.
+
+    DSPy's has no seed: the run's seed is the rollout of the proposals.
+    """
+
+    info = OptimizerInfo(
+        name="copro",
+        description="Proposes instructions from earlier ones and their scores, one predictor at a time.",
+        changes=("instructions",),
+        needs="A short program; proposals see instructions and scores, neither examples nor words.",
+        cost="High, and it grows with predictors and the square of the depth: each proposal is a full pass.",
+        parameters=(
+            Parameter("auto", "choice", "light", "light|medium|heavy", "depth 2, 3 or 5"),
+            Parameter("trials", "int", None, ">= 1", "depth: generations of 5 proposals a predictor"),
+            Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
+        ),
+    )
+
+    def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
+        """Calls of one round by phase."""
+        depth = _depth(sizes.effort.auto, sizes.effort.trials)
+        # With several predictors every generation measures the earlier proposals again.
+        generations = depth if sizes.predictors == 1 else depth * (depth + 1) / 2
+        passes = sizes.predictors * _BREADTH * generations
+        proposals = sizes.predictors * (_BREADTH * depth - 1)
+        return {
+            "evaluation": Interval(0.2 * passes * sizes.validation, passes * sizes.validation).times(
+                sizes.calls_per_run
+            ),
+            # What cannot be read is asked for a second time in JSON.
+            "optimization": Interval(0.5 * proposals, 2 * proposals),
+        }
+
+    def improve(self, search: Search) -> dspy.Module:
+        """The program with the best proposals on the validation set."""
+        effort = search.effort
+        optimizer = dspy.COPRO(
+            prompt_model=search.lms["optimization"].copy(rollout_id=search.seed),
+            metric=search.score,
+            breadth=_BREADTH,
+            depth=_depth(effort.auto, effort.trials),
+        )
+        return optimizer.compile(
+            search.student,
+            trainset=list(search.validation),
+            eval_kwargs={
+                "num_threads": effort.num_threads,
+                "display_progress": False,
+                "display_table": False,
+            },
+        )
+
+
+def _depth(auto: str | None, trials: int | None) -> int:
+    return trials if trials is not None else _DEPTHS[auto or "light"]
