@@ -7,6 +7,7 @@ from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.optimizers.bootstrap import BootstrapRandomSearch
 from skill_fleet.optimization.optimizers.copro import Copro
 from skill_fleet.optimization.optimizers.gepa import Gepa
+from skill_fleet.optimization.optimizers.labeled import LabeledFewShot
 from skill_fleet.optimization.optimizers.miprov2 import MiproV2
 
 OptimizerRegistry = Mapping[str, Callable[[], Optimizer]]
@@ -18,6 +19,7 @@ def builtin_optimizers() -> OptimizerRegistry:
         Gepa,
         MiproV2,
         BootstrapRandomSearch,
+        LabeledFewShot,
         Copro,
     )
     return {kind().info.name: kind for kind in kinds}
