@@ -16,6 +16,7 @@ CASES = [
     Case("miprov2", 8),
     Case("bootstrap_random_search", 1),
     Case("bootstrap_random_search", 8),
+    Case("bootstrap_few_shot", 8),
     Case("labeled_few_shot", 8),
     Case("copro", 8),
 ]

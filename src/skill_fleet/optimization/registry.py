@@ -6,6 +6,7 @@ from skill_fleet.foundation.errors import UnknownName
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.optimizers.bootstrap import BootstrapRandomSearch
 from skill_fleet.optimization.optimizers.copro import Copro
+from skill_fleet.optimization.optimizers.few_shot import BootstrapFewShot
 from skill_fleet.optimization.optimizers.gepa import Gepa
 from skill_fleet.optimization.optimizers.labeled import LabeledFewShot
 from skill_fleet.optimization.optimizers.miprov2 import MiproV2
@@ -19,6 +20,7 @@ def builtin_optimizers() -> OptimizerRegistry:
         Gepa,
         MiproV2,
         BootstrapRandomSearch,
+        BootstrapFewShot,
         LabeledFewShot,
         Copro,
     )

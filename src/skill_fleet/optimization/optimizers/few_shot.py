@@ -1,0 +1,64 @@
+"""Bootstrapped demonstrations without a search (Khattab et al., 2023, "DSPy")."""
+
+import random
+from collections.abc import Mapping
+
+import dspy
+
+from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.search import Search
+
+_ATTEMPTS = {"light": 1, "medium": 2, "heavy": 3}
+_DEFAULT_BOOTSTRAPPED = 4
+
+
+class BootstrapFewShot:
+    """DSPy's bootstrapped few-shot: one set of demonstrations, made by the model of `profiling`.
+
+    It goes through the training examples one after the other until it has enough, so the run's seed decides
+    their order. It measures nothing: a search that is stopped leaves no program.
+    """
+
+    info = OptimizerInfo(
+        name="bootstrap_few_shot",
+        description="Shows the first good answers of the program itself as demonstrations; no search.",
+        changes=("demos",),
+        needs="From about 5 training examples of which some already succeed.",
+        cost="Very low: at most one run a training example and attempt, one after the other.",
+        parameters=(
+            Parameter("auto", "choice", "light", "light|medium|heavy", "1, 2 or 3 attempts an example"),
+            Parameter("trials", "int", None, ">= 1", "max_rounds: attempts an example, most"),
+            Parameter("max_bootstrapped_demos", "int", _DEFAULT_BOOTSTRAPPED, ">= 0", "own demos, most"),
+            Parameter("max_labeled_demos", "int", 4, ">= 0", "demos in all that data may fill up to"),
+        ),
+    )
+
+    def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
+        """Calls of one round by phase."""
+        attempts = _attempts(sizes.effort.auto, sizes.effort.trials)
+        wanted = _wanted(sizes.effort.max_bootstrapped_demos)
+        runs = Interval(min(sizes.train, wanted), attempts * sizes.train if wanted else 0)
+        return {"profiling": runs.times(sizes.calls_per_run)}
+
+    def improve(self, search: Search) -> dspy.Module:
+        """The program with one set of demonstrations."""
+        effort = search.effort
+        train = list(search.train)
+        random.Random(search.seed).shuffle(train)
+        optimizer = dspy.BootstrapFewShot(
+            metric=search.score,
+            metric_threshold=search.demo_threshold,
+            teacher_settings={"lm": search.lms["profiling"]},
+            max_bootstrapped_demos=_wanted(effort.max_bootstrapped_demos),
+            max_labeled_demos=effort.max_labeled_demos,
+            max_rounds=_attempts(effort.auto, effort.trials),
+        )
+        return optimizer.compile(search.student, trainset=train)
+
+
+def _attempts(auto: str | None, trials: int | None) -> int:
+    return trials if trials is not None else _ATTEMPTS[auto or "light"]
+
+
+def _wanted(demos: int | None) -> int:
+    return _DEFAULT_BOOTSTRAPPED if demos is None else demos
