@@ -18,6 +18,7 @@ CASES = [
     Case("bootstrap_random_search", 8),
     Case("bootstrap_few_shot", 8),
     Case("labeled_few_shot", 8),
+    Case("simba", 8),
     Case("copro", 8),
 ]
 

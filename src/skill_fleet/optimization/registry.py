@@ -10,6 +10,7 @@ from skill_fleet.optimization.optimizers.few_shot import BootstrapFewShot
 from skill_fleet.optimization.optimizers.gepa import Gepa
 from skill_fleet.optimization.optimizers.labeled import LabeledFewShot
 from skill_fleet.optimization.optimizers.miprov2 import MiproV2
+from skill_fleet.optimization.optimizers.simba import Simba
 
 OptimizerRegistry = Mapping[str, Callable[[], Optimizer]]
 
@@ -22,6 +23,7 @@ def builtin_optimizers() -> OptimizerRegistry:
         BootstrapRandomSearch,
         BootstrapFewShot,
         LabeledFewShot,
+        Simba,
         Copro,
     )
     return {kind().info.name: kind for kind in kinds}
