@@ -20,6 +20,7 @@ CASES = [
     Case("labeled_few_shot", 8),
     Case("simba", 8),
     Case("copro", 8),
+    Case("infer_rules", 8),
 ]
 
 

@@ -8,6 +8,7 @@ from skill_fleet.optimization.optimizers.bootstrap import BootstrapRandomSearch
 from skill_fleet.optimization.optimizers.copro import Copro
 from skill_fleet.optimization.optimizers.few_shot import BootstrapFewShot
 from skill_fleet.optimization.optimizers.gepa import Gepa
+from skill_fleet.optimization.optimizers.infer_rules import InferRules
 from skill_fleet.optimization.optimizers.labeled import LabeledFewShot
 from skill_fleet.optimization.optimizers.miprov2 import MiproV2
 from skill_fleet.optimization.optimizers.simba import Simba
@@ -25,6 +26,7 @@ def builtin_optimizers() -> OptimizerRegistry:
         LabeledFewShot,
         Simba,
         Copro,
+        InferRules,
     )
     return {kind().info.name: kind for kind in kinds}
 
