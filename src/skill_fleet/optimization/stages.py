@@ -10,7 +10,7 @@ import dspy
 from skill_fleet.core.programs.catalog import clean_state
 from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
 from skill_fleet.evaluation.runner import measure
-from skill_fleet.foundation.errors import NoSignal, ProgramError, SkillFleetError
+from skill_fleet.foundation.errors import MetricError, NoSignal, ProgramError, SkillFleetError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
@@ -64,6 +64,7 @@ def measure_baseline(session: Session) -> Baseline:
     Raises:
         Halt: A cap is reached, or no call can succeed.
         ProviderError: Most examples fail.
+        MetricError: The metric breaks on an answer.
         NoSignal: The metric says the same of every example.
     """
     plan = session.plan
@@ -71,12 +72,14 @@ def measure_baseline(session: Session) -> Baseline:
     program = plan.entry.build()
     train, validation = plan.examples("train"), plan.examples("validation")
     session.progress(stage="preflight", done=0, total=_PREFLIGHT_EXAMPLES)
-    measured(session, program, train[:_PREFLIGHT_EXAMPLES], gate, "preflight", num_threads=1)
+    tried = measured(session, program, train[:_PREFLIGHT_EXAMPLES], gate, "preflight", num_threads=1)
+    _require_scores(tried)
     session.emit("preflight", examples=min(_PREFLIGHT_EXAMPLES, len(train)))
     aside = set(_set_aside(session) or ())
     train, validation = _without(train, aside), _without(validation, aside)
     before = session.line.traffic.made + session.line.traffic.from_journal
     found = measured(session, program, [*train, *validation], gate, "baseline")
+    _require_scores(found)
     calls = session.line.traffic.made + session.line.traffic.from_journal - before
     if _set_aside(session) is None:
         failed = [outcome.item_id for outcome in found.excluded]
@@ -274,6 +277,17 @@ def _note_round(
     limit = session.loaded.settings.evaluation.targets.round_minutes
     if seconds > limit * 60:
         session.warn("slow_round", f"Round {number} took {seconds / 60:.1f} min; the target is {limit:g}.")
+
+
+def _require_scores(found: Measurement) -> None:
+    """A metric that breaks on some answers would choose which examples count: no example is set aside for it."""
+    missing = [outcome.no_score for outcome in found.outcomes if outcome.no_score is not None]
+    broken = [failure.message for failure in missing if failure.reason == "metric_error"]
+    if broken:
+        raise MetricError(
+            f"The metric broke on {len(broken)} of {len(found.outcomes)} examples, like this: {broken[0]}",
+            hint="A metric gives every answer, also a wrong one, a number in [0, 1].",
+        )
 
 
 def _require_signal(found: Measurement) -> None:
