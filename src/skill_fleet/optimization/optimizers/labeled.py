@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import dspy
 
+from skill_fleet.optimization.choosing import best_of
 from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
-from skill_fleet.optimization.optimizers.choosing import best_of
 from skill_fleet.optimization.search import Search
 
 _DRAWS = {"light": 4, "medium": 8, "heavy": 16}

@@ -6,8 +6,8 @@ from typing import Any
 import dspy
 from dspy.teleprompt import SIMBA
 
+from skill_fleet.optimization.choosing import best_of
 from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
-from skill_fleet.optimization.optimizers.choosing import best_of
 from skill_fleet.optimization.search import Search
 
 _STEPS = {"light": 4, "medium": 8, "heavy": 16}
