@@ -28,7 +28,7 @@ from skill_fleet.optimization.optimizer import Sizes
 from skill_fleet.optimization.plan import make_plan
 from skill_fleet.optimization.registry import builtin_optimizers, find_optimizer
 from skill_fleet.optimization.runs import new_run
-from skill_fleet.optimization.search import Search, Tracker, focused
+from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
 from skill_fleet.optimization.session import Control, open_session, quiet
 from skill_fleet.optimization.stages import SPARING, measure_baseline, measured
 
@@ -70,9 +70,9 @@ class Searched:
         return self.made.total()
 
 
-def searched(place, name, *, threads=8, seed=0, cap=None, wrap=lambda inner: inner):
+def searched(place, name, *, threads=8, seed=0, cap=None, wrap=lambda inner: inner, **options):
     """One search from the baseline, at most `cap` calls of its own, with what `wrap` makes of the model."""
-    request = place.request(name, trials=SMALL.get(name, 2), num_threads=threads, rounds=1)
+    request = place.request(name, trials=SMALL.get(name, 2), num_threads=threads, rounds=1, **options)
     plan = make_plan(request, place.loaded)
     folder = new_run(place.loaded.workspace.runs, SYSTEM_CLOCK)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def searched(place, name, *, threads=8, seed=0, cap=None, wrap=lambda inner: inn
         lms = session.lms(gate, "halt")
         tracker = Tracker([identity_of(example)[0] for example in baseline.validation])
         halt = found = None
-        with focused(baseline.program, ()) as student:
+        with focused(baseline.program, plan.request.modules) as student:
             before = clean_state(student)
             search = Search(
                 student,
@@ -206,6 +206,16 @@ def test_what_it_returns_is_savable_as_json(whole, name):
     loaded = done.plan.entry.build()
     loaded.load_state(json.loads(text))
     assert program_hash(loaded) == program_hash(done.found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_named_predictors_change(places, name):
+    done = searched(places("focused"), name, program="two_steps:TwoSteps", modules=("route",))
+    found = unfocused(done.found, type(done.plan.entry.build()))
+    fresh = clean_state(done.plan.entry.build())
+    state = clean_state(found)
+    assert state.keys() == fresh.keys()
+    assert {key for key in state if state[key] != fresh[key]} == {"route"}
 
 
 @pytest.mark.parametrize("name", NAMES)
