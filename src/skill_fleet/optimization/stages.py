@@ -280,7 +280,7 @@ def _note_round(
 
 
 def _require_scores(found: Measurement) -> None:
-    """A metric that breaks on some answers would choose which examples count: no example is set aside for it."""
+    """A metric that breaks on some answers would choose which examples count: none is set aside for it."""
     missing = [outcome.no_score for outcome in found.outcomes if outcome.no_score is not None]
     broken = [failure.message for failure in missing if failure.reason == "metric_error"]
     if broken:
