@@ -16,7 +16,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "optimiza
 
 from kill_harness import Case, kill_and_resume, uninterrupted
 
-OPTIMIZERS = ("gepa", "miprov2", "bootstrap_random_search")
+OPTIMIZERS = (
+    "gepa",
+    "miprov2",
+    "bootstrap_random_search",
+    "bootstrap_few_shot",
+    "copro",
+    "infer_rules",
+    "labeled_few_shot",
+    "simba",
+)
 
 
 def main() -> int:
