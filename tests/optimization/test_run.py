@@ -335,3 +335,30 @@ def test_run_folders_do_not_collide(place):
 
 def test_a_halt_is_no_exception():
     assert not issubclass(Halt, Exception)
+
+
+@pytest.mark.parametrize("half", ["program", "both"])
+@pytest.mark.parametrize("before", ["nothing", "incumbent"])
+def test_a_run_killed_while_it_publishes_ends_as_if_it_was_not(places, before, half):
+    """Its own program at the output, with or without its manifest, is not taken for an incumbent."""
+    place = places(f"{before}-{half}")
+    if before == "incumbent":
+        weak = place.optimize(place.request("bootstrap_random_search", output="out.json", trials=1, rounds=1))
+        assert weak.error is None
+    request = place.request("gepa", output="out.json")
+    whole = place.optimize(request).result
+    folder = find_run(place.loaded.workspace.runs, whole.run_id)
+    folder.result.unlink()  # killed before the result was written
+    if half == "program" and whole.published != "incumbent":
+        (place.root / "out.manifest.json").unlink()
+        if before == "incumbent":
+            (place.root / "out.manifest.json").write_bytes(
+                folder.incumbent.with_name("incumbent.manifest.json").read_bytes()
+            )
+    again = place.resume(whole.run_id, request).result
+    assert again.status == "succeeded"
+    assert again.published == whole.published
+    assert again.verdict == whole.verdict
+    assert again.program_hash == whole.program_hash
+    assert again.calls["made"] == whole.calls["made"]
+    assert load_artifact(place.root / "out.json", search=place.root).manifest is not None

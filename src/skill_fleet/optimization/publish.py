@@ -2,15 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import dspy
 
-from skill_fleet.core.programs.artifact import load_artifact, manifest_path, save_artifact
+from skill_fleet.core.programs.artifact import (
+    Loaded,
+    copy_artifact,
+    load_artifact,
+    manifest_path,
+    save_artifact,
+)
 from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.core.programs.history import exclusive, keep_version
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import iso
+from skill_fleet.foundation.errors import IntegrityError
 from skill_fleet.optimization.session import Session
 
 Published = Literal["candidate", "baseline", "incumbent"]
@@ -25,16 +33,47 @@ class Incumbent:
 
 
 def find_incumbent(session: Session) -> Incumbent | None:
-    """The program at the output, if there is one.
+    """The program that was at the output before this run, if there was one.
+
+    A run that was killed while it published finds its own program there, or half of it; what it is measured
+    against is then the copy that it made when it began.
 
     Raises:
         SkillFleetError: There is a file that cannot be measured against: it is damaged or another program's.
     """
-    output = session.plan.output
-    if not output.exists():
+    output, copy = session.plan.output, session.folder.incumbent
+    try:
+        found = _loaded(session, output)
+    except IntegrityError:
+        if not session.folder.candidate.exists():
+            raise
+        found = _loaded(session, copy)
+    else:
+        if found is not None and _is_own(session, found):
+            found = _loaded(session, copy)
+        elif found is not None and not copy.exists():
+            copy_artifact(output, copy)
+    return None if found is None else Incumbent(found.program, program_hash(found.program))
+
+
+def _loaded(session: Session, path: Path) -> Loaded | None:
+    if not path.exists():
         return None
-    loaded = load_artifact(output, program=session.plan.entry.name, search=session.loaded.workspace.root)
-    return Incumbent(loaded.program, program_hash(loaded.program))
+    return load_artifact(path, program=session.plan.entry.name, search=session.loaded.workspace.root)
+
+
+def _is_own(session: Session, found: Loaded) -> bool:
+    """Whether an earlier process of this run published it; a kill may have kept its manifest from being."""
+    if found.manifest is not None:
+        return found.manifest.run_id == session.result.run_id
+    if not session.folder.candidate.exists():
+        return False
+    plain = program_hash(session.plan.entry.build())
+    candidate = _loaded(session, session.folder.candidate)
+    return program_hash(found.program) in {
+        plain,
+        None if candidate is None else program_hash(candidate.program),
+    }
 
 
 def decide(

@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "report.md"
 
     @property
+    def incumbent(self) -> Path:
+        """A copy of what was at the output when the run began; absent where nothing was."""
+        return self.path / "incumbent.json"
+
+    @property
     def candidate(self) -> Path:
         """The best program found, published or not."""
         return self.path / "candidate.json"

@@ -121,6 +121,17 @@ def save_artifact(program: dspy.Module, path: Path, facts: Mapping[str, Any]) ->
     return manifest
 
 
+def copy_artifact(source: Path, target: Path) -> None:
+    """Copy a program and its manifest, byte for byte, the manifest first: a program that is there is whole.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    if manifest_path(source).exists():
+        write_bytes(manifest_path(target), manifest_path(source).read_bytes())
+    write_bytes(target, source.read_bytes())
+
+
 def load_artifact(path: Path, *, program: str | None = None, search: Path | None = None) -> Loaded:
     """Read a program.
 
