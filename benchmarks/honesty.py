@@ -1,6 +1,6 @@
 """Attacks on the rule that decides whether a program is better, without a language model: one table.
 
-    python benchmarks/honesty.py [--runs 4000] [--seed 0]
+    python benchmarks/honesty.py [--runs 2000] [--seed 0]
 
 `holds`: the bound in the row was kept. `not caught`: what nothing here can see; said, not hidden. `–`: a
 figure without a promise. A row that is `BROKEN` ends it with exit code 1.
@@ -29,7 +29,7 @@ READINGS = 10
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=4000)
+    parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     logging.getLogger("dspy").setLevel(logging.ERROR)
