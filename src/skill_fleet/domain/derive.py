@@ -4,9 +4,9 @@ Each usable skill gives one example. Its task is the wish behind its description
 (`skill_fleet.domain.intent`): no word of the body, never the skill's name. The answer expected is where the
 skill stands, what it is called, and the sections it has.
 
-What is shown of the library gives no answer away. The taxonomy has every folder that skills stand in, but
-of the skills themselves only those of the same group, without the one expected; `existing_skills` lists the
-same ones. As groups are never divided by a split, nothing of validation or test shows in the examples of
+What is shown of the library gives no answer away. The taxonomy has every folder that skills stand in and
+that is none itself, but of the skills only those of the same group, without the one expected;
+`existing_skills` lists the same ones. As groups are never divided by a split, nothing of validation or test shows in the examples of
 the train part.
 """
 
@@ -175,7 +175,9 @@ def _title(title: str) -> str:
 
 def _values(drafts: Sequence[_Draft], group_by: str) -> list[dict[str, Any]]:
     """The examples as plain data, each with what it may see of the library."""
-    categories = {draft.place.taxonomy_path.rpartition("/")[0] for draft in drafts} - {""}
+    skills = {draft.place.taxonomy_path for draft in drafts}
+    # A skill may stand in a folder that others stand below: shown as a folder, it would be an answer.
+    categories = {path.rpartition("/")[0] for path in skills} - skills - {""}
     groups: defaultdict[str, list[_Draft]] = defaultdict(list)
     for draft in drafts:
         groups[draft.place.group].append(draft)
