@@ -5,9 +5,9 @@ Each usable skill gives one example. Its task is the wish behind its description
 skill stands, what it is called, and the sections it has.
 
 What is shown of the library gives no answer away. The taxonomy has every folder that skills stand in and
-that is none itself, but of the skills only those of the same group, without the one expected;
-`existing_skills` lists the same ones. As groups are never divided by a split, nothing of validation or test shows in the examples of
-the train part.
+that is no skill itself, but of the skills only those of the same group, without the one expected;
+`existing_skills` lists the same ones. As groups are never divided by a split, nothing of validation or test
+shows in the examples of the train part.
 """
 
 import re
