@@ -4,6 +4,7 @@ Used by the tests and by `benchmarks/honesty.py`. Everything goes through `optim
 offline model, behind a fault where an attack wants one.
 """
 
+import importlib.util
 import json
 import math
 import sqlite3
@@ -19,7 +20,6 @@ from typing import Any
 from dspy.lm15 import Message, TextPart
 from dspy.utils import exceptions
 
-from conftest import Place
 from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
@@ -35,6 +35,18 @@ from skill_fleet.optimization.runs import RunFolder, find_run, new_run
 from skill_fleet.optimization.session import Control, open_session
 from skill_fleet.optimization.stages import measured
 
+
+def _place() -> type:
+    """The workspace of the tests beside this; by its file, as other folders have a `conftest` too."""
+    spec = importlib.util.spec_from_file_location(
+        "optimization_place", Path(__file__).with_name("conftest.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Place
+
+
+Place = _place()
 Fault = Callable[[Any], None]
 STAGES = ("preflight", "baseline", "search round 1", "search round 2", "validation", "sealed test")
 TEST_HELD = tuple(f"frame-{number:02d}" for number in range(9))
