@@ -1,6 +1,7 @@
 """Shared by all tests: no network, a workspace, a clock that does not wait, a metered scripted model."""
 
 import ipaddress
+import logging
 import os
 import socket
 import threading
@@ -26,6 +27,16 @@ def _is_loopback(address: Any) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@pytest.fixture
+def silent_dspy() -> Iterator[None]:
+    """Nothing from DSPy's logger during a test; by the setter, which clears the logger's cache."""
+    logger = logging.getLogger("dspy")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import logging
 import random
 from collections.abc import Callable, Iterator
 from statistics import mean
@@ -161,8 +160,7 @@ def gepa_metric(
 
 
 @pytest.fixture(autouse=True)
-def quiet_and_offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(logging.getLogger("dspy"), "level", logging.CRITICAL)
+def quiet_and_offline(silent_dspy: None) -> Iterator[None]:
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),

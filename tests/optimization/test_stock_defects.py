@@ -1,7 +1,5 @@
 """Defects of DSPy's optimizers that ours work around: when one of these fails, DSPy has mended it."""
 
-import logging
-
 import dspy
 import pytest
 from dspy.teleprompt import COPRO, SIMBA, InferRules, KNNFewShot
@@ -14,13 +12,11 @@ from skill_fleet.llm.offline.model import OfflineModel, model_name
 
 
 @pytest.fixture
-def offline():
+def offline(silent_dspy):
     """The offline model as DSPy's own, with nothing of ours between."""
-    logging.getLogger("dspy").setLevel(logging.CRITICAL)
     lm = dspy.LM(model_name(), engine=OfflineModel(), cache=False, num_retries=0)
     with dspy.context(lm=lm, disable_history=True, max_errors=10**9):
         yield lm
-    logging.getLogger("dspy").setLevel(logging.NOTSET)
 
 
 def examples(count):
