@@ -30,7 +30,7 @@ class Namer(dspy.Module):
 def length(gold, pred, trace=None):
     """Varies from example to example, and takes its time where somebody asks for that."""
     if Path(__file__).with_name("slow").exists():
-        time.sleep(0.02)
+        time.sleep(0.08)
     return (len(gold.task) * 7 % 10) / 10
 
 
