@@ -1,62 +1,126 @@
-"""kill -9 at random moments, per optimizer and number of threads, and a table of what came of it.
+"""Stop every registered optimizer at random moments, go on with it, and print what came of it.
 
-    python benchmarks/kill.py [--kills 10] [--optimizer NAME] [--threads N] [--seed 0]
+    uv run python benchmarks/kill.py [--kills 20] [--interrupts 0] [--optimizer NAME] [--threads N]
+                                     [--seed 0] [--shard i/n]
 
-One line a kill: attempts made before it, whether the resumed program is the uninterrupted one, answers paid
-twice, attempts lost (open at the kill, counted as spent).
+Half of the moments are random times from the start of the process to its end, half are random numbers of
+attempts in its ledger. A kill is SIGKILL, an interrupt is Ctrl-C (SIGINT) sent to the process, which then
+has to end by itself. The stopped process and the one that goes on have different hash seeds. `--shard 1/3` is
+the first third of the cases, by optimizer and threads. Exit code 1 when a promise broke.
+
+Columns: how the run was stopped; how often, and how often of these before its first call; attempts in the
+ledger at the stops, least to most; in how many the final program is the uninterrupted one; answers paid twice
+over all; attempts open at one stop and counted as spent, most (at most one a thread; none after Ctrl-C);
+attempts of the uninterrupted run, which every stopped one made too, beside the lost; seconds from the signal
+to the end of the process, most. What broke is listed below the table.
 """
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "optimization"))
 
-from kill_harness import Case, kill_and_resume, uninterrupted
+from kill_harness import Case, Stand, Stopped, Whole, stand
 
-OPTIMIZERS = (
-    "gepa",
-    "miprov2",
-    "bootstrap_random_search",
-    "bootstrap_few_shot",
-    "copro",
-    "infer_rules",
-    "labeled_few_shot",
-    "simba",
+from skill_fleet.optimization.registry import builtin_optimizers
+
+_HEAD = (
+    "optimizer",
+    "threads",
+    "stopped by",
+    "stops",
+    "before a call",
+    "at attempts",
+    "same program",
+    "paid twice",
+    "lost, most",
+    "calls",
+    "seconds to end",
 )
 
 
 def main() -> int:
+    asked = _asked()
+    print("| " + " | ".join(_HEAD) + " |")
+    print("|" + "---|" * len(_HEAD))
+    faults: list[str] = []
+    with stand() as both:
+        for case in _shard(asked):
+            with tempfile.TemporaryDirectory() as folder:
+                whole = both.uninterrupted(case, Path(folder) / "whole")
+                for number, wanted in ((signal.SIGKILL, asked.kills), (signal.SIGINT, asked.interrupts)):
+                    if wanted == 0:
+                        continue
+                    rng = random.Random(f"{asked.seed} {case} {number}")
+                    done = list(_stops(both, case, whole, Path(folder), rng, number, wanted))
+                    print("| " + " | ".join(_cells(case, whole, number, done)) + " |", flush=True)
+                    words = f"{case.optimizer}, {case.threads} threads, {number.name}: "
+                    faults += [words + fault for one in done for fault in one.faults(whole, case.threads)]
+    print(f"\n{len(faults)} broken promises" + "".join(f"\n* {fault}" for fault in faults))
+    return 1 if faults else 0
+
+
+def _stops(
+    both: Stand,
+    case: Case,
+    whole: Whole,
+    folder: Path,
+    rng: random.Random,
+    number: signal.Signals,
+    wanted: int,
+) -> Iterator[Stopped]:
+    """So many stops at moments that the run reached: times and numbers of attempts in turn."""
+    made = tried = 0
+    while made < wanted:
+        moment = whole.moment(rng, by_time=made % 2 == 0)
+        tried += 1
+        found = both.stopped(case, folder / f"{number.name}-{tried}", moment, number)
+        if found is not None:
+            made += 1
+            yield found
+
+
+def _cells(case: Case, whole: Whole, number: signal.Signals, done: list[Stopped]) -> list[str]:
+    at = [one.at for one in done]
+    return [
+        case.optimizer,
+        str(case.threads),
+        "kill -9" if number == signal.SIGKILL else "Ctrl-C",
+        str(len(done)),
+        str(at.count(0)),
+        f"{min(at)} to {max(at)}",
+        f"{sum(one.hash == whole.hash for one in done)}/{len(done)}",
+        str(sum(one.repeated for one in done)),
+        str(max(one.lost for one in done)),
+        str(whole.calls),
+        f"{max(one.seconds for one in done):.2f}",
+    ]
+
+
+def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, action="append")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--interrupts", type=int, default=0)
+    parser.add_argument("--optimizer", choices=tuple(builtin_optimizers()), action="append")
     parser.add_argument("--threads", type=int, action="append")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    rng = random.Random(asked.seed)
-    bad = 0
-    print("| optimizer | threads | kills | same program | answers paid twice | lost, most | calls |")
-    print("|---|---|---|---|---|---|---|")
-    for optimizer in asked.optimizer or OPTIMIZERS:
-        for threads in asked.threads or (1, 8):
-            case = Case(optimizer, threads)
-            with tempfile.TemporaryDirectory() as folder:
-                whole = uninterrupted(case, Path(folder) / "whole")
-                made = whole["calls"]["made"]
-                done = [
-                    kill_and_resume(case, Path(folder) / str(i), rng.randint(1, int(made * 0.97)))
-                    for i in range(asked.kills)
-                ]
-            same = sum(one.hash == whole["program_hash"] for one in done)
-            repeated = sum(one.repeated for one in done)
-            lost = max(one.lost for one in done)
-            over = [one for one in done if one.calls != made + one.lost]
-            bad += asked.kills - same + repeated + len(over) + (lost > threads)
-            cells = [optimizer, threads, asked.kills, f"{same}/{asked.kills}", repeated, lost, made]
-            print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
-    return 1 if bad else 0
+    parser.add_argument("--shard", default="1/1", help="i/n: the i-th of n parts, from 1")
+    return parser.parse_args()
+
+
+def _shard(asked: argparse.Namespace) -> list[Case]:
+    cases = [
+        Case(optimizer, threads)
+        for optimizer in asked.optimizer or builtin_optimizers()
+        for threads in asked.threads or (1, 8)
+    ]
+    part, parts = (int(number) for number in asked.shard.split("/"))
+    return cases[part - 1 :: parts]
 
 
 if __name__ == "__main__":
