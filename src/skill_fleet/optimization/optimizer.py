@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import dspy
 
+from skill_fleet.config.settings import Phase
 from skill_fleet.optimization.search import Effort, Search
 
 
@@ -29,6 +30,27 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Capabilities:
+    """What an optimizer promises; `OptimizerConformance` holds it to each.
+
+    The defaults promise most: one that says nothing is asked for everything.
+
+    Attributes:
+        phases: Whose models it asks, each at least once in a search.
+        seeded: Another seed makes another search.
+        tracked: It measures candidates on the whole validation set with `dspy.Evaluate`, so that the best so
+            far survives a search that is stopped.
+        learns: It learns from examples or from feedback. One that does not can gain nothing from the offline
+            model, which knows nothing of its own.
+    """
+
+    phases: tuple[Phase, ...] = ("evaluation",)
+    seeded: bool = True
+    tracked: bool = True
+    learns: bool = True
+
+
+@dataclass(frozen=True)
 class OptimizerInfo:
     """What a person wants to know before choosing an optimizer."""
 
@@ -38,6 +60,7 @@ class OptimizerInfo:
     needs: str
     cost: str
     parameters: tuple[Parameter, ...]
+    capabilities: Capabilities = Capabilities()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, S
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
 from skill_fleet.optimization.optimizer import Optimizer
-from skill_fleet.optimization.registry import find_optimizer
+from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.runs import RunFolder
 from skill_fleet.optimization.search import resolve_predictors
@@ -72,13 +72,20 @@ class Plan:
         return to_examples(getattr(self.split, part), self.inputs)
 
 
-def make_plan(request: OptimizationRequest, loaded: Loaded) -> Plan:
+def make_plan(
+    request: OptimizationRequest, loaded: Loaded, registry: OptimizerRegistry | None = None
+) -> Plan:
     """Check a request against everything that is known, and split its data.
+
+    Args:
+        request: As asked for.
+        loaded: Settings and workspace.
+        registry: The optimizers to choose from; None is those that are installed.
 
     Raises:
         SkillFleetError: Something is wrong; one sentence says what and where.
     """
-    optimizer = find_optimizer(request.optimizer)
+    optimizer = find_optimizer(request.optimizer, registry)
     entry = find_program(request.program, search=loaded.workspace.root)
     resolve_predictors(entry.build(), request.modules)
     metric = find_metric(request, loaded, entry)

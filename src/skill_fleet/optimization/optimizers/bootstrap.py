@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dspy
 
-from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _CANDIDATES = {"light": 8, "medium": 16, "heavy": 32}
@@ -31,6 +31,7 @@ class BootstrapRandomSearch:
             Parameter("max_labeled_demos", "int", 4, ">= 0", "demos from the data, most"),
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
+        capabilities=Capabilities(phases=("profiling", "evaluation")),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dspy
 
-from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _DEPTHS = {"light": 2, "medium": 3, "heavy": 5}
@@ -28,6 +28,7 @@ class Copro:
             Parameter("trials", "int", None, ">= 1", "depth: generations of 5 proposals a predictor"),
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
+        capabilities=Capabilities(phases=("optimization", "evaluation"), learns=False),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

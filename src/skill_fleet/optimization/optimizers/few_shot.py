@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dspy
 
-from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _ATTEMPTS = {"light": 1, "medium": 2, "heavy": 3}
@@ -31,6 +31,7 @@ class BootstrapFewShot:
             Parameter("max_bootstrapped_demos", "int", _DEFAULT_BOOTSTRAPPED, ">= 0", "own demos, most"),
             Parameter("max_labeled_demos", "int", 4, ">= 0", "demos in all that data may fill up to"),
         ),
+        capabilities=Capabilities(phases=("profiling",), tracked=False),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

@@ -8,7 +8,7 @@ import dspy
 from dspy.teleprompt import InferRules as StockInferRules
 from dspy.utils.exceptions import AdapterParseError
 
-from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}
@@ -33,6 +33,7 @@ class InferRules:
             Parameter("max_labeled_demos", "int", 4, ">= 0", "demos in all that data may fill up to"),
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
+        capabilities=Capabilities(phases=("profiling", "optimization", "evaluation")),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 
-from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}
@@ -31,6 +31,7 @@ class MiproV2:
             Parameter("max_labeled_demos", "int", 4, ">= 0", "demos from the data, most"),
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
+        capabilities=Capabilities(phases=("profiling", "optimization", "evaluation")),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

@@ -7,7 +7,7 @@ import dspy
 from dspy.teleprompt import SIMBA
 
 from skill_fleet.optimization.choosing import best_of
-from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _STEPS = {"light": 4, "medium": 8, "heavy": 16}
@@ -36,6 +36,7 @@ class Simba:
             Parameter("max_bootstrapped_demos", "int", _DEFAULT_DEMOS, ">= 0", "own demos, most"),
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
+        capabilities=Capabilities(phases=("profiling", "optimization", "evaluation")),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
