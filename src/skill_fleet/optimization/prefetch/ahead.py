@@ -1,0 +1,88 @@
+"""The way in: a search whose stock optimizer is preceded by ghosts."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from dataclasses import replace
+
+import dspy
+
+from skill_fleet.optimization.prefetch.ghosts import Ghosts
+from skill_fleet.optimization.prefetch.guard import Name, usable
+from skill_fleet.optimization.prefetch.turnstile import Turnstile, is_fleet
+from skill_fleet.optimization.search import Search
+
+Script = Callable[[Ghosts], None]
+_logger = logging.getLogger(__name__)
+
+
+class Ahead:
+    """One search and what runs ahead of it.
+
+    Attributes:
+        search: The search, with the models that stock run and ghosts share; give these to the optimizer.
+    """
+
+    def __init__(self, search: Search, ghosts: Ghosts | None, paid: threading.Event) -> None:
+        self.search = search
+        self._ghosts = ghosts
+        self._paid = paid
+
+    def start(self, script: Script) -> None:
+        """Run a script in the background, from the first call that is paid for; nothing when prefetch is off.
+
+        Args:
+            script: Orders the calls that can be known early. It has copies of its own of all that the stock
+                run changes. It may start other scripts.
+        """
+        ghosts = self._ghosts
+        if ghosts is not None:
+            ghosts.script(lambda: self._follow(script, ghosts)).add_done_callback(_report)
+
+    def _follow(self, script: Script, ghosts: Ghosts) -> None:
+        self._paid.wait()
+        if not ghosts.closed:
+            script(ghosts)
+
+
+@contextmanager
+def running_ahead(search: Search, names: tuple[Name, ...]) -> Iterator[Ahead]:
+    """A search with prefetch, where that is safe; with nothing but the search where it is not.
+
+    Inside the block DSPy's default model is that of `evaluation`. When it is left no ghost runs any more.
+
+    Args:
+        search: What the optimizer was given.
+        names: What the scripts rely on.
+    """
+    if not _possible(search) or not usable(names):
+        yield Ahead(search, None, threading.Event())
+        return
+    paid = threading.Event()
+    lms = Turnstile(search.effort.num_threads, paid.set).bound(search.lms)
+    with dspy.context(lm=lms["evaluation"]):
+        ghosts = Ghosts(search.effort.num_threads)
+        try:
+            yield Ahead(replace(search, lms=lms), ghosts, paid)
+        finally:
+            ghosts.stop()
+            paid.set()
+            ghosts.close()
+
+
+def _possible(search: Search) -> bool:
+    """Whether there is something to gain, and no call is made past the journal."""
+    if search.effort.num_threads < 2 or not all(is_fleet(lm) for lm in search.lms.values()):
+        return False
+    return all(getattr(module, "lm", None) is None for _, module in search.student.named_sub_modules())
+
+
+def _report(done: Future[None]) -> None:
+    """Say when a script broke: the search goes on without it, only slower."""
+    if done.cancelled():
+        return
+    error = done.exception()
+    if isinstance(error, Exception) and not isinstance(error, CancelledError):
+        _logger.warning("Prefetch gave up, the search goes on without it.", exc_info=error)

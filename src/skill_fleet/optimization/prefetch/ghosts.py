@@ -1,0 +1,145 @@
+"""Ghosts: a bounded pool of threads that works in the order of the stock run, in its DSPy context."""
+
+import contextvars
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Future
+from typing import Any, TypeVar
+
+import dspy
+
+T = TypeVar("T")
+Order = tuple[int, ...]
+
+
+class Ghosts:
+    """Makes calls early.
+
+    Two kinds of work: *calls*, which run the program or ask a model and take one of `threads` workers, the
+    lowest order first; and *scripts*, plain functions with a thread each that only wait for calls and order
+    further ones. Both run in a copy of the context of whoever made the ghosts, DSPy's settings included,
+    without its callbacks and with a trace of their own.
+
+    An exception of a call or a script is with its future, as usual. Anything that is no `Exception`, such as
+    a `Halt`, also ends all ghosts: what is queued, or ordered later, is cancelled.
+
+    Args:
+        threads: Workers.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._context = contextvars.copy_context()
+        self._ready = threading.Condition()
+        self._queue: list[tuple[Order, int, Callable[[], Any], Future[Any]]] = []
+        self._number = itertools.count()
+        self._idle = 0
+        self._closed = False
+        self._workers: list[threading.Thread] = []
+        self._scripts: list[threading.Thread] = []
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing begins any more."""
+        return self._closed
+
+    def call(self, order: Order, thunk: Callable[[], T]) -> Future[T]:
+        """Run something that asks a model, as soon as a worker is free and nothing comes before it."""
+        future: Future[T] = Future()
+        with self._ready:
+            if self._closed:
+                future.cancel()
+                return future
+            heapq.heappush(self._queue, (order, next(self._number), thunk, future))
+            if self._idle < len(self._queue) and len(self._workers) < self._threads:
+                self._workers.append(_started(self._work))
+            self._ready.notify()
+        return future
+
+    def script(self, thunk: Callable[[], T]) -> Future[T]:
+        """Run something that only waits for calls and orders further ones."""
+        future: Future[T] = Future()
+        with self._ready:
+            if self._closed:
+                future.cancel()
+                return future
+            self._scripts.append(_started(lambda: self._run(thunk, future)))
+        return future
+
+    def all(self, order: Order, thunks: Iterable[Callable[[], T]]) -> list[T | None]:
+        """The results of several calls, in their order; None for one that failed.
+
+        Raises:
+            CancelledError: The ghosts were ended.
+            Halt: One of the calls was refused.
+        """
+        return [result_of(future) for future in [self.call(order, thunk) for thunk in thunks]]
+
+    def close(self) -> None:
+        """End: nothing queued begins any more, and what is running has ended when this returns."""
+        self.stop()
+        for thread in (*self._scripts, *self._workers):
+            thread.join()
+
+    def stop(self) -> None:
+        """Let nothing that is queued begin; what is running goes on."""
+        with self._ready:
+            self._closed = True
+            queued, self._queue = self._queue, []
+            self._ready.notify_all()
+        for *_, future in queued:
+            future.cancel()
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                self._idle += 1
+                while not self._queue and not self._closed:
+                    self._ready.wait()
+                self._idle -= 1
+                if self._closed:
+                    return
+                *_, thunk, future = heapq.heappop(self._queue)
+            self._run(thunk, future)
+
+    def _run(self, thunk: Callable[[], Any], future: Future[Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._context.copy().run(_unseen, thunk)
+        except Exception as error:  # noqa: BLE001 - it is with the future
+            future.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - it is with the future, and the end of all
+            self.stop()
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+
+def result_of(future: Future[T]) -> T | None:
+    """What a call came to; None when it failed.
+
+    Raises:
+        CancelledError: The ghosts were ended.
+        Halt: The call was refused.
+    """
+    try:
+        return future.result()
+    except CancelledError:
+        raise
+    except Exception:  # noqa: BLE001 - the stock run meets the same failure, and says so
+        return None
+
+
+def _unseen(thunk: Callable[[], T]) -> T:
+    """Run something that no callback, trace, usage tracker or stream of the caller takes notice of."""
+    with dspy.context(callbacks=[], trace=[], usage_tracker=None, send_stream=None):
+        return thunk()
+
+
+def _started(target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, name="ghost", daemon=True)
+    thread.start()
+    return thread
