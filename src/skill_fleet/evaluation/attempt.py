@@ -16,6 +16,7 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from skill_fleet.evaluation.score import Metric, NoScore, Score
+from skill_fleet.evaluation.usage import AnswerUsage, UsageMeter
 from skill_fleet.foundation.errors import MetricError, ProviderError
 from skill_fleet.llm.failures import explained, understand
 
@@ -30,10 +31,12 @@ class Attempt:
     Attributes:
         result: The score, or why there is none.
         crash: The exception of the program's own code, in words; None when there was none.
+        usage: What the program's calls took, the metric's left out; None when the program did not answer.
     """
 
     result: Score | NoScore
     crash: str | None = None
+    usage: AnswerUsage | None = None
 
 
 def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
@@ -45,18 +48,20 @@ def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
     # DSPy records every answer with the modules being called, in whatever thread, and keeps finish reasons
     # nowhere else: this one is called all along.
     answers = SimpleNamespace(history=[])
-    with dspy.context(lm=lm, trace=[], caller_modules=[answers]):
+    meter = UsageMeter()
+    with dspy.context(lm=lm, trace=[], caller_modules=[answers], usage_tracker=meter):
         try:
             prediction = program(**example.inputs())
         except Exception as error:  # noqa: BLE001 - the program is the user's code: what it raises is a result
             return _failed(error, answers.history)
+        usage = meter.taken()
         try:
             score = metric.score(example, prediction)
         except MetricError as error:
             return Attempt(NoScore("metric_error", error.message))
         except (LMError, ProviderError) as error:
             return Attempt(_provider_failed(error))
-        return Attempt(_cut_off(answers.history) or score)
+        return Attempt(_cut_off(answers.history) or score, usage=usage)
 
 
 def _failed(error: Exception, history: list[Any]) -> Attempt:

@@ -6,6 +6,7 @@ from typing import Any
 
 from skill_fleet.domain.trainset import IDENTITY
 from skill_fleet.evaluation.score import NoScore, Score
+from skill_fleet.evaluation.usage import AnswerUsage
 from skill_fleet.foundation.errors import DataError
 
 _ROUNDING = 1e-9
@@ -21,6 +22,7 @@ class Outcome:
         score: Its score, or None.
         no_score: Why there is no score, or None.
         seconds: How long it took, waiting for answers included.
+        usage: What the program's calls took; None when it did not answer.
     """
 
     item_id: str
@@ -28,6 +30,7 @@ class Outcome:
     score: Score | None
     no_score: NoScore | None
     seconds: float
+    usage: AnswerUsage | None = None
 
 
 @dataclass(frozen=True)

@@ -149,10 +149,10 @@ def _names(examples: Sequence[Any]) -> list[tuple[str, str]]:
 
 
 def _outcome(item: str, group: str, timed: Timed) -> Outcome:
-    result, seconds = timed[0].result, timed[1]
+    result, seconds, usage = timed[0].result, timed[1], timed[0].usage
     if isinstance(result, Score):
-        return Outcome(item, group, result, None, seconds)
-    return Outcome(item, group, None, result, seconds)
+        return Outcome(item, group, result, None, seconds, usage)
+    return Outcome(item, group, None, result, seconds, usage)
 
 
 def _failure(found: Attempt) -> NoScore | None:
