@@ -3,20 +3,15 @@
 import math
 from dataclasses import dataclass
 
-import dspy
-
 from skill_fleet.config.load import Loaded
-from skill_fleet.core.programs.catalog import program_hash
-from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.statistics import Comparison, alpha_for_read
-from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.foundation.files import write_json, write_text
-from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import Connections
+from skill_fleet.optimization.changes import RESUMED_OVER
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import EventLog, Listener
 from skill_fleet.optimization.foresight import reading_of
@@ -24,10 +19,10 @@ from skill_fleet.optimization.plan import Plan, save_plan
 from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
 from skill_fleet.optimization.report import render_report
 from skill_fleet.optimization.result import RunResult
-from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.runs import RunFolder, save_identity
+from skill_fleet.optimization.sealed import held_for_test, sealed_test
 from skill_fleet.optimization.session import Control, Session, open_session
-from skill_fleet.optimization.stages import Baseline, Best, measure_baseline, measured, search_rounds
-from skill_fleet.optimization.verdict import count_read, digest_of_test, judge
+from skill_fleet.optimization.stages import Baseline, Best, measure_baseline, search_rounds
 
 _SMALL_TEST = 70
 _RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage"})
@@ -77,6 +72,8 @@ def run(
         resumed = folder.request.exists()
         if not resumed:
             save_plan(plan, folder)
+        elif plan.changes:
+            save_identity(folder, {**plan.identity, RESUMED_OVER: list(plan.resumed_over)})
         session = open_session(
             plan,
             folder,
@@ -123,7 +120,7 @@ def _stages(session: Session) -> Halt | None:
     incumbent = find_incumbent(session)
     _warn_of_data(session)
     baseline = measure_baseline(session)
-    hold = _held_for_test(session, baseline, incumbent)
+    hold = held_for_test(session, baseline, incumbent)
     best, halt = search_rounds(session, baseline, hold)
     session.result.optimized["validation"] = best.measured.mean
     if best.from_round == 0 and halt is None:
@@ -137,7 +134,8 @@ def _stages(session: Session) -> Halt | None:
         keep_candidate(session, best.program)
         return halt
     try:
-        _sealed_test(session, baseline, best, incumbent)
+        verdicts = sealed_test(session, baseline, best, incumbent)
+        _publish(session, baseline, best, incumbent, *verdicts)
     except Halt as stopped:
         halt = halt or stopped
         if halt.cause != "budget":
@@ -149,6 +147,13 @@ def _stages(session: Session) -> Halt | None:
 
 def _warn_of_data(session: Session) -> None:
     """What is known of the data before anything is spent."""
+    if session.plan.resumed_over:
+        session.result.resumed_over = list(session.plan.resumed_over)
+        session.warn(
+            "resumed_over_changes",
+            f"The run was resumed over changes: {'; '.join(session.plan.resumed_over)}. Its result is of what "
+            "is there now; its data are those it began with.",
+        )
     for finding in session.plan.findings:
         if finding.severity != "info":
             session.warn(finding.code, finding.message)
@@ -164,104 +169,6 @@ def _warn_of_data(session: Session) -> None:
             "small_test_set",
             f"The sealed test has {groups} independent groups: fewer than {needed} cannot show a difference.",
         )
-
-
-def _held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | None) -> Limits:
-    """What the search must leave for the sealed test: its calls at what a run of the program takes.
-
-    Where that is half a cap or more nothing is held: a search without room is no search.
-    """
-    limits = session.account.limits
-    programs = 2 if incumbent is None else 3
-    runs = programs * len(session.plan.split.test)
-    calls = math.ceil(runs * baseline.calls_per_run * 1.1)
-    spent = session.line.journal.spent(session.folder.run_id)
-    per_call = max(1, spent.settled)
-    tokens = math.ceil(calls * 1.3 * (spent.input_tokens + spent.output_tokens) / per_call)
-    usd = calls * 1.3 * spent.usd / per_call
-    minutes = calls * 1.1 * session.account.elapsed() / 60 / max(1, spent.calls)
-    held = Limits(usd=usd, calls=calls, tokens=tokens, minutes=minutes)
-    kept: dict[str, float | int | None] = {}
-    for name in ("usd", "calls", "tokens", "minutes"):
-        cap, need = getattr(limits, name), getattr(held, name)
-        if cap is not None and need * 2 >= cap:
-            session.warn(
-                "test_not_reserved",
-                f"The cap on {name} is too small to set the sealed test aside ({need:g} of {cap:g}).",
-            )
-        kept[name] = need if cap is not None and need * 2 < cap else None
-    return Limits(**kept)  # type: ignore[arg-type]
-
-
-def _sealed_test(session: Session, baseline: Baseline, best: Best, incumbent: Incumbent | None) -> None:
-    """Baseline, candidate and incumbent on the sealed test, then the verdict and what is published."""
-    plan, result = session.plan, session.result
-    examples = plan.examples("test")
-    gate = session.gate()
-
-    def on_test(program: dspy.Module) -> Measurement:
-        found = measured(session, program, examples, gate, "sealed test")
-        session.excluded |= {outcome.item_id for outcome in found.excluded}
-        return found
-
-    plain = on_test(baseline.program)
-    _note_test(session, "baseline", plain)
-    against_baseline = against_incumbent = None
-    if best.from_round > 0:
-        found = on_test(best.program)
-        _note_test(session, "optimized", found)
-        reads = result.test_reads = _counted_reading(session, best.program)
-        against_baseline = judge(plain, found, reads=reads, seed=plan.request.seed)
-        _note_comparison(session, against_baseline)
-        if incumbent is not None:
-            old = on_test(incumbent.program)
-            against_incumbent = judge(old, found, reads=reads, seed=plan.request.seed)
-            session.emit("incumbent", test=old.mean, verdict=against_incumbent.verdict)
-    else:
-        _note_test(session, "optimized", plain)
-    _publish(session, baseline, best, incumbent, against_baseline, against_incumbent)
-
-
-def _counted_reading(session: Session, candidate: dspy.Module) -> int:
-    """The how-manieth program this is that is compared on this test set, warned of from the second on.
-
-    The same settings ending in the same program read nothing new. A run that was stopped, tested and gone on
-    with may end in another program, and that reads the test again.
-    """
-    plan = session.plan
-    test = digest_of_test(plan.split.test)
-    reader = digest([dict(plan.identity), program_hash(candidate)])
-    reads = count_read(session.loaded.workspace.ledger, test, reader)
-    if reads > 1:
-        before = "once" if reads == 2 else f"{reads - 1} times"
-        session.warn(
-            "test_reused",
-            f"This test set was read {before} before, so more is asked of a difference. To renew it: another "
-            "--seed, or new examples.",
-        )
-    return reads
-
-
-def _note_test(session: Session, which: str, found: Measurement) -> None:
-    result = session.result
-    target = session.loaded.settings.evaluation.thresholds.target
-    (result.baseline if which == "baseline" else result.optimized)["test"] = found.mean
-    result.accuracy[which] = found.pass_share(target)
-    if found.excluded:
-        session.warn(
-            "examples_excluded", f"{len(found.excluded)} test examples of the {which} program have no score."
-        )
-    session.emit("test", program=which, mean=found.mean, excluded=len(found.excluded))
-
-
-def _note_comparison(session: Session, comparison: Comparison) -> None:
-    result = session.result
-    result.verdict = comparison.verdict
-    result.interval = [comparison.interval[0], comparison.interval[1]]
-    result.p_value = comparison.p_value
-    result.alpha = comparison.alpha
-    result.method = comparison.method
-    result.minimum_detectable_effect = comparison.minimum_detectable_effect
 
 
 def _publish(

@@ -1,0 +1,124 @@
+"""The sealed test of a run: what is kept back for it, its measurements, and what is concluded from them."""
+
+import math
+
+import dspy
+
+from skill_fleet.core.programs.catalog import program_hash
+from skill_fleet.evaluation.measurement import Measurement
+from skill_fleet.evaluation.statistics import Comparison
+from skill_fleet.foundation.canonical import digest
+from skill_fleet.llm.budget import Limits
+from skill_fleet.optimization.publish import Incumbent
+from skill_fleet.optimization.session import Session
+from skill_fleet.optimization.stages import Baseline, Best, measured
+from skill_fleet.optimization.verdict import count_read, digest_of_test, judge
+
+
+def held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | None) -> Limits:
+    """What the search must leave for the sealed test: its calls at what a run of the program takes.
+
+    Where that is half a cap or more nothing is held: a search without room is no search.
+    """
+    limits = session.account.limits
+    programs = 2 if incumbent is None else 3
+    runs = programs * len(session.plan.split.test)
+    calls = math.ceil(runs * baseline.calls_per_run * 1.1)
+    spent = session.line.journal.spent(session.folder.run_id)
+    per_call = max(1, spent.settled)
+    tokens = math.ceil(calls * 1.3 * (spent.input_tokens + spent.output_tokens) / per_call)
+    usd = calls * 1.3 * spent.usd / per_call
+    minutes = calls * 1.1 * session.account.elapsed() / 60 / max(1, spent.calls)
+    held = Limits(usd=usd, calls=calls, tokens=tokens, minutes=minutes)
+    kept: dict[str, float | int | None] = {}
+    for name in ("usd", "calls", "tokens", "minutes"):
+        cap, need = getattr(limits, name), getattr(held, name)
+        if cap is not None and need * 2 >= cap:
+            session.warn(
+                "test_not_reserved",
+                f"The cap on {name} is too small to set the sealed test aside ({need:g} of {cap:g}).",
+            )
+        kept[name] = need if cap is not None and need * 2 < cap else None
+    return Limits(**kept)  # type: ignore[arg-type]
+
+
+def sealed_test(
+    session: Session, baseline: Baseline, best: Best, incumbent: Incumbent | None
+) -> tuple[Comparison | None, Comparison | None]:
+    """Baseline, candidate and incumbent on the sealed test.
+
+    Returns:
+        The candidate against the baseline and against the incumbent; None where there is nothing to compare.
+
+    Raises:
+        Halt: A cap is reached, or no call can succeed.
+    """
+    plan, result = session.plan, session.result
+    examples = plan.examples("test")
+    gate = session.gate()
+
+    def on_test(program: dspy.Module) -> Measurement:
+        found = measured(session, program, examples, gate, "sealed test")
+        session.excluded |= {outcome.item_id for outcome in found.excluded}
+        return found
+
+    plain = on_test(baseline.program)
+    note_test(session, "baseline", plain)
+    against_baseline = against_incumbent = None
+    if best.from_round > 0:
+        found = on_test(best.program)
+        note_test(session, "optimized", found)
+        reads = result.test_reads = counted_reading(session, best.program)
+        against_baseline = judge(plain, found, reads=reads, seed=plan.request.seed)
+        note_comparison(session, against_baseline)
+        if incumbent is not None:
+            old = on_test(incumbent.program)
+            against_incumbent = judge(old, found, reads=reads, seed=plan.request.seed)
+            session.emit("incumbent", test=old.mean, verdict=against_incumbent.verdict)
+    else:
+        note_test(session, "optimized", plain)
+    return against_baseline, against_incumbent
+
+
+def counted_reading(session: Session, candidate: dspy.Module) -> int:
+    """The how-manieth program this is that is compared on this test set, warned of from the second on.
+
+    The same settings ending in the same program read nothing new. A run that was stopped, tested and gone on
+    with may end in another program, and that reads the test again.
+    """
+    plan = session.plan
+    test = digest_of_test(plan.split.test)
+    reader = digest([dict(plan.identity), program_hash(candidate)])
+    reads = count_read(session.loaded.workspace.ledger, test, reader)
+    if reads > 1:
+        before = "once" if reads == 2 else f"{reads - 1} times"
+        session.warn(
+            "test_reused",
+            f"This test set was read {before} before, so more is asked of a difference. To renew it: another "
+            "--seed, or new examples.",
+        )
+    return reads
+
+
+def note_test(session: Session, which: str, found: Measurement) -> None:
+    """Put a measurement on the sealed test into the result: `baseline` or `optimized`."""
+    result = session.result
+    target = session.loaded.settings.evaluation.thresholds.target
+    (result.baseline if which == "baseline" else result.optimized)["test"] = found.mean
+    result.accuracy[which] = found.pass_share(target)
+    if found.excluded:
+        session.warn(
+            "examples_excluded", f"{len(found.excluded)} test examples of the {which} program have no score."
+        )
+    session.emit("test", program=which, mean=found.mean, excluded=len(found.excluded))
+
+
+def note_comparison(session: Session, comparison: Comparison) -> None:
+    """Put the verdict and what it rests on into the result."""
+    result = session.result
+    result.verdict = comparison.verdict
+    result.interval = [comparison.interval[0], comparison.interval[1]]
+    result.p_value = comparison.p_value
+    result.alpha = comparison.alpha
+    result.method = comparison.method
+    result.minimum_detectable_effect = comparison.minimum_detectable_effect
