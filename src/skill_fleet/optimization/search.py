@@ -11,6 +11,7 @@ from dspy.utils.callback import BaseCallback
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.core.programs.catalog import clean_state
+from skill_fleet.core.programs.recipes.recipe import members_of
 from skill_fleet.evaluation.measurement import identity_of
 from skill_fleet.evaluation.score import Metric
 from skill_fleet.foundation.canonical import digest
@@ -45,6 +46,8 @@ class Search:
         seed: Of the round.
         demo_threshold: Quality from which an own answer may serve as a demonstration.
         on_rollout: Told of every scored prediction.
+        reward: `module:function` that judges an answer where no expected one is known, for optimizers that
+            ask for one; else None.
     """
 
     student: dspy.Module
@@ -56,6 +59,7 @@ class Search:
     seed: int
     demo_threshold: float
     on_rollout: OnRollout
+    reward: str | None = None
 
     def score(self, gold: Any, pred: Any, trace: Any = None) -> float:
         """The metric for optimizers that want a number."""
@@ -106,12 +110,15 @@ class Tracker(BaseCallback):
             if name not in self._seen:
                 self._seen[name] = (float(outputs.score) / 100.0, len(self._seen), state)
 
-    def best(self) -> dict[str, Any] | None:
-        """The state of the best program seen on the whole validation set; the first of equals."""
+    def seen(self) -> list[dict[str, Any]]:
+        """The states of all programs seen on the whole validation set, best first, the first of equals."""
         with self._lock:
-            if not self._seen:
-                return None
-            return max(self._seen.values(), key=lambda seen: (seen[0], -seen[1]))[2]
+            ranked = sorted(self._seen.values(), key=lambda seen: (-seen[0], seen[1]))
+        return [state for _, _, state in ranked]
+
+    def best(self) -> dict[str, Any] | None:
+        """The state of the best of them."""
+        return next(iter(self.seen()), None)
 
 
 def uncompiled(program: dspy.Module) -> dspy.Module:
@@ -154,10 +161,11 @@ def focused(program: dspy.Module, names: Sequence[str]) -> Iterator[dspy.Module]
 
 
 def unfocused(program: dspy.Module, original: type) -> dspy.Module:
-    """A program with all its predictors visible again."""
+    """A program, or a recipe of such programs, with all predictors visible again."""
     copy = program.deepcopy()
-    if type(copy) is not original and issubclass(type(copy), original):
-        copy.__class__ = original
+    for part in members_of(copy):
+        if type(part) is not original and issubclass(type(part), original):
+            part.__class__ = original
     return copy
 
 

@@ -1,5 +1,8 @@
 """An optimized program on disk: `NAME.json` (DSPy's JSON state) beside `NAME.manifest.json` (its origin).
 
+What DSPy cannot save (neighbours found per input, several programs that vote, several attempts) has a state
+of its own in the same file: a recipe and the states of its members, see `recipes`.
+
 Both are replaced in one step each, the manifest last; it holds the hash of the program it belongs to, so a
 half-published pair is noticed when it is loaded. Nothing executable is stored or loaded.
 """
@@ -8,7 +11,7 @@ import hashlib
 import importlib.metadata
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,10 @@ from skill_fleet.core.programs.catalog import (
     find_program,
     program_hash,
     source_digest,
+    without_models,
 )
+from skill_fleet.core.programs.recipes.rebuild import with_state
+from skill_fleet.core.programs.recipes.recipe import is_recipe
 from skill_fleet.foundation.errors import DataError, IntegrityError
 from skill_fleet.foundation.files import read_json, read_text, write_bytes, write_json
 
@@ -48,6 +54,7 @@ class Manifest:
         scores: What was measured, in [0, 1]; null where not measured.
         verdict: Against the baseline, on the sealed test.
         cost: Calls, tokens, dollars of the run.
+        resumed_over: What had changed, in words, when the run was resumed all the same.
         created_at: ISO 8601, UTC.
         format: Version of this file's shape.
     """
@@ -67,6 +74,7 @@ class Manifest:
     scores: Mapping[str, Any] = field(default_factory=dict)
     verdict: str | None = None
     cost: Mapping[str, Any] = field(default_factory=dict)
+    resumed_over: Sequence[str] = ()
     format: int = FORMAT
 
 
@@ -144,6 +152,7 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
         NotFound: There is no such file.
         DataError: It is not a program's state, or not of this program.
         IntegrityError: The program file is not the one its manifest describes.
+        UsageError: The program, or a recipe's reward, cannot be imported.
     """
     manifest = read_origin(path)
     state = read_json(path, what="program file")
@@ -152,12 +161,15 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
     differences = _differences(manifest, entry, source_digest(fresh))
     if not isinstance(state, dict):
         raise DataError(f"{path} is not the saved state of a program.")
-    _check_predictors(path, entry, fresh, state)
+    for part in state["members"] if is_recipe(state) else [state]:
+        _check_predictors(path, entry, fresh, part)
     try:
-        fresh.load_state({name: _without_lm(part) for name, part in state.items()})
+        found = with_state(fresh, without_models(state), search=search)
     except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
         raise DataError(f"{path} is not a saved state of {entry.name}: {error}.") from error
-    return Loaded(fresh, entry, manifest, differences)
+    except DataError as error:
+        raise DataError(f"{path} is not a saved state of {entry.name}: {error.message}") from error
+    return Loaded(found, entry, manifest, differences)
 
 
 def read_origin(path: Path) -> Manifest | None:
@@ -178,8 +190,10 @@ def read_origin(path: Path) -> Manifest | None:
     return manifest
 
 
-def _check_predictors(path: Path, entry: ProgramEntry, fresh: dspy.Module, state: Mapping[str, Any]) -> None:
+def _check_predictors(path: Path, entry: ProgramEntry, fresh: dspy.Module, state: Any) -> None:
     not_ours = f"{path} is not a saved state of {entry.name}"
+    if not isinstance(state, dict):
+        raise DataError(f"{not_ours}: a member is no state.")
     missing = sorted({name for name, _ in fresh.named_parameters()} - state.keys())
     if missing:
         raise DataError(f"{not_ours}: the predictor '{missing[0]}' is not in it.")
@@ -190,11 +204,6 @@ def _check_predictors(path: Path, entry: ProgramEntry, fresh: dspy.Module, state
         fields = signature.get("fields") if isinstance(signature, dict) else None
         if not isinstance(fields, list) or len(fields) != wanted:
             raise DataError(f"{not_ours}: its predictor '{name}' does not have {wanted} fields.")
-
-
-def _without_lm(part: Any) -> Any:
-    """A predictor's state without a model: one loaded from a file would call past journal and budget."""
-    return {**part, "lm": None} if isinstance(part, dict) and "lm" in part else part
 
 
 def _state_bytes(program: dspy.Module) -> bytes:

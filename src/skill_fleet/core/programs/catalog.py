@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,12 +169,20 @@ def source_digest(program: dspy.Module) -> str:
 
 
 def clean_state(program: dspy.Module) -> dict[str, Any]:
-    """A program's state without its language models: instructions, demos and fields."""
-    state = program.dump_state()
-    for part in state.values():
-        if isinstance(part, dict) and "lm" in part:
-            part["lm"] = None  # DSPy wants the key when it loads a state
-    return dict(state)
+    """A program's state without its language models: instructions, demos and fields, a recipe's members'."""
+    return without_models(program.dump_state())
+
+
+def without_models(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A program's state without models: one loaded from a file would call past journal and budget."""
+    return {name: _without_model(part) for name, part in state.items()}
+
+
+def _without_model(part: Any) -> Any:
+    if isinstance(part, list):  # the members of a recipe
+        return [without_models(member) if isinstance(member, dict) else member for member in part]
+    # DSPy wants the key when it loads a state.
+    return {**part, "lm": None} if isinstance(part, dict) and "lm" in part else part
 
 
 def program_hash(program: dspy.Module) -> str:

@@ -1,0 +1,1 @@
+"""Programs made of programs, saved as their members' states and a recipe to rebuild them."""
