@@ -1,10 +1,27 @@
 """`runs list`, `runs show`, `runs resume`."""
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_fleet.cli.options import Json, MaxCalls, MaxCost, MaxMinutes, Quiet, globals_of, opened, screen
+from skill_fleet.cli.options import (
+    Json,
+    MaxCalls,
+    MaxCost,
+    MaxMinutes,
+    NoInput,
+    Quiet,
+    Yes,
+    globals_of,
+    opened,
+    screen,
+)
+from skill_fleet.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from skill_fleet.services.context import Context
+    from skill_fleet.services.optimization import Prepared
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or its beginning, or latest.")]
 
@@ -41,12 +58,20 @@ def resume(
     max_cost: MaxCost = None,
     max_calls: MaxCalls = None,
     max_minutes: MaxMinutes = None,
+    resume_anyway: Annotated[
+        bool, typer.Option("--resume-anyway", help="Also when the program, the metric, … has changed since.")
+    ] = False,
+    yes: Yes = False,
+    no_input: NoInput = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Go on with a run that was stopped. No finished model call is repeated or paid again.
 
     Caps are those the run began with, unless given here; they count over the whole run.
+
+    When something that decides the result has changed since, the run is refused, unless --resume-anyway: then
+    it says what that costs and asks. Calls whose prompts changed are made and paid again.
     """
     from skill_fleet.cli.running import carried_out
     from skill_fleet.llm.budget import Limits
@@ -55,7 +80,34 @@ def resume(
     view = screen(as_json=as_json, quiet=quiet)
     context = opened(ctx)
     raised = Limits(usd=max_cost, calls=max_calls, minutes=max_minutes)
-    prepared = prepare_resume(context, run, raised)
+    prepared = prepare_resume(context, run, raised, anyway=resume_anyway)
+    if not _agreed(context, prepared, view, ask=not (yes or no_input)):
+        view.note("Nothing was started.")
+        return 0
     if prepared.folder is not None:
         view.note(f"Going on with {prepared.folder.run_id}.")
     return carried_out(context, prepared, view, globals_of(ctx))
+
+
+def _agreed(context: "Context", prepared: "Prepared", view: Screen, *, ask: bool) -> bool:
+    """Whether the user wants to go on over what has changed, at its price; True where nothing has."""
+    from skill_fleet.cli.numbers import between, dollars
+    from skill_fleet.services.optimization import price_of_changes
+
+    price = price_of_changes(context, prepared)
+    if price is None:
+        return True
+    spent, (least, most), whole = price["spent"], price["again"], price["estimate"]
+    surely = f", {least} of them for sure" if least else ""
+    cost = "an unknown cost" if whole["usd"] is None else between(whole["usd"], dollars)
+    paid = "an unknown cost" if spent["usd"] is None else dollars(spent["usd"])
+    view.warn(f"Since the run began {', and '.join(price['changed'])}.")
+    view.warn(
+        "It starts over with what is there now, on the data it began with. Calls whose prompts are the same "
+        f"are answered by the journal; of the {spent['calls']} made, up to {most} are paid again{surely}."
+    )
+    view.warn(
+        f"The whole run takes about {between(whole['calls'])} calls and {cost}. "
+        f"The {spent['calls']} calls and {paid} spent so far stay counted against its caps."
+    )
+    return not (ask and sys.stdin.isatty()) or typer.confirm("Go on?", err=True)

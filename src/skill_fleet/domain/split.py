@@ -82,10 +82,10 @@ def split_trainset(
     _check_count(trainset, units, min_groups)
     if not holdout_groups:
         train, validation, test = _cut(units, shares, seed)
-        return _split(train, validation, test, seed)
+        return split_of(train, validation, test, seed)
     held, rest = _hold_out(trainset, units, holdout_groups)
     train, validation = _cut(rest, (0.6, 0.4), seed)
-    return _split(train, validation, held, seed)
+    return split_of(train, validation, held, seed)
 
 
 def split_with(
@@ -121,17 +121,18 @@ def split_with(
     units = units_of([item for items in named.values() for item in items])
     _check_count(train, units, min_groups, parts=1)
     if len(given) == 2:
-        return _split(named["train"], named["validation"], named["test"], seed)
+        return split_of(named["train"], named["validation"], named["test"], seed)
     missing = [name for name in _PARTS if name == "train" or name not in named]
     cut_shares = [share for share, name in zip(shares, _PARTS, strict=True) if name in missing]
     pool = units_of(named["train"])
     if len(pool) < len(missing):
         raise _too_few(train, len(pool), len(missing), 0)
     named |= dict(zip(missing, _cut(pool, cut_shares, seed), strict=True))
-    return _split(named["train"], named["validation"], named["test"], seed)
+    return split_of(named["train"], named["validation"], named["test"], seed)
 
 
-def _split(train: Part, validation: Part, test: Part, seed: int) -> Split:
+def split_of(train: Part, validation: Part, test: Part, seed: int) -> Split:
+    """The split of three parts that are there already, with its digest."""
     content = [[[item.id, item.content_digest] for item in part] for part in (train, validation, test)]
     return Split(train, validation, test, digest=digest(content), seed=seed)
 

@@ -20,7 +20,7 @@ from skill_fleet.core.programs.catalog import (
 )
 from skill_fleet.domain.derive import derive_trainset
 from skill_fleet.domain.lint import DataFinding, lint_trainset
-from skill_fleet.domain.split import Split, split_trainset, split_with
+from skill_fleet.domain.split import Split, split_of, split_trainset, split_with
 from skill_fleet.domain.trainset import SKILL_INPUTS, Trainset, dump_trainset, load_trainset, trainset_of
 from skill_fleet.evaluation.expected import conventions_of
 from skill_fleet.evaluation.metric import SkillQuality
@@ -30,6 +30,7 @@ from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, StorageError, UsageError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
+from skill_fleet.optimization.changes import Change, changes_since, in_words, resumed_over
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer
 from skill_fleet.optimization.request import OptimizationRequest
@@ -54,6 +55,8 @@ class Plan:
         output: The file to publish to.
         findings: What is wrong with the data, short of making it unusable.
         identity: What decides the result, as digests.
+        changes: What of it has changed since the run began, where it is gone on with all the same.
+        resumed_over: All changes it was gone on with over so far, in words.
     """
 
     request: OptimizationRequest
@@ -66,6 +69,8 @@ class Plan:
     output: Path
     findings: tuple[DataFinding, ...]
     identity: Mapping[str, Any]
+    changes: tuple[Change, ...] = ()
+    resumed_over: tuple[str, ...] = ()
 
     def examples(self, part: str) -> list[dspy.Example]:
         """The examples of `train`, `validation` or `test`."""
@@ -112,11 +117,21 @@ def make_plan(
     )
 
 
-def resumed_plan(folder: RunFolder, loaded: Loaded, request: OptimizationRequest) -> Plan:
+def resumed_plan(
+    folder: RunFolder, loaded: Loaded, request: OptimizationRequest, *, anyway: bool = False
+) -> Plan:
     """The plan of a run that was interrupted, over the data it began with.
+
+    Args:
+        folder: The run.
+        loaded: Settings and workspace.
+        request: As the run was asked for; its caps may be others.
+        anyway: Go on when something else than the data has changed: with what is there now.
 
     Raises:
         IntegrityError: Something that decides the result has changed since; the sentence names it.
+        DataError: The program does not take the run's data any more.
+        UnknownName: The program has no predictor of a name that the run is to optimize.
         NotFound: The run's folder is not complete.
     """
     parts = read_json(folder.data, what="run data")
@@ -127,12 +142,23 @@ def resumed_plan(folder: RunFolder, loaded: Loaded, request: OptimizationRequest
     check_limits(models, request.limits)
     identity = _identity(request, entry, metric, models, split)
     before = read_json(folder.identity, what="run identity")
-    changed = [key for key in identity if identity[key] != before.get(key)]
-    if changed:
+    changes = changes_since(before, identity)
+    if any(change.name == "data" for change in changes):
         raise IntegrityError(
-            f"The run {folder.run_id} cannot be resumed: {_changes(changed, before, identity)} since.",
+            f"The run {folder.run_id} cannot be resumed: its {folder.data.name} is not what it wrote there.",
             hint="Start a new run; calls whose prompts are still the same cost nothing.",
         )
+    if changes and not anyway:
+        raise IntegrityError(
+            f"The run {folder.run_id} cannot be resumed: {in_words(changes)} since.",
+            hint="Start a new run; calls whose prompts are still the same cost nothing. Or go on with what "
+            f"is there now: skill-fleet runs resume {folder.run_id} --resume-anyway.",
+        )
+    inputs = tuple(parts["inputs"])
+    if changes:
+        resolve_predictors(entry.build(), request.modules)
+        names = dict.fromkeys(name for item in (*split.train, *split.test) for name in item.fields)
+        inputs = check_fields(entry, tuple(names), f"The data of the run {folder.run_id}")
     return Plan(
         request,
         entry,
@@ -140,10 +166,12 @@ def resumed_plan(folder: RunFolder, loaded: Loaded, request: OptimizationRequest
         find_optimizer(request.optimizer),
         models,
         split,
-        tuple(parts["inputs"]),
+        inputs,
         output_file(request, loaded),
         (),
         identity,
+        changes,
+        resumed_over(before, changes),
     )
 
 
@@ -163,18 +191,24 @@ def save_plan(plan: Plan, folder: RunFolder) -> None:
 
 
 def split_from_json(parts: Mapping[str, Any]) -> Split:
-    """The split that `save_plan` wrote."""
+    """The split that `save_plan` wrote.
+
+    Raises:
+        IntegrityError: It is not what was written.
+    """
 
     def items(part: str) -> tuple[Any, ...]:
         return trainset_of(parts[part], source=part).items
 
-    return Split(
-        train=items("train"),
-        validation=items("validation"),
-        test=items("test"),
-        digest=str(parts["digest"]),
-        seed=int(parts["seed"]),
-    )
+    damaged = IntegrityError("The run's copy of its data is damaged.", hint="Start a new run.")
+    try:
+        split = split_of(items("train"), items("validation"), items("test"), int(parts["seed"]))
+        written = str(parts["digest"])
+    except (DataError, LookupError, TypeError, ValueError) as error:
+        raise damaged from error
+    if split.digest != written:
+        raise damaged
+    return split
 
 
 def find_metric(request: OptimizationRequest, loaded: Loaded, entry: ProgramEntry) -> Metric:
@@ -310,18 +344,6 @@ def metric_digest(metric: Metric) -> str:
         return digest([metric.name, inspect.getsource(inspect.getmodule(function) or function)])
     except (OSError, TypeError):
         return digest([metric.name])
-
-
-def _changes(keys: list[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    words = []
-    for key in keys:
-        if key == "versions":
-            then = before.get(key) or {}
-            moved = [f"{n} {then.get(n)} -> {v}" for n, v in now[key].items() if then.get(n) != v]
-            words.append(f"versions changed ({', '.join(moved)})")
-        else:
-            words.append(f"the {key} changed")
-    return " and ".join(words)
 
 
 def _dump(items: tuple[Any, ...]) -> list[dict[str, Any]]:

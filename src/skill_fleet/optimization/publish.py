@@ -148,6 +148,7 @@ def _facts(session: Session, *, optimizer: bool) -> Mapping[str, Any]:
             "interval": result.interval,
         },
         "verdict": result.verdict if optimizer else None,
+        "resumed_over": plan.resumed_over,
         "cost": {
             "calls": spent.calls,
             "tokens": {"input": spent.input_tokens, "output": spent.output_tokens},

@@ -50,6 +50,7 @@ class RunResult:
     manifest: str | None = None
     report: str | None = None
     resume: str | None = None
+    resumed_over: list[str] = field(default_factory=list)
     error: dict[str, str] | None = None
 
     def warn(self, code: str, message: str) -> None:

@@ -1,7 +1,7 @@
 """`runs/<run_id>/`: everything one run leaves behind, and the lock that keeps two processes off it."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,6 +170,6 @@ def unfinished(runs: Path) -> list[RunFolder]:
     return left
 
 
-def save_identity(folder: RunFolder, identity: dict[str, Any]) -> None:
+def save_identity(folder: RunFolder, identity: Mapping[str, Any]) -> None:
     """Write down what decides the result."""
-    write_json(folder.identity, identity)
+    write_json(folder.identity, dict(identity))

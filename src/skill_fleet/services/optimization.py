@@ -1,5 +1,6 @@
 """Optimize a program: ask for it, price it, start it, go on with it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +9,9 @@ from skill_fleet.config.settings import Settings
 from skill_fleet.foundation.errors import DataError, NotFound
 from skill_fleet.foundation.files import read_json
 from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.journal import Journal
 from skill_fleet.llm.models import Connections
+from skill_fleet.optimization.changes import price_of
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import Listener
 from skill_fleet.optimization.plan import Plan, make_plan, resumed_plan
@@ -73,24 +76,41 @@ def prepare_optimization(context: Context, request: OptimizationRequest) -> Prep
     return Prepared(plan, reading=next_reading(context.workspace.ledger, digest_of_test(plan.split.test)))
 
 
-def prepare_resume(context: Context, run_id: str | None = None, raised: Limits | None = None) -> Prepared:
+def prepare_resume(
+    context: Context, run_id: str | None = None, raised: Limits | None = None, *, anyway: bool = False
+) -> Prepared:
     """Check that a run can be gone on with.
 
     Args:
         context: Where the run is.
         run_id: Its name, the beginning of it, or `latest`; None is the newest that is not finished.
         raised: Caps over the whole run in place of those it began with; None keeps one.
+        anyway: Go on over what has changed since; see `price_of_changes`.
 
     Raises:
         NotFound: There is no such run, or none is unfinished.
-        DataError: The run is finished.
+        DataError: The run is finished, or the program does not take its data any more.
         IntegrityError: Something that decides its result has changed since.
     """
     folder = _unfinished_run(context, run_id)
     request = OptimizationRequest.from_json(read_json(folder.request, what="run request"))
     given = {name: value for name, value in vars(raised or Limits()).items() if value is not None}
     request = replace(request, limits=replace(request.limits, **given))
-    return Prepared(resumed_plan(folder, context.loaded, request), folder)
+    return Prepared(resumed_plan(folder, context.loaded, request, anyway=anyway), folder)
+
+
+def price_of_changes(context: Context, prepared: Prepared) -> dict[str, Any] | None:
+    """What going on over changes costs; None where nothing has changed. Nothing is spent.
+
+    Returns:
+        `changed`, `spent` and `again` of `changes.price_of`, and `estimate`, the whole run's.
+    """
+    if prepared.folder is None or not prepared.plan.changes:
+        return None
+    place = context.workspace
+    with contextlib.closing(Journal(place.ledger, place.responses, clock=context.clock)) as journal:
+        spent = journal.spent(prepared.folder.run_id)
+    return {**price_of(prepared.plan.changes, spent), "estimate": estimate(prepared.plan)}
 
 
 def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
