@@ -18,6 +18,8 @@ import dspy
 from skill_fleet.config.settings import Phase
 from skill_fleet.core.dspy.examples import identified
 from skill_fleet.core.programs.catalog import clean_state
+from skill_fleet.core.programs.recipes.rebuild import with_state
+from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import Measurement, identity_of
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.evaluation.score import Metric
@@ -230,7 +232,7 @@ def _improved(
             uncompiled(best),
             train,
             validation,
-            setup.metric,
+            Judged(setup.metric, setup.lms["judge"]),
             setup.lms,
             setup.effort,
             setup.seed + 1000 * (number - 1),
@@ -268,7 +270,11 @@ def _with_scores(
 
 
 def _measured(setup: _Setup, program: dspy.Module, examples: list[dspy.Example], lm: Any) -> Measurement:
-    return measure(program, examples, setup.metric, lm=lm, num_threads=setup.effort.num_threads)
+    judge = setup.lms["judge"]
+    if isinstance(lm, FleetLM) and isinstance(judge, FleetLM):
+        judge = _metered(judge, "judge", lm.engine.gate, lm.engine.on_failure)
+    metric = Judged(setup.metric, judge)
+    return measure(program, examples, metric, lm=lm, num_threads=setup.effort.num_threads)
 
 
 def _warn_of_budget(halt: Halt) -> None:
@@ -293,15 +299,9 @@ def _one_round(setup: _Setup, search: Search) -> tuple[dspy.Module | None, Halt 
         if halt.cause != "budget":
             raise
         state = tracker.best()
-        return (None if state is None else _with_state(search.student, state)), halt
+        return (None if state is None else with_state(search.student, state)), halt
     # Without what optimizers hang on a program: every candidate of the round, copied with each copy of it.
-    return _with_state(search.student, clean_state(found)), None
-
-
-def _with_state(student: dspy.Module, state: Mapping[str, Any]) -> dspy.Module:
-    program = student.deepcopy()
-    program.load_state(state)
-    return program
+    return with_state(search.student, clean_state(found)), None
 
 
 def _mean_if_known(

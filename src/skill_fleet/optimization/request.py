@@ -10,6 +10,7 @@ from skill_fleet.foundation.errors import DataError, UsageError
 from skill_fleet.llm.budget import Limits
 
 AUTO = ("light", "medium", "heavy")
+PREFER = ("quality", "cheaper")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class OptimizationRequest:
         seed: Of the split and of the optimizer.
         limits: Caps over everything the run does.
         output: Where the program is published; None is `config/optimized/skill_creator.json`.
+        reward: `module:function` that judges answers where none is expected, for the optimizers that ask for
+            one; None is the built-in program's own.
+        prefer: `quality`, or `cheaper`: of programs about equally good on the validation set the cheapest.
     """
 
     program: str = BUILT_IN
@@ -59,12 +63,16 @@ class OptimizationRequest:
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
     output: str | None = None
+    reward: str | None = None
+    prefer: str = "quality"
 
     def __post_init__(self) -> None:
         if self.trials is not None and self.auto is not None:
             raise UsageError("--trials and --auto exclude each other: both say how far to search.")
         if self.trials is None and self.auto not in AUTO:
             raise UsageError(f"--auto is one of {', '.join(AUTO)}, not '{self.auto}'.")
+        if self.prefer not in PREFER:
+            raise UsageError(f"--prefer is one of {', '.join(PREFER)}, not '{self.prefer}'.")
         for name in ("rounds", "num_threads", "min_groups"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
