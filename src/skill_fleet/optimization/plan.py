@@ -10,7 +10,7 @@ import dspy
 
 from skill_fleet.config.load import Loaded
 from skill_fleet.core.dspy.examples import to_examples
-from skill_fleet.core.programs.artifact import versions
+from skill_fleet.core.programs.artifact import load_artifact, versions
 from skill_fleet.core.programs.catalog import (
     ProgramEntry,
     check_fields,
@@ -18,6 +18,7 @@ from skill_fleet.core.programs.catalog import (
     import_object,
     source_digest,
 )
+from skill_fleet.core.programs.rewards import reward_digest
 from skill_fleet.domain.derive import derive_trainset
 from skill_fleet.domain.lint import DataFinding, lint_trainset
 from skill_fleet.domain.split import Split, split_of, split_trainset, split_with
@@ -34,6 +35,7 @@ from skill_fleet.optimization.changes import Change, changes_since, in_words, re
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer
 from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.rewarding import reward_of
 from skill_fleet.optimization.runs import RunFolder
 from skill_fleet.optimization.search import resolve_predictors
 
@@ -57,6 +59,8 @@ class Plan:
         identity: What decides the result, as digests.
         changes: What of it has changed since the run began, where it is gone on with all the same.
         resumed_over: All changes it was gone on with over so far, in words.
+        reward: What judges an answer where no expected one is known, `module:function`; None where the
+            optimizer asks for none.
     """
 
     request: OptimizationRequest
@@ -71,6 +75,7 @@ class Plan:
     identity: Mapping[str, Any]
     changes: tuple[Change, ...] = ()
     resumed_over: tuple[str, ...] = ()
+    reward: str | None = None
 
     def examples(self, part: str) -> list[dspy.Example]:
         """The examples of `train`, `validation` or `test`."""
@@ -92,8 +97,9 @@ def make_plan(
     """
     optimizer = find_optimizer(request.optimizer, registry)
     entry = find_program(request.program, search=loaded.workspace.root)
-    resolve_predictors(entry.build(), request.modules)
+    _check_modules(request, optimizer, entry)
     metric = find_metric(request, loaded, entry)
+    reward = reward_of(request, entry, optimizer.info, loaded.workspace.root)
     models = phase_models(loaded, request.models)
     check_limits(models, request.limits)
     output = output_file(request, loaded)
@@ -113,7 +119,8 @@ def make_plan(
         inputs,
         output,
         findings,
-        _identity(request, entry, metric, models, split),
+        _identity(request, entry, metric, models, split, reward),
+        reward=reward,
     )
 
 
@@ -140,7 +147,9 @@ def resumed_plan(
     metric = taught(find_metric(request, loaded, entry), split)
     models = phase_models(loaded, request.models)
     check_limits(models, request.limits)
-    identity = _identity(request, entry, metric, models, split)
+    optimizer = find_optimizer(request.optimizer)
+    reward = reward_of(request, entry, optimizer.info, loaded.workspace.root)
+    identity = _identity(request, entry, metric, models, split, reward)
     before = read_json(folder.identity, what="run identity")
     changes = changes_since(before, identity)
     if any(change.name == "data" for change in changes):
@@ -159,11 +168,12 @@ def resumed_plan(
         resolve_predictors(entry.build(), request.modules)
         names = dict.fromkeys(name for item in (*split.train, *split.test) for name in item.fields)
         inputs = check_fields(entry, tuple(names), f"The data of the run {folder.run_id}")
+        _check_incumbent(output_file(request, loaded), entry, loaded)
     return Plan(
         request,
         entry,
         metric,
-        find_optimizer(request.optimizer),
+        optimizer,
         models,
         split,
         inputs,
@@ -172,7 +182,19 @@ def resumed_plan(
         identity,
         changes,
         resumed_over(before, changes),
+        reward,
     )
+
+
+def _check_incumbent(output: Path, entry: ProgramEntry, loaded: Loaded) -> None:
+    """What is at the output, perhaps by this very run, must still be a state of the changed program."""
+    if not output.exists():
+        return
+    try:
+        load_artifact(output, program=entry.name, search=loaded.workspace.root)
+    except DataError as error:
+        hint = "Move that file away, or start a new run with another --output."
+        raise DataError(error.message, hint=hint) from error
 
 
 def save_plan(plan: Plan, folder: RunFolder) -> None:
@@ -299,6 +321,15 @@ def _resolved(name: str, loaded: Loaded) -> Path:
     return path if path.is_absolute() or path.exists() else loaded.workspace.root / path
 
 
+def _check_modules(request: OptimizationRequest, optimizer: Optimizer, entry: ProgramEntry) -> None:
+    """The predictors named are there, and the optimizer can be kept to some."""
+    if request.modules and not optimizer.info.capabilities.modules:
+        raise UsageError(
+            f"--module says nothing to {optimizer.info.name}: it runs the whole program several times."
+        )
+    resolve_predictors(entry.build(), request.modules)
+
+
 def _check_skill_data(entry: ProgramEntry, trainset: Trainset) -> None:
     """The skill program's items need a task, and its metric something to agree with."""
     if not entry.makes_skills:
@@ -309,7 +340,12 @@ def _check_skill_data(entry: ProgramEntry, trainset: Trainset) -> None:
 
 
 def _identity(
-    request: OptimizationRequest, entry: ProgramEntry, metric: Metric, models: PhaseModels, split: Split
+    request: OptimizationRequest,
+    entry: ProgramEntry,
+    metric: Metric,
+    models: PhaseModels,
+    split: Split,
+    reward: str | None,
 ) -> dict[str, Any]:
     asked = request.to_json()
     decisive = (
@@ -330,6 +366,7 @@ def _identity(
         "seed": request.seed,
         "models": models.identity(),
         "options": {name: asked[name] if name != "modules" else list(request.modules) for name in decisive},
+        **({} if reward is None else {"reward": reward_digest(reward)}),
     }
 
 
