@@ -36,6 +36,10 @@ class RunResult:
     minimum_detectable_effect: float | None = None
     expected_minimum_detectable_effect: float | None = None
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    instructions: dict[str, str] | None = None
+    selection: dict[str, Any] | None = None
+    cost_per_answer: dict[str, Any] = field(default_factory=lambda: {"baseline": None, "optimized": None})
+    pareto: list[dict[str, Any]] = field(default_factory=list)
     published: str | None = None
     test_reads: int | None = None
     warnings: list[dict[str, str]] = field(default_factory=list)

@@ -19,10 +19,11 @@ from skill_fleet.optimization.plan import Plan, save_plan
 from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
 from skill_fleet.optimization.report import render_report
 from skill_fleet.optimization.result import RunResult
+from skill_fleet.optimization.rounds import Best, search_rounds
 from skill_fleet.optimization.runs import RunFolder, save_identity
-from skill_fleet.optimization.sealed import held_for_test, sealed_test
+from skill_fleet.optimization.sealed import held_for_test, note_choice, note_selection, sealed_test
 from skill_fleet.optimization.session import Control, Session, open_session
-from skill_fleet.optimization.stages import Baseline, Best, measure_baseline, search_rounds
+from skill_fleet.optimization.stages import Baseline, measure_baseline
 
 _SMALL_TEST = 70
 _RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage"})
@@ -121,8 +122,8 @@ def _stages(session: Session) -> Halt | None:
     _warn_of_data(session)
     baseline = measure_baseline(session)
     hold = held_for_test(session, baseline, incumbent)
-    best, halt = search_rounds(session, baseline, hold)
-    session.result.optimized["validation"] = best.measured.mean
+    best, pool, halt = search_rounds(session, baseline, hold)
+    note_choice(session, baseline, best, pool)
     if best.from_round == 0 and halt is None:
         session.warn(
             "no_accepted_proposal",
@@ -135,6 +136,7 @@ def _stages(session: Session) -> Halt | None:
         return halt
     try:
         verdicts = sealed_test(session, baseline, best, incumbent)
+        note_selection(session, pool)
         _publish(session, baseline, best, incumbent, *verdicts)
     except Halt as stopped:
         halt = halt or stopped
@@ -151,8 +153,8 @@ def _warn_of_data(session: Session) -> None:
         session.result.resumed_over = list(session.plan.resumed_over)
         session.warn(
             "resumed_over_changes",
-            f"The run was resumed over changes: {'; '.join(session.plan.resumed_over)}. Its result is of what "
-            "is there now; its data are those it began with.",
+            f"The run was resumed over changes: {'; '.join(session.plan.resumed_over)}. Its result is of "
+            "what is there now; its data are those it began with.",
         )
     for finding in session.plan.findings:
         if finding.severity != "info":

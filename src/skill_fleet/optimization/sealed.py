@@ -10,8 +10,10 @@ from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.llm.budget import Limits
 from skill_fleet.optimization.publish import Incumbent
+from skill_fleet.optimization.rounds import Best, Pool
+from skill_fleet.optimization.selection import cost_of, gains, points, prices_of
 from skill_fleet.optimization.session import Session
-from skill_fleet.optimization.stages import Baseline, Best, measured
+from skill_fleet.optimization.stages import Baseline, measured
 from skill_fleet.optimization.verdict import count_read, digest_of_test, judge
 
 
@@ -78,6 +80,25 @@ def sealed_test(
     else:
         note_test(session, "optimized", plain)
     return against_baseline, against_incumbent
+
+
+def note_choice(session: Session, baseline: Baseline, best: Best, pool: Pool) -> None:
+    """Put what the search chose, and among what, into the result."""
+    result, prices = session.result, prices_of(session.plan.models)
+    result.optimized["validation"] = best.measured.mean
+    result.instructions = {name: p.signature.instructions for name, p in best.program.named_predictors()}
+    for name, found in (("baseline", baseline.measured), ("optimized", best.measured)):
+        cost = cost_of(found, prices)
+        result.cost_per_answer[name] = None if cost is None else cost.to_json()
+    result.pareto = points(pool.candidates, program_hash(best.program), prices)
+    note_selection(session, pool)
+
+
+def note_selection(session: Session, pool: Pool) -> None:
+    """Put the gain on the validation set beside that on the sealed test, as far as they are known."""
+    result = session.result
+    validation, test = ([result.baseline[part], result.optimized[part]] for part in ("validation", "test"))
+    result.selection = gains(validation, test, pool.number)
 
 
 def counted_reading(session: Session, candidate: dspy.Module) -> int:

@@ -1,29 +1,24 @@
 """The stages of a run before its verdict: preflight, baseline, rounds."""
 
-import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import dspy
 
-from skill_fleet.core.programs.catalog import clean_state
-from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
+from skill_fleet.evaluation.judged import Judged
+from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of
 from skill_fleet.evaluation.runner import measure
-from skill_fleet.foundation.errors import MetricError, NoSignal, ProgramError, SkillFleetError
+from skill_fleet.foundation.errors import MetricError, NoSignal
 from skill_fleet.foundation.files import read_json, write_json
-from skill_fleet.llm.budget import Gate, Limits
-from skill_fleet.llm.halt import Halt
-from skill_fleet.optimization.estimate import effort_of
+from skill_fleet.llm.budget import Gate
 from skill_fleet.optimization.foresight import tell_power
-from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
-from skill_fleet.optimization.session import Session, quiet, throttled
+from skill_fleet.optimization.session import Session
 
 _PREFLIGHT_EXAMPLES = 3
-_SAME = 1e-9
+SAME = 1e-9
 # DSPy keeps the last 10,000 calls of everybody in memory otherwise; a run of a program makes far fewer.
 SPARING = {"disable_history": True, "max_trace_size": 1000}
-_logger = logging.getLogger("dspy")
 
 
 @dataclass(frozen=True)
@@ -45,15 +40,6 @@ class Baseline:
     measured: Measurement
     demo_threshold: float
     calls_per_run: float
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best program so far and its measurement on the validation set."""
-
-    program: dspy.Module
-    measured: Measurement
-    from_round: int
 
 
 def measure_baseline(session: Session) -> Baseline:
@@ -121,12 +107,13 @@ def measured(
     def tell(done: int, total: int, _outcome: Outcome) -> None:
         session.progress(stage=stage, done=done, total=total)
 
+    lms = session.lms(gate, "raise")
     with dspy.context(**SPARING):
         return measure(
             program,
             examples,
-            session.plan.metric,
-            lm=session.lms(gate, "raise")["evaluation"],
+            Judged(session.plan.metric, lms["judge"]),
+            lm=lms["evaluation"],
             num_threads=num_threads or session.plan.request.num_threads,
             on_outcome=tell,
             clock=session.clock,
@@ -147,138 +134,6 @@ def demo_threshold(scores: Sequence[float], target: float) -> float:
     return min(target, quartile if quartile > 0 else positive[0] if positive else target)
 
 
-def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[Best, Halt | None]:
-    """Round after round from the best so far, until one gains nothing.
-
-    Args:
-        session: The run.
-        baseline: Where to start.
-        hold: What the sealed test was promised.
-
-    Returns:
-        The best program, and why the search was stopped before its end, if it was.
-    """
-    best = Best(baseline.program, baseline.measured, 0)
-    for number in range(1, session.plan.request.rounds + 1):
-        started = session.clock.monotonic()
-        made = session.line.traffic.made
-        session.progress(stage="search", round=number, rollouts=0)
-        candidate, halt = _search(session, baseline, best, number, hold)
-        found, halt = _measured_candidate(session, baseline, candidate, halt, hold)
-        gained = found is not None and _better(best.measured, found)
-        if candidate is not None and found is not None and gained:
-            best = Best(candidate, found, number)
-        _note_round(session, number, found, best, session.clock.monotonic() - started, made)
-        if halt is not None:
-            return best, halt
-        if not gained:
-            break
-    return best, None
-
-
-def _search(
-    session: Session, baseline: Baseline, best: Best, number: int, hold: Limits
-) -> tuple[dspy.Module | None, Halt | None]:
-    plan = session.plan
-    gate = session.gate(hold)
-    lms = session.lms(gate, "halt")
-    tracker = Tracker([identity_of(example)[0] for example in baseline.validation])
-    rollouts = [0]
-    show = throttled(lambda: session.progress(stage="search", round=number, rollouts=rollouts[0]))
-
-    def on_rollout() -> None:
-        rollouts[0] += 1
-        show()
-
-    halt: Halt | None = None
-    found: dspy.Module | None = None
-    with focused(best.program, plan.request.modules) as student:
-        search = Search(
-            student,
-            baseline.train,
-            baseline.validation,
-            plan.metric,
-            lms,
-            effort_of(plan),
-            plan.request.seed + 1000 * (number - 1),
-            baseline.demo_threshold,
-            on_rollout,
-        )
-        settings = {"lm": lms["evaluation"], "callbacks": [tracker], **SPARING}
-        try:
-            with quiet(session.folder), dspy.context(**settings, max_errors=10**9):
-                found = plan.optimizer.improve(search)
-        except Halt as stopped:
-            halt = gate.close(stopped)
-        except SkillFleetError:
-            raise
-        except Exception as error:
-            # With the gate closed, whatever an optimizer raises is the echo of the Halt it swallowed.
-            if gate.closed is None:
-                raise ProgramError(
-                    f"The optimizer {plan.optimizer.info.name} failed: {type(error).__name__}: {error}.",
-                    hint=f"Its own words are in {session.folder.optimizer_log}.",
-                ) from error
-            halt = gate.closed
-        session.drain()
-        halt = halt or gate.closed
-        # Without what optimizers hang on a program: each candidate of the round, copied with every copy.
-        state = tracker.best() if found is None else clean_state(found)
-        if state is not None:
-            found = student.deepcopy()
-            found.load_state(state)
-    return (None if found is None else unfocused(found, type(best.program))), halt
-
-
-def _measured_candidate(
-    session: Session, baseline: Baseline, candidate: dspy.Module | None, halt: Halt | None, hold: Limits
-) -> tuple[Measurement | None, Halt | None]:
-    """The candidate on the validation set; after a halt from what is journaled already, if that suffices."""
-    if candidate is None:
-        return None, halt
-    gate = session.gate(hold) if halt is None else _replay_gate(session)
-    try:
-        return measured(session, candidate, baseline.validation, gate, "validation"), halt
-    except Halt as stopped:
-        return None, halt or stopped
-
-
-def _replay_gate(session: Session) -> Gate:
-    """A door that lets no paid call through: only journaled answers can be read."""
-    spent_all = replace(session.account.limits, calls=0)
-    gate = Gate(session.account)
-    gate.ceiling = spent_all
-    return gate
-
-
-def _better(best: Measurement, found: Measurement) -> bool:
-    a, b, _ = paired(best, found)
-    return bool(a) and math.fsum(b) / len(b) > math.fsum(a) / len(a) + _SAME
-
-
-def _note_round(
-    session: Session, number: int, found: Measurement | None, best: Best, seconds: float, made: int
-) -> None:
-    instructions = {name: p.signature.instructions for name, p in best.program.named_predictors()}
-    line = {
-        "round": number,
-        "score": None if found is None else found.mean,
-        "best": best.measured.mean,
-        "seconds": round(seconds, 3),
-        "calls": session.line.traffic.made - made,
-        "usd": session.line.journal.spent(session.folder.run_id).usd,
-        "instructions": instructions,
-    }
-    session.result.rounds.append(line)
-    score = "none" if line["score"] is None else f"{line['score']:.3f}"
-    _logger.info("Round %d: score=%s", number, score)
-    _logger.info("Best instructions: %s", instructions)
-    session.emit("round", **{key: value for key, value in line.items() if key != "instructions"})
-    limit = session.loaded.settings.evaluation.targets.round_minutes
-    if seconds > limit * 60:
-        session.warn("slow_round", f"Round {number} took {seconds / 60:.1f} min; the target is {limit:g}.")
-
-
 def _require_scores(found: Measurement) -> None:
     """A metric that breaks on some answers would choose which examples count: none is set aside for it."""
     missing = [outcome.no_score for outcome in found.outcomes if outcome.no_score is not None]
@@ -292,7 +147,7 @@ def _require_scores(found: Measurement) -> None:
 
 def _require_signal(found: Measurement) -> None:
     values = list(found.scores().values())
-    if len(values) > 1 and max(values) - min(values) <= _SAME:
+    if len(values) > 1 and max(values) - min(values) <= SAME:
         raise NoSignal(
             f"The metric gives {values[0]:g} to all {len(values)} examples: nothing can be learnt from it.",
             hint="Check the metric on a good and on a bad answer.",

@@ -1,0 +1,235 @@
+"""The rounds of a search: each starts from the best program so far, until one gains nothing."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dspy
+
+from skill_fleet.core.programs.catalog import clean_state, program_hash
+from skill_fleet.core.programs.recipes.rebuild import with_state
+from skill_fleet.core.programs.recipes.recipe import Recipe
+from skill_fleet.evaluation.judged import Judged
+from skill_fleet.evaluation.measurement import Measurement, identity_of, paired
+from skill_fleet.foundation.errors import ProgramError, SkillFleetError
+from skill_fleet.llm.budget import Gate, Limits
+from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.estimate import effort_of
+from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
+from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of
+from skill_fleet.optimization.session import Session, quiet, throttled
+from skill_fleet.optimization.stages import SAME, SPARING, Baseline, measured
+
+_MOST_CANDIDATES = 24
+_logger = logging.getLogger("dspy")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best program so far and its measurement on the validation set."""
+
+    program: dspy.Module
+    measured: Measurement
+    from_round: int
+
+
+@dataclass
+class Pool:
+    """All that a search chose among, as it grows.
+
+    Attributes:
+        candidates: Measured on the validation set, the plain program first.
+        known: Hashes of all programs that had a pass over the whole validation set, also of those that are
+            not among the candidates.
+    """
+
+    candidates: list[Candidate]
+    known: set[str]
+
+    @property
+    def number(self) -> int:
+        """Among how many programs was chosen, the plain one not counted."""
+        return len(self.known) - 1
+
+
+def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[Best, Pool, Halt | None]:
+    """Round after round from the best so far, until one gains nothing.
+
+    Args:
+        session: The run.
+        baseline: Where to start.
+        hold: What the sealed test was promised.
+
+    Returns:
+        The best program, or the cheapest of equally good ones where that was asked for; what it was chosen
+        among; and why the search was stopped before its end, if it was.
+    """
+    plain = program_hash(baseline.program)
+    pool = Pool([Candidate(baseline.program, plain, 0, baseline.measured)], {plain})
+    best, halt = Best(baseline.program, baseline.measured, 0), None
+    for number in range(1, session.plan.request.rounds + 1):
+        started = session.clock.monotonic()
+        made = session.line.traffic.made
+        session.progress(stage="search", round=number, rollouts=0)
+        candidate, seen, halt = _search(session, baseline, best, number, hold)
+        found, halt = _measured_candidate(session, baseline, candidate, halt, hold)
+        gained = found is not None and _better(best.measured, found)
+        if candidate is not None and found is not None and gained:
+            best = Best(candidate, found, number)
+        before = pool.number
+        _add_candidates(session, baseline, pool, number, [(candidate, found), *((one, None) for one in seen)])
+        seconds = session.clock.monotonic() - started
+        _note_round(session, number, found, best, seconds, made, pool.number - before)
+        # A recipe is the end: the next round would have to start from an ordinary program.
+        if halt is not None or not gained or isinstance(best.program, Recipe):
+            break
+    return _chosen(session, best, pool), pool, halt
+
+
+def _add_candidates(
+    session: Session,
+    baseline: Baseline,
+    pool: Pool,
+    number: int,
+    programs: Sequence[tuple[dspy.Module | None, Measurement | None]],
+) -> None:
+    """What a round measured on the whole validation set, by what the journal holds: no call is made."""
+    gate = _replay_gate(session)
+    for program, known in programs:
+        name = None if program is None else program_hash(program)
+        if program is None or name is None or name in pool.known:
+            continue
+        pool.known.add(name)
+        if len(pool.candidates) > _MOST_CANDIDATES * number:
+            continue
+        try:
+            found = known or measured(session, program, baseline.validation, gate, "candidates")
+        except (Halt, SkillFleetError):
+            continue  # an answer is not in the journal: what the program takes is not known
+        pool.candidates.append(Candidate(program, name, number, found))
+
+
+def _chosen(session: Session, best: Best, pool: Pool) -> Best:
+    """The best program, or the cheapest of those about as good."""
+    if session.plan.request.prefer != "cheaper" or best.from_round == 0:
+        return best
+    highest = Candidate(best.program, program_hash(best.program), best.from_round, best.measured)
+    chosen = cheapest_of_equals(highest, pool.candidates, prices_of(session.plan.models))
+    return Best(chosen.program, chosen.measured, chosen.round)
+
+
+def _search(
+    session: Session, baseline: Baseline, best: Best, number: int, hold: Limits
+) -> tuple[dspy.Module | None, list[dspy.Module], Halt | None]:
+    """One round: where it ended, all programs it measured on the whole validation set, what stopped it."""
+    plan = session.plan
+    gate = session.gate(hold)
+    lms = session.lms(gate, "halt")
+    tracker = Tracker([identity_of(example)[0] for example in baseline.validation])
+    rollouts = [0]
+    show = throttled(lambda: session.progress(stage="search", round=number, rollouts=rollouts[0]))
+
+    def on_rollout() -> None:
+        rollouts[0] += 1
+        show()
+
+    halt: Halt | None = None
+    found: dspy.Module | None = None
+    with focused(best.program, plan.request.modules) as student:
+        search = Search(
+            student,
+            baseline.train,
+            baseline.validation,
+            Judged(plan.metric, lms["judge"]),
+            lms,
+            effort_of(plan),
+            plan.request.seed + 1000 * (number - 1),
+            baseline.demo_threshold,
+            on_rollout,
+            plan.reward,
+        )
+        settings = {"lm": lms["evaluation"], "callbacks": [tracker], **SPARING}
+        try:
+            with quiet(session.folder), dspy.context(**settings, max_errors=10**9):
+                found = plan.optimizer.improve(search)
+        except Halt as stopped:
+            halt = gate.close(stopped)
+        except SkillFleetError:
+            raise
+        except Exception as error:
+            # With the gate closed, whatever an optimizer raises is the echo of the Halt it swallowed.
+            if gate.closed is None:
+                raise ProgramError(
+                    f"The optimizer {plan.optimizer.info.name} failed: {type(error).__name__}: {error}.",
+                    hint=f"Its own words are in {session.folder.optimizer_log}.",
+                ) from error
+            halt = gate.closed
+        session.drain()
+        halt = halt or gate.closed
+        # Without what optimizers hang on a program: each candidate of the round, copied with every copy.
+        seen = [_rebuilt(student, state, type(best.program)) for state in tracker.seen()]
+        if found is not None:
+            found = _rebuilt(student, clean_state(found), type(best.program))
+    return (found or next(iter(seen), None)), seen, halt
+
+
+def _rebuilt(student: dspy.Module, state: dict[str, Any], original: type) -> dspy.Module:
+    return unfocused(with_state(student, state), original)
+
+
+def _measured_candidate(
+    session: Session, baseline: Baseline, candidate: dspy.Module | None, halt: Halt | None, hold: Limits
+) -> tuple[Measurement | None, Halt | None]:
+    """The candidate on the validation set; after a halt from what is journaled already, if that suffices."""
+    if candidate is None:
+        return None, halt
+    gate = session.gate(hold) if halt is None else _replay_gate(session)
+    try:
+        return measured(session, candidate, baseline.validation, gate, "validation"), halt
+    except Halt as stopped:
+        return None, halt or stopped
+
+
+def _replay_gate(session: Session) -> Gate:
+    """A door that lets no paid call through: only journaled answers can be read."""
+    spent_all = replace(session.account.limits, calls=0)
+    gate = Gate(session.account)
+    gate.ceiling = spent_all
+    return gate
+
+
+def _better(best: Measurement, found: Measurement) -> bool:
+    a, b, _ = paired(best, found)
+    return bool(a) and math.fsum(b) / len(b) > math.fsum(a) / len(a) + SAME
+
+
+def _note_round(
+    session: Session,
+    number: int,
+    found: Measurement | None,
+    best: Best,
+    seconds: float,
+    made: int,
+    candidates: int,
+) -> None:
+    instructions = {name: p.signature.instructions for name, p in best.program.named_predictors()}
+    line = {
+        "round": number,
+        "score": None if found is None else found.mean,
+        "best": best.measured.mean,
+        "candidates": candidates,
+        "seconds": round(seconds, 3),
+        "calls": session.line.traffic.made - made,
+        "usd": session.line.journal.spent(session.folder.run_id).usd,
+        "instructions": instructions,
+    }
+    session.result.rounds.append(line)
+    score = "none" if line["score"] is None else f"{line['score']:.3f}"
+    _logger.info("Round %d: score=%s", number, score)
+    _logger.info("Best instructions: %s", instructions)
+    session.emit("round", **{key: value for key, value in line.items() if key != "instructions"})
+    limit = session.loaded.settings.evaluation.targets.round_minutes
+    if seconds > limit * 60:
+        session.warn("slow_round", f"Round {number} took {seconds / 60:.1f} min; the target is {limit:g}.")
