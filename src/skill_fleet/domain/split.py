@@ -79,12 +79,12 @@ def split_trainset(
         DataError: There are too few independent units, or nothing has a name in `holdout_groups`.
     """
     units = units_of(trainset.items)
-    _check_count(trainset, units, min_groups)
+    check_units(trainset, units, min_groups)
     if not holdout_groups:
-        train, validation, test = _cut(units, shares, seed)
+        train, validation, test = cut_units(units, shares, seed)
         return split_of(train, validation, test, seed)
     held, rest = _hold_out(trainset, units, holdout_groups)
-    train, validation = _cut(rest, (0.6, 0.4), seed)
+    train, validation = cut_units(rest, (0.6, 0.4), seed)
     return split_of(train, validation, held, seed)
 
 
@@ -119,7 +119,7 @@ def split_with(
     _check_leaks([(train, "train"), *given])
     named = _own_ids([(train, "train"), *given])
     units = units_of([item for items in named.values() for item in items])
-    _check_count(train, units, min_groups, parts=1)
+    check_units(train, units, min_groups, parts=1)
     if len(given) == 2:
         return split_of(named["train"], named["validation"], named["test"], seed)
     missing = [name for name in _PARTS if name == "train" or name not in named]
@@ -127,7 +127,7 @@ def split_with(
     pool = units_of(named["train"])
     if len(pool) < len(missing):
         raise _too_few(train, len(pool), len(missing), 0)
-    named |= dict(zip(missing, _cut(pool, cut_shares, seed), strict=True))
+    named |= dict(zip(missing, cut_units(pool, cut_shares, seed), strict=True))
     return split_of(named["train"], named["validation"], named["test"], seed)
 
 
@@ -141,7 +141,7 @@ def _draw(seed: int, order: int, key: str) -> str:
     return hashlib.sha256(f"{seed}/{order}/{key}".encode()).hexdigest()
 
 
-def _cut(units: Sequence[Unit], shares: Sequence[float], seed: int) -> list[Part]:
+def cut_units(units: Sequence[Unit], shares: Sequence[float], seed: int) -> list[Part]:
     """The units in as many parts as there are shares, the examples of each part in a drawn order."""
     keyed = [(unit_key(unit), unit) for unit in units]
     total = sum(len(unit) for unit in units)
@@ -204,7 +204,12 @@ def _within(group: str, name: str) -> bool:
     return group == name or group.startswith(name.rstrip("/") + "/")
 
 
-def _check_count(trainset: Trainset, units: Sequence[Unit], min_groups: int, *, parts: int = 3) -> None:
+def check_units(trainset: Trainset, units: Sequence[Unit], min_groups: int, *, parts: int = 3) -> None:
+    """Refuse a set of too few independent units.
+
+    Raises:
+        DataError: There are fewer than `min_groups`, or than parts to be made.
+    """
     if len(units) < max(parts, min_groups):
         raise _too_few(trainset, len(units), parts, min_groups)
 
