@@ -7,7 +7,10 @@ from typing import Any, Protocol
 import dspy
 
 from skill_fleet.config.settings import Phase
+from skill_fleet.optimization.interval import Interval
 from skill_fleet.optimization.search import Effort, Search
+
+__all__ = ["Capabilities", "Interval", "Optimizer", "OptimizerInfo", "Parameter", "Sizes"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class Capabilities:
             far survives a search that is stopped.
         learns: It learns from examples or from feedback. One that does not can gain nothing from the offline
             model, which knows nothing of its own.
+        modules: It can be kept to some of the predictors; for one that cannot, `--module` is refused.
     """
 
     phases: tuple[Phase, ...] = ("evaluation",)
     seeded: bool = True
     tracked: bool = True
     learns: bool = True
+    modules: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,22 +69,6 @@ class OptimizerInfo:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A range in which a number is expected to lie, both ends included."""
-
-    low: float
-    high: float
-
-    def plus(self, other: "Interval") -> "Interval":
-        """The sum of two expected numbers."""
-        return Interval(self.low + other.low, self.high + other.high)
-
-    def times(self, other: "Interval") -> "Interval":
-        """The product of two expected numbers, neither negative."""
-        return Interval(self.low * other.low, self.high * other.high)
-
-
-@dataclass(frozen=True)
 class Sizes:
     """What the number of calls depends on.
 
@@ -89,6 +78,11 @@ class Sizes:
         predictors: Predictors to optimize.
         calls_per_run: Model calls of one run of the program.
         effort: How far to search.
+        labeled: Predictors whose answers the data hold; None where that is not known.
+        same_teacher: Demonstrations are made by the model that is evaluated, so that runs without
+            demonstrations of the data are those of the baseline, which are in the journal.
+        perfectible: Some answers have full marks: a search passes over what has nothing to teach, and repeats
+            itself where little is left to improve.
     """
 
     train: int
@@ -96,6 +90,9 @@ class Sizes:
     predictors: int
     calls_per_run: Interval
     effort: Effort
+    labeled: int | None = None
+    same_teacher: bool = False
+    perfectible: bool = False
 
 
 class Optimizer(Protocol):
@@ -104,7 +101,12 @@ class Optimizer(Protocol):
     info: OptimizerInfo
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
-        """Calls of one round by phase, at most what the round can make."""
+        """Calls of one round by phase.
+
+        `low` and `high` say where they are likely to lie, about 9 times in 10; `bound` what a round never
+        passes. What the baseline has measured is in the journal and is no call: the program as it is on
+        training and validation examples. An equal request is one call, however often it is made.
+        """
         ...
 
     def improve(self, search: Search) -> dspy.Module:

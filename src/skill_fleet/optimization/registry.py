@@ -4,13 +4,17 @@ from collections.abc import Callable, Mapping
 
 from skill_fleet.foundation.errors import UnknownName
 from skill_fleet.optimization.optimizer import Optimizer
+from skill_fleet.optimization.optimizers.best_of_n import BestOfNAnswers
 from skill_fleet.optimization.optimizers.bootstrap import BootstrapRandomSearch
 from skill_fleet.optimization.optimizers.copro import Copro
+from skill_fleet.optimization.optimizers.ensemble import EnsembleOfDemos
 from skill_fleet.optimization.optimizers.few_shot import BootstrapFewShot
 from skill_fleet.optimization.optimizers.gepa import Gepa
 from skill_fleet.optimization.optimizers.infer_rules import InferRules
+from skill_fleet.optimization.optimizers.knn import KnnFewShot
 from skill_fleet.optimization.optimizers.labeled import LabeledFewShot
 from skill_fleet.optimization.optimizers.miprov2 import MiproV2
+from skill_fleet.optimization.optimizers.refine import RefinedAnswers
 from skill_fleet.optimization.optimizers.simba import Simba
 
 OptimizerRegistry = Mapping[str, Callable[[], Optimizer]]
@@ -27,6 +31,10 @@ def builtin_optimizers() -> OptimizerRegistry:
         Simba,
         Copro,
         InferRules,
+        KnnFewShot,
+        EnsembleOfDemos,
+        BestOfNAnswers,
+        RefinedAnswers,
     )
     return {kind().info.name: kind for kind in kinds}
 

@@ -30,8 +30,6 @@ def reward_of(
                 hint="A reward is for best_of_n and refine.",
             )
         return None
-    if request.modules:
-        raise UsageError(f"--module says nothing to {info.name}: it runs the whole program several times.")
     name = request.reward or (SKILL_REWARD if entry.makes_skills else None)
     if name is None:
         raise UsageError(

@@ -39,9 +39,9 @@ def advise(program: dspy.Module, reward: Reward, attempt: Attempt) -> Mapping[st
         "program_trajectory": _shown(steps),
         "program_outputs": _shown(dict(attempt.prediction)),
         "reward_code": _source(reward),
-        "target_threshold": _shown(PERFECT),
-        "reward_value": _shown(attempt.reward),
-        "module_names": _shown([name for name, _ in program.named_predictors()]),
+        "target_threshold": PERFECT,
+        "reward_value": attempt.reward,
+        "module_names": [name for name, _ in program.named_predictors()],
     }
     try:
         with dspy.context(trace=[]):

@@ -28,7 +28,7 @@ from skill_fleet.core.programs.catalog import (
     without_models,
 )
 from skill_fleet.core.programs.recipes.rebuild import with_state
-from skill_fleet.core.programs.recipes.recipe import is_recipe
+from skill_fleet.core.programs.recipes.recipe import members_in
 from skill_fleet.foundation.errors import DataError, IntegrityError
 from skill_fleet.foundation.files import read_json, read_text, write_bytes, write_json
 
@@ -161,7 +161,7 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
     differences = _differences(manifest, entry, source_digest(fresh))
     if not isinstance(state, dict):
         raise DataError(f"{path} is not the saved state of a program.")
-    for part in state["members"] if is_recipe(state) else [state]:
+    for part in members_in(state):
         _check_predictors(path, entry, fresh, part)
     try:
         found = with_state(fresh, without_models(state), search=search)

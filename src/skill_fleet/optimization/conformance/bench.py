@@ -17,6 +17,8 @@ from dspy.lm15 import Request, Response
 from skill_fleet.config.load import load
 from skill_fleet.config.settings import ModelSpec, Phase
 from skill_fleet.core.programs.catalog import clean_state, program_hash
+from skill_fleet.core.programs.recipes.rebuild import with_state
+from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import identity_of
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
@@ -187,6 +189,7 @@ class Bench:
             modules=case.modules,
             models=case.models or {},
             output="found.json",
+            reward=f"{tickets.__name__}:plausible" if _asks_for_reward(self.optimizer()) else None,
         )
         plan = make_plan(request, loaded, {name: self.optimizer})
         folder = new_run(loaded.workspace.runs, SYSTEM_CLOCK)
@@ -220,12 +223,13 @@ def _searched(
         student,
         baseline.train,
         baseline.validation,
-        plan.metric,
+        Judged(plan.metric, lms["judge"]),
         lms,
         effort_of(plan),
         seed,
         baseline.demo_threshold,
         lambda: None,
+        plan.reward,
     )
     settings = {"lm": lms["evaluation"], "callbacks": [tracker], **SPARING, "max_errors": 10**9}
     found: dspy.Module | None = None
@@ -252,8 +256,7 @@ def _measured(session: Session, baseline: Baseline, found: dspy.Module) -> tuple
         saved = json.loads(json.dumps(clean_state(found)))
     except TypeError:
         return gain, False
-    loaded = session.plan.entry.build()
-    loaded.load_state(saved)
+    loaded = with_state(session.plan.entry.build(), saved)
     made = session.line.traffic.made
     again = measured(session, loaded, baseline.validation, session.gate(), "validation")
     return gain, again.scores() == own.scores() and session.line.traffic.made == made
@@ -281,6 +284,10 @@ class _Counting:
     def _note(self) -> None:
         with self._lock:
             self._asked[current_call().phase, self._model] += 1
+
+
+def _asks_for_reward(optimizer: Optimizer) -> bool:
+    return any(parameter.name == "reward" for parameter in optimizer.info.parameters)
 
 
 def _by_phase(session: Session) -> Counter[str]:

@@ -71,6 +71,11 @@ def is_recipe(state: Any) -> bool:
     return isinstance(state, Mapping) and isinstance(state.get("members"), list) and "recipe" in state
 
 
+def members_in(state: Mapping[str, Any]) -> list[Any]:
+    """The states of ordinary programs in a state: those of a recipe's members, or itself."""
+    return list(state["members"]) if is_recipe(state) else [state]
+
+
 def members_of(program: dspy.Module) -> list[dspy.Module]:
     """The ordinary programs in a program: a recipe's members, or itself."""
     return list(program.members) if isinstance(program, Recipe) else [program]
