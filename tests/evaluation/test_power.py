@@ -1,6 +1,10 @@
 import pytest
 
-from skill_fleet.evaluation.power import minimum_detectable_effect, pairs_needed
+from skill_fleet.evaluation.power import (
+    expected_detectable_effect,
+    minimum_detectable_effect,
+    pairs_needed,
+)
 from skill_fleet.evaluation.student_t import regularized_incomplete_beta, t_cdf, t_quantile, t_two_sided
 
 
@@ -50,7 +54,7 @@ def test_a_quantile_of_certainty_is_refused():
 )
 def test_pairs_needed_is_a_few_more_than_normal_theory_says(effect, sd, normal_theory):
     needed = pairs_needed(effect, sd)
-    assert normal_theory <= needed <= normal_theory + 3
+    assert normal_theory <= needed <= 1.15 * normal_theory
     assert pairs_needed(-effect, sd) == needed
 
 
@@ -63,9 +67,16 @@ def test_pairs_in_alike_groups_count_less():
         pairs_needed(0.0, 0.1)
 
 
-def test_needed_pairs_and_detectable_effect_are_two_sides_of_one_thing():
+def test_needed_pairs_and_expected_effect_are_two_sides_of_one_thing():
     n = pairs_needed(0.05, 0.15)
-    assert minimum_detectable_effect(0.15 / n**0.5, n - 1) == pytest.approx(0.05, abs=5e-4)
-    assert minimum_detectable_effect(0.0, 10) is None
-    assert minimum_detectable_effect(0.1, 0) is None
-    assert minimum_detectable_effect(0.1, 10, alpha=0.0) is None
+    assert expected_detectable_effect(0.15, [1] * n) == pytest.approx(0.05, abs=5e-4)
+    assert expected_detectable_effect(0.15, [1] * (n - 2)) > 0.05
+
+
+def test_no_effect_is_named_where_there_is_none_to_name():
+    assert minimum_detectable_effect(0.0, [1] * 10) is None
+    assert minimum_detectable_effect(0.1, [5]) is None
+    assert minimum_detectable_effect(0.1, [1] * 10, alpha=0.0) is None
+    assert minimum_detectable_effect(0.1, [1] * 5) is None, "5 groups have no p-value below 1 in 16"
+    assert minimum_detectable_effect(0.1, [1] * 6) > 0.4
+    assert expected_detectable_effect(0.9, [1] * 6) is None, "no difference of scores is above 1"

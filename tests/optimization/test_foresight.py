@@ -7,9 +7,10 @@ import pytest
 from dspy.utils.exceptions import LMInvalidRequestError
 
 from skill_fleet.evaluation.measurement import Measurement, Outcome
-from skill_fleet.evaluation.power import expected_detectable_effect, minimum_detectable_effect
+from skill_fleet.evaluation.power import expected_detectable_effect
 from skill_fleet.evaluation.score import Score
-from skill_fleet.evaluation.statistics import alpha_for_read, attainable_alpha, compare_paired
+from skill_fleet.evaluation.sign_flip import attainable_alpha
+from skill_fleet.evaluation.statistics import alpha_for_read, compare_paired
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import read_events
@@ -23,10 +24,12 @@ from skill_fleet.services.context import Context
 from skill_fleet.services.optimization import estimate_optimization, prepare_optimization
 
 
-def test_equal_groups_give_the_effect_of_their_standard_error():
-    expected = minimum_detectable_effect(0.15 / math.sqrt(20), 19, alpha=0.03)
-    assert expected_detectable_effect(0.15, [3] * 20, alpha=0.03) == pytest.approx(expected)
-    assert expected_detectable_effect(0.15, [1] * 20, alpha=0.03) == pytest.approx(expected)
+def test_the_effect_is_that_of_groups_whatever_their_size():
+    alone = expected_detectable_effect(0.15, [1] * 20, alpha=0.03)
+    assert expected_detectable_effect(0.15, [3] * 20, alpha=0.03) == alone
+    assert expected_detectable_effect(0.3, [1] * 20, alpha=0.03) == pytest.approx(2 * alone)
+    normal_theory = (2.17 + 0.842) * 0.15 / math.sqrt(20)
+    assert normal_theory < alone < 1.25 * normal_theory
 
 
 def test_more_groups_see_more_and_a_large_one_sees_less():

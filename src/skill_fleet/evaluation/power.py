@@ -3,28 +3,28 @@
 import math
 from collections.abc import Sequence
 
-from skill_fleet.evaluation.student_t import t_quantile
+from skill_fleet.evaluation.reach import reach
 
 
 def minimum_detectable_effect(
-    standard_error: float, df: float, *, alpha: float = 0.05, power: float = 0.8
+    standard_error: float, group_sizes: Sequence[int], *, alpha: float = 0.05, power: float = 0.8
 ) -> float | None:
-    """The smallest true difference that a test would call with the given power.
+    """The smallest true difference that a further comparison of the same design would call.
 
-    Bloom's multiple of the standard error (Bloom 1995, Minimum Detectable Effects), with t quantiles.
+    The power is that over both draws: of the comparison whose error is taken, and of the one that is to call.
 
     Args:
-        standard_error: Of the mean difference, in score units.
-        df: Degrees of freedom of that standard error.
+        standard_error: Of the mean difference, as the comparison found it, in score units.
+        group_sizes: Pairs in each group.
         alpha: Two-sided level of the test; 0 where no outcome could be significant.
         power: Probability of the call.
 
     Returns:
-        Score units; None where it cannot be said: no variation seen, no degree of freedom, alpha of 0.
+        Score units; None where it cannot be said: no variation seen, fewer than two groups, or too few groups
+        to show anything at this alpha.
     """
-    if standard_error <= 0.0 or df <= 0.0 or alpha <= 0.0:
-        return None
-    return (t_quantile(1.0 - alpha / 2.0, df) + t_quantile(power, df)) * standard_error
+    found = None if standard_error <= 0.0 else reach(group_sizes, alpha, power)
+    return None if found is None else found.of_error * standard_error
 
 
 def expected_detectable_effect(
@@ -34,20 +34,15 @@ def expected_detectable_effect(
 
     Args:
         sd: Standard deviation of the mean differences of groups, assumed, in score units.
-        group_sizes: Pairs in each group. Groups are the independent observations; a few large ones count as
-            Kish's effective number, (sum of sizes)^2 / sum of squared sizes.
+        group_sizes: Pairs in each group. Groups are the independent observations, whatever their sizes.
         alpha: Two-sided level of the test.
         power: Probability of the call.
 
     Returns:
         Score units; None where no difference between scores in [0, 1] would be called, or sd is 0.
     """
-    if not group_sizes:
-        return None
-    effective = sum(group_sizes) ** 2 / sum(size * size for size in group_sizes)
-    error = sd / math.sqrt(effective)
-    effect = minimum_detectable_effect(error, effective - 1.0, alpha=alpha, power=power)
-    return None if effect is None or effect > 1.0 else effect
+    found = None if sd <= 0.0 else reach(group_sizes, alpha, power)
+    return None if found is None or found.of_spread * sd > 1.0 else found.of_spread * sd
 
 
 def pairs_needed(
@@ -90,5 +85,6 @@ def pairs_needed(
 
 
 def _enough(pairs: int, ratio: float, group_size: float, alpha: float, power: float) -> bool:
-    df = max(1.0, math.floor(pairs / max(group_size, 1.0)) - 1.0)
-    return pairs >= (t_quantile(1.0 - alpha / 2.0, df) + t_quantile(power, df)) ** 2 * ratio
+    groups = max(2, math.floor(pairs / max(group_size, 1.0)))
+    found = reach([1] * groups, alpha, power)
+    return found is not None and pairs >= found.of_spread**2 * groups * ratio

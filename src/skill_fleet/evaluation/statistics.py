@@ -9,23 +9,22 @@ bootstrap is not used: it covers 90 % instead of 95 % at n = 10.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from skill_fleet.evaluation.power import minimum_detectable_effect
+from skill_fleet.evaluation.sign_flip import (
+    GROUPS_ENUMERATED,
+    GROUPS_FOR_T,
+    flip_intervals,
+    flip_limits,
+    rank_of,
+    subsets,
+)
 from skill_fleet.evaluation.student_t import t_quantile, t_two_sided
 from skill_fleet.foundation.errors import DataError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-
 Verdict = Literal["better", "worse", "not_shown"]
 
-GROUPS_FOR_T = 30
-GROUPS_ENUMERATED = 16
 _TIE = 1e-12
 
 
@@ -42,8 +41,8 @@ class Comparison:
         interval: Where the true difference lies, at confidence 1 - alpha, within [-1, 1].
         p_value: Two-sided, of "there is no difference".
         verdict: `better` or `worse` when the p-value is at most alpha and the interval leaves out 0.
-        minimum_detectable_effect: The true difference this comparison would have called 80 times of 100, with
-            the spread it saw; None when it saw none, or when so few groups can show nothing at this alpha.
+        minimum_detectable_effect: The true difference that comparisons like this one call 80 times of 100,
+            with the error it saw; None when it saw none, or where so few groups show nothing at this alpha.
         method: How p-value and interval were computed.
         alpha: The level used.
     """
@@ -70,17 +69,6 @@ def alpha_for_read(k: int) -> float:
     if k < 1:
         raise ValueError(f"Reads are counted from 1, not {k}.")
     return 0.05 * 6.0 / (math.pi * k) ** 2
-
-
-def attainable_alpha(alpha: float, groups: int) -> float:
-    """The level a comparison of so many groups really has: few groups have few ways to flip their signs.
-
-    It is 0 where no outcome could be significant.
-    """
-    if groups > GROUPS_ENUMERATED:
-        return alpha
-    flips = 2 ** max(groups - 1, 0)
-    return math.floor(alpha * flips + 1e-9) / flips
 
 
 def compare_paired(
@@ -129,7 +117,7 @@ def compare_paired(
         interval=(low, high),
         p_value=p_value,
         verdict=_verdict(p_value, alpha, low, high),
-        minimum_detectable_effect=minimum_detectable_effect(error, df, alpha=attainable_alpha(alpha, count)),
+        minimum_detectable_effect=minimum_detectable_effect(error, sizes, alpha=alpha),
         method=method,
         alpha=alpha,
     )
@@ -195,49 +183,19 @@ def _t_test(delta: float, error: float, df: float, alpha: float) -> tuple[float,
 def _sign_flip(
     sums: Sequence[float], sizes: Sequence[int], alpha: float, seed: int, draws: int
 ) -> tuple[float, tuple[float, float], str]:
-    """The sign-flip test of "the true difference is theta", at theta = 0 and inverted.
-
-    Flipping the signs of the groups of a subset gives a sum at least as far from 0 as the one observed
-    exactly when theta lies between the mean difference inside the subset and the mean outside of it. So each
-    subset is an interval around the observed mean, the p-value of theta is the share of intervals that hold
-    it, it falls on both sides of the mean, and the ends of the confidence interval are order statistics.
-    """
+    """The sign-flip test of no difference, and its interval."""
     import numpy as np
 
     count = len(sizes)
     exact = count <= GROUPS_ENUMERATED
-    inside = _subsets(count, None) if exact else _subsets(count, (seed, draws))
-    inside_sum, inside_size = inside @ np.asarray(sums), inside @ np.asarray(sizes, dtype=np.float64)
-    outside_sum, outside_size = math.fsum(sums) - inside_sum, sum(sizes) - inside_size
-    empty = inside_size == 0  # no sign flipped: as far from 0 as itself, whatever theta is
-    inner = np.where(empty, -np.inf, inside_sum / np.where(empty, 1.0, inside_size))
-    outer = np.where(empty, np.inf, outside_sum / outside_size)
-    lows, highs = np.minimum(inner, outer), np.maximum(inner, outer)
+    inside = subsets(count, None if exact else (seed, draws))
+    lows, highs = flip_intervals(np.asarray(sums), np.asarray(sizes, dtype=np.float64), inside)
     total = len(lows)
     p_value = float(np.count_nonzero((lows <= _TIE) & (highs >= -_TIE))) / total
-    rank = math.floor(alpha * total + 1e-9)
+    rank = rank_of(alpha, total)
     low, high = -1.0, 1.0
     if rank < total:
-        low = float(np.partition(lows, rank)[rank])
-        high = float(np.partition(highs, total - 1 - rank)[total - 1 - rank])
+        found = flip_limits(lows, highs, rank)
+        low, high = float(found[0]), float(found[1])
     how = "exact" if exact else f"{draws} draws"
     return p_value, (low, high), f"sign-flip over groups, {how}"
-
-
-@lru_cache(maxsize=8)
-def _subsets(count: int, drawn: tuple[int, int] | None) -> "Floats":
-    """Rows of 0 and 1: the groups of a subset. Never the last: a subset and its complement are one flip.
-
-    All of them, or as many as drawn (seed, number) after the empty subset, which makes a drawn test valid
-    (Phipson and Smyth 2010, Permutation p-values should never be zero).
-    """
-    import numpy as np
-
-    if drawn is None:
-        codes = np.arange(2 ** (count - 1), dtype=np.int64)
-    else:
-        seed, number = drawn
-        random = np.random.default_rng(seed).integers(0, 2 ** (count - 1), number, dtype=np.int64)
-        codes = np.concatenate([np.zeros(1, dtype=np.int64), random])
-    bits = (codes[:, None] >> np.arange(count, dtype=np.int64)) & 1
-    return bits.astype(np.float64)

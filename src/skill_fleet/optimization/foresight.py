@@ -16,7 +16,7 @@ from typing import Any
 from skill_fleet.domain.trainset import TrainingItem
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.power import expected_detectable_effect
-from skill_fleet.evaluation.statistics import alpha_for_read, attainable_alpha
+from skill_fleet.evaluation.statistics import alpha_for_read
 from skill_fleet.optimization.events import read_events
 from skill_fleet.optimization.session import Session
 from skill_fleet.optimization.verdict import digest_of_test, next_reading
@@ -51,8 +51,7 @@ def foresee(test: Sequence[TrainingItem], reading: int, sd: float | None) -> For
     """What a reading of a sealed test can show, if the differences of groups spread by `sd`."""
     sizes = list(Counter(item.group for item in test).values())
     alpha = alpha_for_read(reading)
-    level = attainable_alpha(alpha, len(sizes))
-    effect = None if sd is None else expected_detectable_effect(sd, sizes, alpha=level)
+    effect = None if sd is None else expected_detectable_effect(sd, sizes, alpha=alpha)
     return Foresight(effect, sd, len(sizes), reading, alpha)
 
 
