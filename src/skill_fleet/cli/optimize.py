@@ -83,6 +83,10 @@ def optimize(
         str | None, typer.Option(metavar="NAME", help="Model that proposes instructions.")
     ] = None,
     judge_model: Annotated[str | None, typer.Option(metavar="NAME", help="Model that scores.")] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Prefers an answer, for best_of_n and refine."),
+    ] = None,
     min_groups: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Fewest independent groups to split.")
     ] = None,
@@ -138,6 +142,7 @@ def optimize(
         "modules": tuple(module or ()),
         "models": {phase: name for phase, name in models.items() if name is not None},
         "output": None if output is None else from_here(output),
+        "reward": reward,
     }
     view = screen(as_json=as_json, quiet=quiet)
     only_price = dry_run or ctx.info_name == "estimate"
