@@ -16,6 +16,7 @@ from skill_fleet.evaluation.measurement import Measurement, identity_of, paired
 from skill_fleet.foundation.errors import ProgramError, SkillFleetError
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.door import Doorkeeper
 from skill_fleet.optimization.estimate import effort_of
 from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of
@@ -150,7 +151,7 @@ def _search(
             on_rollout,
             plan.reward,
         )
-        settings = {"lm": lms["evaluation"], "callbacks": [tracker], **SPARING}
+        settings = {"lm": lms["evaluation"], "callbacks": [tracker, Doorkeeper(gate)], **SPARING}
         try:
             with quiet(session.folder), dspy.context(**settings, max_errors=10**9):
                 found = plan.optimizer.improve(search)
