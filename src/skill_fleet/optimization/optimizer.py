@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import dspy
 
@@ -10,7 +10,7 @@ from skill_fleet.config.settings import Phase
 from skill_fleet.optimization.interval import Interval
 from skill_fleet.optimization.search import Effort, Search
 
-__all__ = ["Capabilities", "Interval", "Optimizer", "OptimizerInfo", "Parameter", "Sizes"]
+__all__ = ["Capabilities", "CostlyAnswers", "Interval", "Optimizer", "OptimizerInfo", "Parameter", "Sizes"]
 
 
 @dataclass(frozen=True)
@@ -115,4 +115,13 @@ class Optimizer(Protocol):
         Raises:
             Halt: The search was stopped; what it saw is with the tracker.
         """
+        ...
+
+
+@runtime_checkable
+class CostlyAnswers(Protocol):
+    """What an optimizer also has if its result runs the program more than once for one answer."""
+
+    def runs_per_answer(self, effort: Effort) -> Interval:
+        """Runs of the program for one answer of the result."""
         ...

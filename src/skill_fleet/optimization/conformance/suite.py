@@ -169,7 +169,7 @@ class OptimizerConformance:
         _require(paid == done.calls, f"In two parts it paid for {paid} calls, in one for {done.calls}.")
 
     def test_it_stays_within_its_estimate(self) -> None:
-        """No phase makes more calls than the high end of its estimate."""
+        """No phase makes more calls than the bound of its estimate."""
         done = self.bench.whole
         plan = done.plan
         sizes = Sizes(
@@ -180,10 +180,10 @@ class OptimizerConformance:
             effort=effort_of(plan),
         )
         estimated = self.bench.optimizer().estimate_calls(sizes)
-        # The search finds what the baseline measured in the journal: only the high end is a promise here.
+        # The search finds what the baseline measured in the journal: only the bound is a promise here.
         for phase, calls in done.made.items():
             _require(phase in estimated, f"It made {calls} calls of {phase}, which it does not estimate.")
-            most = estimated[phase].high
+            most = estimated[phase].most
             _require(calls <= most, f"It made {calls} calls of {phase}; its estimate says {most:g} at most.")
 
     def test_further_effort_is_not_cheaper(self) -> None:
@@ -197,7 +197,7 @@ class OptimizerConformance:
 
         def most(auto: str | None, trials: int | None) -> float:
             sized = replace(sizes, effort=replace(effort, auto=auto, trials=trials))
-            return sum(each.high for each in optimizer.estimate_calls(sized).values())
+            return sum(each.most for each in optimizer.estimate_calls(sized).values())
 
         _require(most(None, 1) <= most(None, 6), "6 trials are estimated below 1.")
         _require(most("light", None) <= most("heavy", None), "`heavy` is estimated below `light`.")

@@ -7,7 +7,8 @@ import dspy
 from skill_fleet.optimization.attempting import numbers_of, reward_parameters, sampled_programs
 from skill_fleet.optimization.choosing import best_of
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Sizes
-from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.search import Effort, Search
+from skill_fleet.optimization.spending import more_answers
 
 
 class BestOfNAnswers:
@@ -30,7 +31,11 @@ class BestOfNAnswers:
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
         """Calls of one round by phase; the first answer of each is that of the baseline."""
         most = max(numbers_of(sizes.effort))
-        return {"evaluation": Interval(0, most * sizes.validation).times(sizes.calls_per_run)}
+        return {"evaluation": more_answers(most, sizes)}
+
+    def runs_per_answer(self, effort: Effort) -> Interval:
+        """Runs of the program for one answer of the result: a good one ends the asking."""
+        return Interval(1, max(numbers_of(effort)))
 
     def improve(self, search: Search) -> dspy.Module:
         """The n that is best on the validation set; of equals the smallest."""

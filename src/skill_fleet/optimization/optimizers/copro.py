@@ -6,6 +6,7 @@ import dspy
 
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.spending import changed_by_one, proposals
 
 _DEPTHS = {"light": 2, "medium": 3, "heavy": 5}
 _BREADTH = 5
@@ -37,13 +38,15 @@ class Copro:
         # With several predictors every generation measures the earlier proposals again.
         generations = depth if sizes.predictors == 1 else depth * (depth + 1) / 2
         passes = sizes.predictors * _BREADTH * generations
-        proposals = sizes.predictors * (_BREADTH * depth - 1)
+        asked = sizes.predictors * (_BREADTH * depth - 1)
+        # Without a gain the third generation is asked what the second was. A proposal for one predictor
+        # leaves the prompts of those before it as they were.
+        early = sizes.predictors * (_BREADTH * min(depth, 2) - 1)
+        low = 0.45 * early * changed_by_one(sizes.predictors)
+        runs = Interval(low, 0.8 * asked, passes).scaled(sizes.validation)
         return {
-            "evaluation": Interval(0.2 * passes * sizes.validation, passes * sizes.validation).times(
-                sizes.calls_per_run
-            ),
-            # What cannot be read is asked for a second time in JSON.
-            "optimization": Interval(0.5 * proposals, 2 * proposals),
+            "evaluation": runs.times(sizes.calls_per_run),
+            "optimization": proposals(asked, early),
         }
 
     def improve(self, search: Search) -> dspy.Module:

@@ -11,7 +11,7 @@ from skill_fleet.core.programs.recipes.voting import Ensemble
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.optimization.choosing import best_of
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
-from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.search import Effort, Search
 from skill_fleet.optimization.spending import random_search
 
 _CANDIDATES = {"light": 8, "medium": 16, "heavy": 32}
@@ -50,6 +50,10 @@ class EnsembleOfDemos:
         bootstrapped = effort.max_bootstrapped_demos
         own = max(1, _DEFAULT_BOOTSTRAPPED if bootstrapped is None else bootstrapped)
         return random_search(sizes, candidates, own)
+
+    def runs_per_answer(self, _effort: Effort) -> Interval:
+        """Runs of the program for one answer of the result."""
+        return Interval(1, max(_SIZES))
 
     def improve(self, search: Search) -> dspy.Module:
         """The best of the vote of some and the best one alone, on the validation set."""

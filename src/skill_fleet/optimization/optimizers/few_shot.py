@@ -7,6 +7,7 @@ import dspy
 
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.spending import bootstrapping, taught
 
 _ATTEMPTS = {"light": 1, "medium": 2, "heavy": 3}
 _DEFAULT_BOOTSTRAPPED = 4
@@ -38,8 +39,8 @@ class BootstrapFewShot:
         """Calls of one round by phase."""
         attempts = _attempts(sizes.effort.auto, sizes.effort.trials)
         wanted = _wanted(sizes.effort.max_bootstrapped_demos)
-        runs = Interval(min(sizes.train, wanted), attempts * sizes.train if wanted else 0)
-        return {"profiling": runs.times(sizes.calls_per_run)}
+        runs = bootstrapping(range(wanted, wanted + 1), sizes.train, attempts)
+        return {"profiling": taught(runs, sizes, attempts)}
 
     def improve(self, search: Search) -> dspy.Module:
         """The program with one set of demonstrations."""

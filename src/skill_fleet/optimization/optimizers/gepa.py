@@ -11,6 +11,8 @@ from skill_fleet.optimization.search import Search
 
 _CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}
 _MINIBATCH = 3
+# Candidates that meet every example before none is left that teaches, where full marks are possible.
+_CANDIDATES_MET = (1.7, 6.0)
 
 
 class Gepa:
@@ -39,9 +41,16 @@ class Gepa:
         """Calls of one round by phase."""
         rollouts = self._rollouts(sizes)
         # GEPA checks its budget between steps: the last step may run over by a batch and a full pass.
-        runs = Interval(0.25 * rollouts, rollouts + sizes.validation + 2 * _MINIBATCH)
-        reflections = Interval(0.05 * rollouts, rollouts / _MINIBATCH)
-        return {"evaluation": runs.times(sizes.calls_per_run), "optimization": reflections}
+        most = rollouts + sizes.validation + 2 * _MINIBATCH
+        # A rollout is paid for where its candidate meets its example for the first time. Half of a step is
+        # the parent's, which it has mostly met; a step that has nothing to teach is no more than that.
+        runs = Interval(0.25 * rollouts, 0.75 * rollouts, most)
+        steps = Interval(0.05 * rollouts, rollouts / (2 * _MINIBATCH), rollouts / _MINIBATCH)
+        if sizes.perfectible:
+            least, likely = (met * (sizes.train + sizes.validation) for met in _CANDIDATES_MET)
+            runs = Interval(min(least, runs.low), min(likely, runs.high), most)
+            steps = Interval(min(_MINIBATCH, steps.low), rollouts / (4 * _MINIBATCH), steps.most)
+        return {"evaluation": runs.times(sizes.calls_per_run), "optimization": steps}
 
     def improve(self, search: Search) -> dspy.Module:
         """The best candidate by mean validation score."""

@@ -10,6 +10,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.spending import bootstrapping, proposals, taught
 
 _CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}
 _RULES = 10
@@ -40,13 +41,14 @@ class InferRules:
         """Calls of one round by phase."""
         candidates = _candidates(sizes.effort.auto, sizes.effort.trials)
         wanted = _wanted(sizes.effort.max_bootstrapped_demos)
-        boots = Interval(min(sizes.train, wanted), sizes.train if wanted else 0)
-        runs = Interval(0.3 * candidates * sizes.validation, candidates * sizes.validation)
+        boots = bootstrapping(range(wanted, wanted + 1), sizes.train)
+        # Rules of the same examples are often the same rules, and then the same prompts.
+        one, most = sizes.validation, candidates * sizes.validation
+        runs = Interval(one, max(one, 0.7 * most), most)
         return {
-            "profiling": boots.times(sizes.calls_per_run),
+            "profiling": taught(boots, sizes),
             "evaluation": runs.times(sizes.calls_per_run),
-            # Rules that cannot be read are asked for a second time in JSON.
-            "optimization": Interval(0, 2 * candidates * sizes.predictors),
+            "optimization": proposals(candidates * sizes.predictors),
         }
 
     def improve(self, search: Search) -> dspy.Module:

@@ -7,8 +7,10 @@ import dspy
 
 from skill_fleet.core.programs.recipes.nearest import NearestDemos
 from skill_fleet.optimization.choosing import best_of
+from skill_fleet.optimization.interval import exactly
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search, uncompiled
+from skill_fleet.optimization.spending import relabeled
 
 _NUMBERS = {"light": 2, "medium": 3, "heavy": 5}
 
@@ -38,8 +40,8 @@ class KnnFewShot:
         """Calls of one round by phase."""
         effort = sizes.effort
         numbers = len(_numbers(effort.auto, effort.trials, min(effort.max_labeled_demos, sizes.train)))
-        # Where the data hold no answers of a predictor nothing can be shown, and no prompt is a new one.
-        return {"evaluation": Interval(0, numbers * sizes.validation).times(sizes.calls_per_run)}
+        runs = exactly(numbers * sizes.validation)
+        return {"evaluation": runs.times(relabeled(sizes)).times(sizes.calls_per_run)}
 
     def improve(self, search: Search) -> dspy.Module:
         """The number of nearest examples that is best on the validation set; of equals the smallest."""

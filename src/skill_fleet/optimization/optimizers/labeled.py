@@ -8,6 +8,7 @@ import dspy
 from skill_fleet.optimization.choosing import best_of
 from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.spending import relabeled
 
 _DRAWS = {"light": 4, "medium": 8, "heavy": 16}
 
@@ -35,9 +36,9 @@ class LabeledFewShot:
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
         """Calls of one round by phase."""
         draws = _draws(sizes.effort.auto, sizes.effort.trials)
-        # Where the data hold no answers of a predictor nothing can be shown, and no prompt is a new one.
-        runs = Interval(0, draws * sizes.validation)
-        return {"evaluation": runs.times(sizes.calls_per_run)}
+        # Two draws of few examples may be the same.
+        runs = Interval(0.75 * draws * sizes.validation, draws * sizes.validation)
+        return {"evaluation": runs.times(relabeled(sizes)).times(sizes.calls_per_run)}
 
     def improve(self, search: Search) -> dspy.Module:
         """The best draw on the validation set."""

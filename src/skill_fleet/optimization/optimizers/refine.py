@@ -7,7 +7,8 @@ import dspy
 from skill_fleet.optimization.attempting import numbers_of, reward_parameters, sampled_programs
 from skill_fleet.optimization.choosing import best_of
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Sizes
-from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.search import Effort, Search
+from skill_fleet.optimization.spending import ASKED_TWICE, more_answers
 
 
 class RefinedAnswers:
@@ -29,9 +30,13 @@ class RefinedAnswers:
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
         """Calls of one round by phase; the first answer of each is that of the baseline."""
         most = max(numbers_of(sizes.effort))
-        runs = Interval(0, most * sizes.validation).times(sizes.calls_per_run)
-        # Advice that cannot be read is asked for a second time in JSON.
-        return {"evaluation": runs.plus(Interval(0, 2 * (most - 1) * sizes.validation))}
+        # Each further answer comes with advice; what cannot be read is asked for a second time in JSON.
+        advice = Interval(0.3, 1, ASKED_TWICE).scaled((most - 1) * sizes.validation)
+        return {"evaluation": more_answers(most, sizes).plus(advice)}
+
+    def runs_per_answer(self, effort: Effort) -> Interval:
+        """Runs of the program, and advice, for one answer of the result: a good one ends the asking."""
+        return Interval(1, 2 * max(numbers_of(effort)))
 
     def improve(self, search: Search) -> dspy.Module:
         """The n that is best on the validation set; of equals the smallest."""

@@ -44,14 +44,18 @@ class Simba:
         steps = _steps(sizes.effort.auto, sizes.effort.trials)
         batch = min(_BATCH, sizes.train)
         finalists = min(_CANDIDATES, steps) + 1
-        sampled = steps * batch * (_CANDIDATES - 1)
-        tried = steps * batch * (_CANDIDATES + 1) + finalists * (sizes.train + sizes.validation)
+        asked = steps * batch
+        most = asked * 2 * _CANDIDATES + finalists * (sizes.train + sizes.validation)
+        # Few examples come again in later steps, to programs that have answered them; and where answers no
+        # longer differ a step tries nothing.
+        new = sizes.train / (sizes.train + _BATCH)
+        runs = Interval(0.5 * new * most, min(1.0, 1.25 * new) * most, most)
         return {
-            # The first of the sampling models is that of `profiling`; equal prompts are answered once.
-            "profiling": Interval(batch, steps * batch).times(sizes.calls_per_run),
-            "evaluation": Interval(0.3 * sampled, sampled + tried).times(sizes.calls_per_run),
+            # The first of the sampling models is that of `profiling`.
+            "profiling": Interval(0.5 * new * asked, asked).times(sizes.calls_per_run),
+            "evaluation": runs.times(sizes.calls_per_run),
             # A rule that cannot be read is asked for again in JSON, and then of the next example.
-            "optimization": Interval(0, 2 * steps * batch),
+            "optimization": Interval(0, min(1.5 * steps, 2 * asked), 2 * asked),
         }
 
     def improve(self, search: Search) -> dspy.Module:
