@@ -11,6 +11,7 @@ from skill_fleet.config.settings import Phase
 from skill_fleet.core.dspy.examples import to_examples
 from skill_fleet.core.programs.catalog import check_fields
 from skill_fleet.domain.trainset import TrainingItem, load_trainset
+from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.llm.budget import Limits
@@ -24,6 +25,7 @@ from skill_fleet.services.programs import NamedProgram, load_program, run_reques
 
 OnDone = Callable[[int, int], None]
 _EVALUATION: Phase = "evaluation"
+_JUDGE: Phase = "judge"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Measuring:
     Attributes:
         data: Examples; None is the workspace's training set.
         metric: `module:function`; None is the quality of a skill.
-        model: In place of the configured one.
+        model: In place of the configured one of `evaluation`.
+        judge: In place of the configured one of `judge`, for a metric of one's own.
         num_threads: Examples under way at a time; None is the configured number.
         limits: Caps on it; None are the configured ones.
     """
@@ -41,6 +44,7 @@ class Measuring:
     data: str | None = None
     metric: str | None = None
     model: str | None = None
+    judge: str | None = None
     num_threads: int | None = None
     limits: Limits | None = None
 
@@ -154,9 +158,18 @@ def measure_programs(
         if on_done is not None:
             on_done(done[0], total)
 
+    # Only a metric of one's own may ask a model; the judge's key is not asked for without need.
+    phases: tuple[Phase, ...] = (_EVALUATION,) if how.metric is None else (_EVALUATION, _JUDGE)
     with (
         metered(
-            context, "evaluate", model=how.model, limits=limits, control=control, on_failure="raise"
+            context,
+            "evaluate",
+            model=how.model,
+            judge=how.judge,
+            phases=phases,
+            limits=limits,
+            control=control,
+            on_failure="raise",
         ) as model,
         dspy.context(disable_history=True),
     ):
@@ -164,7 +177,7 @@ def measure_programs(
             measure(
                 named.program,
                 examples,
-                metric,
+                Judged(metric, model.lms[_JUDGE]) if _JUDGE in model.lms else metric,
                 lm=model.lm,
                 num_threads=threads,
                 on_outcome=tell,
@@ -177,10 +190,13 @@ def measure_programs(
 
 
 def as_the_run(how: Measuring, folder: RunFolder) -> Measuring:
-    """With the metric and the model of a run, where no other is named."""
+    """With the metric and the models of a run, where no other is named."""
     request = run_request(folder)
     return replace(
-        how, metric=how.metric or request.metric, model=how.model or request.models.get(_EVALUATION)
+        how,
+        metric=how.metric or request.metric,
+        model=how.model or request.models.get(_EVALUATION),
+        judge=how.judge or request.models.get(_JUDGE),
     )
 
 

@@ -1,7 +1,7 @@
-"""One metered model for a use case that is not a run: journal, budget and control like a run's."""
+"""Metered models for a use case that is not a run: journal, budget and control like a run's."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,19 +22,24 @@ _PHASE: Phase = "evaluation"
 
 @dataclass(frozen=True)
 class Metered:
-    """A model and what is counted of it.
+    """Models and what is counted of them.
 
     Attributes:
-        lm: The model.
-        name: Its registered name.
-        simulated: Whether the built-in offline model answers.
+        lms: The model of each phase that was asked for.
+        name: Registered name of that of `evaluation`.
+        simulated: Whether the built-in offline model answers in any of them.
         line: Journal and traffic.
     """
 
-    lm: FleetLM
+    lms: Mapping[Phase, FleetLM]
     name: str
     simulated: bool
     line: Line
+
+    @property
+    def lm(self) -> FleetLM:
+        """The model of the phase `evaluation`."""
+        return self.lms[_PHASE]
 
     def costs(self) -> dict[str, Any]:
         """Calls, tokens and dollars so far; dollars are null where a price is unknown."""
@@ -53,6 +58,8 @@ def metered(
     purpose: str,
     *,
     model: str | None = None,
+    judge: str | None = None,
+    phases: tuple[Phase, ...] = (_PHASE,),
     limits: Limits | None = None,
     control: Control | None = None,
     on_failure: OnFailure = "halt",
@@ -62,7 +69,9 @@ def metered(
     Args:
         context: Settings and workspace.
         purpose: Begins the name under which calls are booked in the ledger.
-        model: In place of the configured one.
+        model: In place of the configured one of `evaluation`.
+        judge: In place of the configured one of `judge`.
+        phases: Whose models are needed.
         limits: Caps on what is done with it.
         control: The user's hand on it.
         on_failure: What a call that failed for good does.
@@ -74,8 +83,8 @@ def metered(
         SkillFleetError: Why a cap, a provider or the user stopped the work.
     """
     caps = limits or Limits()
-    models = phase_models(context.loaded, {_PHASE: model} if model else None)
-    check_limits(models, caps, (_PHASE,))
+    models = phase_models(context.loaded, {_PHASE: model, "judge": judge})
+    check_limits(models, caps, phases)
     environ = context.loaded.environ
     connections = Connections.of(environ, context.models) if context.models else Connections.of(environ)
     journal = Journal(context.workspace.ledger, context.workspace.responses, clock=context.clock)
@@ -83,9 +92,11 @@ def metered(
         at = datetime.fromtimestamp(context.clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
         line = Line(journal, f"{purpose}-{at}-{secrets.token_hex(3)}", context.clock)
         gate = (control or Control()).watch(Gate(Account(caps, context.clock)))
-        spec = models.specs[_PHASE]
-        lm = build_lm(spec, _PHASE, line, gate, connections, on_failure)
-        yield Metered(lm, models.names[_PHASE], spec.simulated, line)
+        specs = {phase: models.specs[phase] for phase in phases}
+        lms = {
+            phase: build_lm(spec, phase, line, gate, connections, on_failure) for phase, spec in specs.items()
+        }
+        yield Metered(lms, models.names[_PHASE], any(spec.simulated for spec in specs.values()), line)
     except Halt as halt:
         raise halt.error from None
     finally:
