@@ -27,7 +27,9 @@ from typing import Any
 PROGRAMS = Path(__file__).parent / "programs"
 TRIALS = {"gepa": 4, "miprov2": 4, "bootstrap_random_search": 3, "copro": 1}
 """`--trials` of a search of some hundred calls; 2 where nothing is said."""
-EXTRA: dict[str, tuple[str, ...]] = {}
+EXTRA: dict[str, tuple[str, ...]] = {
+    name: ("--reward", "triage:plausible") for name in ("best_of_n", "refine")
+}
 """Further words that an optimizer needs."""
 PRELOADED = (
     "skill_fleet.cli.app",

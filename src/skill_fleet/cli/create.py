@@ -36,6 +36,9 @@ def create_skill(
     max_cost: MaxCost = None,
     max_calls: MaxCalls = None,
     max_minutes: MaxMinutes = None,
+    refine: Annotated[
+        int, typer.Option(min=1, max=64, metavar="N", help="Drafts, each with advice on the one before.")
+    ] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -51,7 +54,7 @@ def create_skill(
         ctx, budget__max_cost=max_cost, budget__max_calls=max_calls, budget__max_minutes=max_minutes
     )
     limits = limits_of(context.settings)
-    request = CreationRequest(task, program, best_of, model, output, force, limits)
+    request = CreationRequest(task, program, best_of, model, output, force, limits, refine)
     return _created(context, request, screen(as_json=as_json, quiet=quiet))
 
 

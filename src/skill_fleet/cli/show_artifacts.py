@@ -76,10 +76,21 @@ def _facts(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "quality", _scores(manifest["scores"])
         yield "cost", dollars(manifest["cost"].get("usd"))
         yield "made with", ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
+    if value["recipe"] is not None:
+        yield "recipe", _recipe(value["recipe"])
     changed, demos = value["instructions"], value["demos"]
     yield "instructions", f"{len(changed)} of {len(demos)} changed"
     shown = ", ".join(f"{name} {number}" for name, number in demos.items() if number)
     yield "demos", f"{sum(demos.values())}" + (f" ({shown})" if shown else "")
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    told = {"kind", "members", "runs_per_answer"}
+    how = ", ".join(f"{name} {value}" for name, value in recipe.items() if name not in told)
+    members = "1 program" if recipe["members"] == 1 else f"{recipe['members']} programs"
+    most = recipe["runs_per_answer"]
+    takes = "1 run" if most == 1 else f"{most} runs at most"
+    return f"{recipe['kind']} ({how or members}); an answer takes {takes}"
 
 
 def _verdict(verdict: str | None) -> str:

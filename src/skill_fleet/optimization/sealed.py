@@ -5,10 +5,14 @@ import math
 import dspy
 
 from skill_fleet.core.programs.catalog import program_hash
+from skill_fleet.core.programs.recipes.recipe import runs_per_answer
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.llm.budget import Limits
+from skill_fleet.optimization.estimate import effort_of
+from skill_fleet.optimization.optimizer import CostlyAnswers
+from skill_fleet.optimization.plan import Plan
 from skill_fleet.optimization.publish import Incumbent
 from skill_fleet.optimization.rounds import Best, Pool
 from skill_fleet.optimization.selection import cost_of, gains, points, prices_of
@@ -23,7 +27,8 @@ def held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | N
     Where that is half a cap or more nothing is held: a search without room is no search.
     """
     limits = session.account.limits
-    programs = 2 if incumbent is None else 3
+    programs = 1 + _runs_of_result(session.plan)
+    programs += 0 if incumbent is None else runs_per_answer(incumbent.program)
     runs = programs * len(session.plan.split.test)
     calls = math.ceil(runs * baseline.calls_per_run * 1.1)
     spent = session.line.journal.spent(session.folder.run_id)
@@ -42,6 +47,12 @@ def held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | N
             )
         kept[name] = need if cap is not None and need * 2 < cap else None
     return Limits(**kept)  # type: ignore[arg-type]
+
+
+def _runs_of_result(plan: Plan) -> float:
+    """Runs of the program that one answer of the optimizer's result takes, most."""
+    found = plan.optimizer
+    return found.runs_per_answer(effort_of(plan)).most if isinstance(found, CostlyAnswers) else 1
 
 
 def sealed_test(

@@ -17,6 +17,7 @@ from skill_fleet.core.programs.history import (
     list_versions,
     put_in_place,
 )
+from skill_fleet.core.programs.recipes.recipe import Recipe, members_of
 from skill_fleet.foundation.clock import iso
 from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, SkillFleetError, UsageError
 from skill_fleet.optimization.plan import output_file
@@ -44,7 +45,9 @@ def show_artifact(context: Context, wanted: str) -> dict[str, Any]:
     """One program: where it came from, and what is in it.
 
     It is the line of the list with `manifest`, `notes`, the `instructions` that are not those of the plain
-    program (`plain` and `now`, by predictor), and how many `demos` each predictor has.
+    program (`plain` and `now`, by predictor), how many `demos` each predictor has, and `recipe`: null, or the
+    parameters of one (lists as their lengths) with `members` and `runs_per_answer`. The predictors of several
+    members are called `1: NAME` and so on.
 
     Args:
         context: Settings and workspace.
@@ -61,13 +64,14 @@ def show_artifact(context: Context, wanted: str) -> dict[str, Any]:
         raise IntegrityError(version.problem)
     loaded = load_artifact(version.path, search=context.workspace.root)
     plain = dict(loaded.entry.build().named_predictors())
-    predictors = loaded.program.named_predictors()
+    predictors = list(_predictors(loaded.program))
     return {
         **_line(context, name, version),
         "manifest": None if loaded.manifest is None else asdict(loaded.manifest),
         "notes": list(notes_of(loaded)),
+        "recipe": _recipe(loaded.program),
         "instructions": dict(_changed(plain, predictors)),
-        "demos": {predictor: len(one.demos) for predictor, one in predictors},
+        "demos": {label: len(one.demos) for label, _, one in predictors},
     }
 
 
@@ -249,10 +253,31 @@ def _quality(scores: Any) -> float | None:
     return found if isinstance(found, int | float) else None
 
 
+def _recipe(program: dspy.Module) -> dict[str, Any] | None:
+    if not isinstance(program, Recipe):
+        return None
+    parameters = {
+        name: len(value) if isinstance(value, list) else value for name, value in program.recipe.items()
+    }
+    return {
+        **parameters,
+        "members": len(program.members),
+        "runs_per_answer": program.runs_per_answer,
+    }
+
+
+def _predictors(program: dspy.Module) -> Iterator[tuple[str, str, dspy.Predict]]:
+    """Label, name and predictor, of all ordinary programs in a program."""
+    members = members_of(program)
+    for number, member in enumerate(members, start=1):
+        for name, predictor in member.named_predictors():
+            yield (name if len(members) == 1 else f"{number}: {name}"), name, predictor
+
+
 def _changed(
-    plain: dict[str, dspy.Predict], predictors: list[tuple[str, dspy.Predict]]
+    plain: dict[str, dspy.Predict], predictors: list[tuple[str, str, dspy.Predict]]
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    for name, predictor in predictors:
+    for label, name, predictor in predictors:
         before, now = plain[name].signature.instructions, predictor.signature.instructions
         if before != now:
-            yield name, {"plain": before, "now": now}
+            yield label, {"plain": before, "now": now}

@@ -1,21 +1,25 @@
 """Create a skill: run the program, choose the best of its drafts, check it, put it in its place."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dspy
 
+from skill_fleet.core.dspy.attempts import MOST
 from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.core.programs.catalog import BUILT_IN, find_program
+from skill_fleet.core.programs.recipes.sampled import refined
 from skill_fleet.domain.finding import Finding
 from skill_fleet.domain.library import Library
 from skill_fleet.domain.skill import SKILL_FILE, Skill
 from skill_fleet.domain.spec import check, is_valid
 from skill_fleet.domain.taxonomy import tree_of
 from skill_fleet.evaluation.guard import guard
+from skill_fleet.evaluation.reward import skill_reward
 from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetError, StorageError, UsageError
 from skill_fleet.foundation.files import write_bytes
 from skill_fleet.llm.budget import Limits
@@ -27,7 +31,6 @@ from skill_fleet.services.metered import Metered, metered
 from skill_fleet.services.programs import notes_of
 
 OnDraft = Callable[[int, int], None]
-_MOST_DRAFTS = 64
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class CreationRequest:
         task: What somebody wants an agent to be able to do.
         program: An optimized program's file; None is the plain program.
         best_of: Drafts, of which the best is kept.
+        refine: Drafts, each after the first with the model's advice on the one before; the best is kept.
         model: In place of the configured one.
         output: A folder to write `<name>/SKILL.md` into; None is the skill's place in the library.
         force: Replace a skill that is there.
@@ -51,12 +55,16 @@ class CreationRequest:
     output: str | None = None
     force: bool = False
     limits: Limits = field(default_factory=Limits)
+    refine: int = 1
 
     def __post_init__(self) -> None:
         if not self.task.strip():
             raise UsageError("--task is empty.", hint="Say what an agent should be able to do.")
-        if not 1 <= self.best_of <= _MOST_DRAFTS:
-            raise UsageError(f"--best-of must be between 1 and {_MOST_DRAFTS}, not {self.best_of}.")
+        for option, number in (("--best-of", self.best_of), ("--refine", self.refine)):
+            if not 1 <= number <= MOST:
+                raise UsageError(f"{option} must be between 1 and {MOST}, not {number}.")
+        if self.best_of > 1 and self.refine > 1:
+            raise UsageError("--best-of and --refine exclude each other: both say how many drafts to make.")
 
 
 @dataclass(frozen=True)
@@ -163,31 +171,55 @@ def _drafts(
     on_draft: OnDraft | None,
 ) -> Iterator[_Draft]:
     paths = _known_paths(Library(context.workspace.skills))
-    taxonomy = json.dumps(tree_of(paths), ensure_ascii=False)
-    existing = json.dumps(paths, ensure_ascii=False)
-    for number in range(request.best_of):
-        # The first draft is what one would get without --best-of; the others are drawn anew.
-        lm = model.lm if number == 0 else model.lm.copy(rollout_id=number, temperature=1.0)
-        with dspy.context(lm=lm, disable_history=True):
-            made = _called(program, request.task, taxonomy, existing)
-        skill = Skill.parse(str(made.skill_content))
-        findings = check(skill)
-        quality = guard(skill, request.task).value
-        yield _Draft(skill, str(made.name), str(made.taxonomy_path), findings, quality)
-        if on_draft is not None:
-            on_draft(number + 1, request.best_of)
+    inputs = {
+        "task_description": request.task,
+        "user_context": "{}",
+        "taxonomy_structure": json.dumps(tree_of(paths), ensure_ascii=False),
+        "existing_skills": json.dumps(paths, ensure_ascii=False),
+    }
+    with _readable():
+        made = _predictions(request, program, model, inputs)
+        for number, prediction in enumerate(made, start=1):
+            skill = Skill.parse(str(prediction.skill_content))
+            quality = guard(skill, request.task).value
+            yield _Draft(skill, str(prediction.name), str(prediction.taxonomy_path), check(skill), quality)
+            if on_draft is not None:
+                on_draft(number, max(request.best_of, request.refine))
 
 
-def _called(program: dspy.Module, task: str, taxonomy: str, existing: str) -> dspy.Prediction:
+def _predictions(
+    request: CreationRequest, program: dspy.Module, model: Metered, inputs: Mapping[str, str]
+) -> Iterator[dspy.Prediction]:
+    """What the program answers, the first as one would get it without asking for several."""
+    if request.refine > 1:
+        drafts = (one.prediction for one in refined(program, request.refine, skill_reward, inputs))
+    else:
+        drafts = _drawn(request.best_of, program, model, inputs)
+    while True:
+        with dspy.context(lm=model.lm, disable_history=True):
+            made = next(drafts, None)
+        if made is None:
+            return
+        yield made
+
+
+def _drawn(
+    number: int, program: dspy.Module, model: Metered, inputs: Mapping[str, str]
+) -> Iterator[dspy.Prediction]:
+    yield program(**inputs)
+    for rollout in range(1, number):
+        with dspy.context(lm=model.lm.copy(rollout_id=rollout, temperature=1.0)):
+            made = program(**inputs)
+        yield made
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """An answer without form is the model's failure."""
     from dspy.utils.exceptions import AdapterParseError
 
     try:
-        return program(
-            task_description=task,
-            user_context="{}",
-            taxonomy_structure=taxonomy,
-            existing_skills=existing,
-        )
+        yield
     except AdapterParseError as error:
         raise ProviderError(
             "The model's answer does not have the form that was asked for, twice.",
