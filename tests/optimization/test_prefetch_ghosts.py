@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from concurrent.futures import wait
 
 import dspy
 import pytest
@@ -144,3 +145,16 @@ def test_the_guard_wants_names_as_they_were(name, caplog):
 def test_the_guard_passes_what_is_as_it_was():
     known = Name("dspy.teleprompt.vanilla:LabeledFewShot.compile", ("student", "trainset", "sample"))
     assert usable((known,))
+
+
+def test_who_waits_for_what_is_dropped_is_told():
+    pool, block = Ghosts(1), threading.Event()
+    pool.call((0,), block.wait)
+    queued = [pool.call((0,), lambda: 1) for _ in range(2)]
+    waiting = pool.script(lambda: wait(queued, timeout=5).not_done)
+    pool.stop()
+    block.set()
+    assert waiting.result(5) == set()
+    late = pool.call((0,), lambda: 1)
+    assert wait([late], timeout=5).done == {late}
+    pool.close()

@@ -2,11 +2,15 @@
 
 import random
 from collections.abc import Mapping
+from functools import partial
 
 import dspy
 
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.prefetch.ahead import running_ahead
+from skill_fleet.optimization.prefetch.bootstrap import RANDOM_SEARCH_NAMES, prefetch_random_search
 from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.spending import random_search
 
 _CANDIDATES = {"light": 8, "medium": 16, "heavy": 32}
 _DEFAULT_BOOTSTRAPPED = 4
@@ -36,13 +40,11 @@ class BootstrapRandomSearch:
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
         """Calls of one round by phase."""
-        candidates = _candidates(sizes.effort.auto, sizes.effort.trials)
-        runs = Interval(0.3 * candidates * sizes.validation, (candidates + 3) * sizes.validation)
-        boots = Interval(min(sizes.train, candidates), (candidates + 1) * sizes.train)
-        return {
-            "profiling": boots.times(sizes.calls_per_run),
-            "evaluation": runs.times(sizes.calls_per_run),
-        }
+        effort = sizes.effort
+        candidates = _candidates(effort.auto, effort.trials)
+        bootstrapped = effort.max_bootstrapped_demos
+        own = max(1, _DEFAULT_BOOTSTRAPPED if bootstrapped is None else bootstrapped)
+        return random_search(sizes, candidates, own)
 
     def improve(self, search: Search) -> dspy.Module:
         """The best set of demonstrations on the validation set."""
@@ -50,16 +52,31 @@ class BootstrapRandomSearch:
         bootstrapped = effort.max_bootstrapped_demos
         train = list(search.train)
         random.Random(search.seed).shuffle(train)
-        optimizer = dspy.BootstrapFewShotWithRandomSearch(
-            metric=search.score,
-            teacher_settings={"lm": search.lms["profiling"]},
-            max_bootstrapped_demos=max(1, _DEFAULT_BOOTSTRAPPED if bootstrapped is None else bootstrapped),
-            max_labeled_demos=effort.max_labeled_demos,
-            num_candidate_programs=_candidates(effort.auto, effort.trials),
-            num_threads=effort.num_threads,
-            metric_threshold=search.demo_threshold,
-        )
-        return optimizer.compile(search.student, trainset=train, valset=list(search.validation))
+        validation = list(search.validation)
+        with running_ahead(search, RANDOM_SEARCH_NAMES) as ahead:
+            optimizer = dspy.BootstrapFewShotWithRandomSearch(
+                metric=ahead.search.score,
+                teacher_settings={"lm": ahead.search.lms["profiling"]},
+                max_bootstrapped_demos=max(
+                    1, _DEFAULT_BOOTSTRAPPED if bootstrapped is None else bootstrapped
+                ),
+                max_labeled_demos=effort.max_labeled_demos,
+                num_candidate_programs=_candidates(effort.auto, effort.trials),
+                num_threads=effort.num_threads,
+                metric_threshold=search.demo_threshold,
+            )
+            student = search.student.deepcopy()
+            ahead.start(
+                partial(
+                    prefetch_random_search,
+                    search=optimizer,
+                    metric=ahead.score,
+                    student=student,
+                    trainset=train,
+                    valset=validation,
+                )
+            )
+            return optimizer.compile(search.student, trainset=train, valset=validation)
 
 
 def _candidates(auto: str | None, trials: int | None) -> int:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import dspy
 
+from skill_fleet.evaluation.judged import Judged
 from skill_fleet.optimization.prefetch.ghosts import Ghosts
 from skill_fleet.optimization.prefetch.guard import Name, usable
 from skill_fleet.optimization.prefetch.turnstile import Turnstile, is_fleet
@@ -22,7 +24,7 @@ class Ahead:
     """One search and what runs ahead of it.
 
     Attributes:
-        search: The search, with the models that stock run and ghosts share; give these to the optimizer.
+        search: The search, with the models that stock run and ghosts share: give these to the optimizer.
     """
 
     def __init__(self, search: Search, ghosts: Ghosts | None, paid: threading.Event) -> None:
@@ -40,6 +42,10 @@ class Ahead:
         ghosts = self._ghosts
         if ghosts is not None:
             ghosts.script(lambda: self._follow(script, ghosts)).add_done_callback(_report)
+
+    def score(self, gold: Any, pred: Any, trace: Any = None) -> float:
+        """The metric for ghosts that must know whether an example succeeded: counted by nobody."""
+        return float(self.search.metric.metric(gold, pred, trace))
 
     def _follow(self, script: Script, ghosts: Ghosts) -> None:
         self._paid.wait()
@@ -62,10 +68,13 @@ def running_ahead(search: Search, names: tuple[Name, ...]) -> Iterator[Ahead]:
         return
     paid = threading.Event()
     lms = Turnstile(search.effort.num_threads, paid.set).bound(search.lms)
+    metric = search.metric
+    if isinstance(metric, Judged):
+        metric = replace(metric, judge=lms["judge"])
     with dspy.context(lm=lms["evaluation"]):
         ghosts = Ghosts(search.effort.num_threads)
         try:
-            yield Ahead(replace(search, lms=lms), ghosts, paid)
+            yield Ahead(replace(search, lms=lms, metric=metric), ghosts, paid)
         finally:
             ghosts.stop()
             paid.set()

@@ -50,8 +50,7 @@ class Ghosts:
         future: Future[T] = Future()
         with self._ready:
             if self._closed:
-                future.cancel()
-                return future
+                return _dropped(future)
             heapq.heappush(self._queue, (order, next(self._number), thunk, future))
             if self._idle < len(self._queue) and len(self._workers) < self._threads:
                 self._workers.append(_started(self._work))
@@ -63,8 +62,7 @@ class Ghosts:
         future: Future[T] = Future()
         with self._ready:
             if self._closed:
-                future.cancel()
-                return future
+                return _dropped(future)
             self._scripts.append(_started(lambda: self._run(thunk, future)))
         return future
 
@@ -90,7 +88,7 @@ class Ghosts:
             queued, self._queue = self._queue, []
             self._ready.notify_all()
         for *_, future in queued:
-            future.cancel()
+            _dropped(future)
 
     def _work(self) -> None:
         while True:
@@ -131,6 +129,13 @@ def result_of(future: Future[T]) -> T | None:
         raise
     except Exception:  # noqa: BLE001 - the stock run meets the same failure, and says so
         return None
+
+
+def _dropped(future: Future[T]) -> Future[T]:
+    """A future that will not run; who waits for it is told."""
+    if future.cancel():
+        future.set_running_or_notify_cancel()
+    return future
 
 
 def _unseen(thunk: Callable[[], T]) -> T:

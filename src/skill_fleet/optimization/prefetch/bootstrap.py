@@ -1,0 +1,169 @@
+"""What is known early of bootstrapping: the attempts that no success can make unnecessary.
+
+DSPy's `BootstrapFewShot` goes through the examples one after the other until enough of them succeeded. While
+those that succeeded and those under way are fewer than that, the next example is certain to be tried: it
+starts at once, and nothing is paid that the stock run would not pay.
+"""
+
+import copy
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+from typing import Any
+
+import dspy
+from dspy.teleprompt import BootstrapFewShot
+
+from skill_fleet.optimization.prefetch.ghosts import Ghosts, Order
+from skill_fleet.optimization.prefetch.guard import Name
+
+_BOOTSTRAP = "dspy.teleprompt.bootstrap:BootstrapFewShot"
+BOOTSTRAP_NAMES = (
+    Name(f"{_BOOTSTRAP}.compile", ("student", "teacher", "trainset")),
+    Name(f"{_BOOTSTRAP}._prepare_student_and_teacher", ("student", "teacher")),
+    Name(f"{_BOOTSTRAP}._prepare_predictor_mappings", ()),
+    Name(f"{_BOOTSTRAP}._bootstrap", ("max_bootstraps",)),
+    Name(f"{_BOOTSTRAP}._bootstrap_one_example", ("example", "round_idx")),
+    Name(f"{_BOOTSTRAP}._train", ()),
+    Name("dspy.teleprompt.vanilla:LabeledFewShot.compile", ("student", "trainset", "sample")),
+)
+RANDOM_SEARCH_NAMES = (
+    *BOOTSTRAP_NAMES,
+    Name(
+        "dspy.teleprompt.random_search:BootstrapFewShotWithRandomSearch.compile",
+        ("student", "teacher", "trainset", "valset", "restrict", "labeled_sample"),
+    ),
+)
+Traces = dict[str, list[Any]]
+_LABELS_ONLY, _UNSHUFFLED = -2, -1
+
+
+def prefetch_bootstrap(
+    ghosts: Ghosts,
+    order: Order,
+    bootstrap: BootstrapFewShot,
+    student: dspy.Module,
+    trainset: Sequence[dspy.Example],
+) -> dspy.Module:
+    """What `bootstrap.compile(student, trainset=trainset)` returns, its calls made early.
+
+    To be called from a script. The teleprompter must be nobody else's; it scores with its metric.
+
+    Raises:
+        CancelledError: The ghosts were ended.
+        Halt: A call was refused.
+    """
+    bootstrap.trainset = list(trainset)
+    bootstrap._prepare_student_and_teacher(student, None)  # noqa: SLF001 - behind the guard, as all below
+    bootstrap._prepare_predictor_mappings()  # noqa: SLF001
+    found = _successes(ghosts, order, bootstrap)
+    bootstrap.name2traces = {
+        name: [demo for index in sorted(found) for demo in found[index][name]]
+        for name in bootstrap.name2predictor
+    }
+    bootstrap.validation = [x for index, x in enumerate(bootstrap.trainset) if index not in found]
+    random.Random(0).shuffle(bootstrap.validation)
+    return bootstrap._train()  # noqa: SLF001
+
+
+def prefetch_random_search(
+    ghosts: Ghosts,
+    search: dspy.BootstrapFewShotWithRandomSearch,
+    metric: Callable[..., Any],
+    student: dspy.Module,
+    trainset: Sequence[dspy.Example],
+    valset: Sequence[dspy.Example],
+) -> None:
+    """All candidates of DSPy's random search at once, as a script: none depends on another's score.
+
+    The stock run begins with the program as it is, so the ghosts begin behind it.
+
+    Args:
+        ghosts: Who makes the calls.
+        search: The stock optimizer, for its settings; one without `stop_at_score`.
+        metric: Says whether an example succeeded.
+        student: The program.
+        trainset: As given to `search.compile`.
+        valset: As given to `search.compile`.
+    """
+
+    def candidate(seed: int) -> None:
+        order = (seed,)
+        program = _candidate(ghosts, order, search, metric, student, trainset, seed)
+        prefetch_runs(ghosts, order, program, valset)
+
+    for seed in range(_LABELS_ONLY, search.num_candidate_sets):
+        ghosts.script(partial(candidate, seed))
+
+
+def prefetch_runs(
+    ghosts: Ghosts, order: Order, program: dspy.Module, examples: Sequence[dspy.Example]
+) -> None:
+    """Run a program on examples, as an evaluation of it will, without scoring."""
+    for example in examples:
+        ghosts.call(order, partial(_run, program, example))
+
+
+def _run(program: dspy.Module, example: dspy.Example) -> None:
+    program(**example.inputs())
+
+
+def _candidate(
+    ghosts: Ghosts,
+    order: Order,
+    search: dspy.BootstrapFewShotWithRandomSearch,
+    metric: Callable[..., Any],
+    student: dspy.Module,
+    trainset: Sequence[dspy.Example],
+    seed: int,
+) -> dspy.Module:
+    """The program that the random search makes of a seed."""
+    examples = list(trainset)
+    if seed == _LABELS_ONLY:
+        return dspy.LabeledFewShot(k=search.max_labeled_demos).compile(student, trainset=examples)
+    size = search.max_num_samples
+    if seed != _UNSHUFFLED:
+        random.Random(seed).shuffle(examples)
+        size = random.Random(seed).randint(search.min_num_samples, size)
+    bootstrap = BootstrapFewShot(
+        metric=metric,
+        metric_threshold=search.metric_threshold,
+        max_bootstrapped_demos=size,
+        max_labeled_demos=search.max_labeled_demos,
+        teacher_settings=search.teacher_settings,
+        max_rounds=search.max_rounds,
+    )
+    return prefetch_bootstrap(ghosts, order, bootstrap, student, examples)
+
+
+def _successes(ghosts: Ghosts, order: Order, bootstrap: BootstrapFewShot) -> dict[int, Traces]:
+    """The demonstrations of the examples that succeed, by the example's place."""
+    found: dict[int, Traces] = {}
+    under_way: dict[Future[Traces | None], int] = {}
+    tried = 0
+    while True:
+        while tried < len(bootstrap.trainset) and (
+            len(found) + len(under_way) < bootstrap.max_bootstrapped_demos
+        ):
+            attempt = partial(_attempt, bootstrap, bootstrap.trainset[tried])
+            under_way[ghosts.call(order, attempt)] = tried
+            tried += 1
+        if not under_way:
+            return found
+        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            index, traces = under_way.pop(future), future.result()
+            if traces is not None:
+                found[index] = traces
+
+
+def _attempt(bootstrap: BootstrapFewShot, example: dspy.Example) -> Traces | None:
+    """The demonstrations one example gives; None when it does not succeed in any round."""
+    own = copy.copy(bootstrap)
+    own.teacher = bootstrap.teacher.deepcopy()  # its demonstrations change during the attempt
+    own._prepare_predictor_mappings()  # noqa: SLF001
+    own.name2traces = {name: [] for name in own.name2predictor}
+    for number in range(own.max_rounds):
+        if own._bootstrap_one_example(example, number):  # noqa: SLF001
+            return own.name2traces
+    return None
