@@ -18,6 +18,7 @@ from skill_fleet.llm.budget import Limits
 from skill_fleet.optimization.plan import find_metric
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.selection import Prices
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.metered import metered
@@ -61,6 +62,7 @@ class Measured:
         model: What ran the programs.
         simulated: Whether that is the offline model.
         costs: Calls, tokens, dollars.
+        prices: Model string -> dollars per input and output token, None where unknown.
     """
 
     found: tuple[Measurement, ...]
@@ -70,6 +72,7 @@ class Measured:
     model: str
     simulated: bool
     costs: Mapping[str, Any]
+    prices: Prices
 
 
 def evaluate_program(
@@ -185,8 +188,10 @@ def measure_programs(
             )
             for named in programs
         )
-        costs = model.costs()
-    return Measured(found, source, tuple(examples_of), metric.name, model.name, model.simulated, costs)
+        costs, prices = model.costs(), model.prices()
+    return Measured(
+        found, source, tuple(examples_of), metric.name, model.name, model.simulated, costs, prices
+    )
 
 
 def as_the_run(how: Measuring, folder: RunFolder) -> Measuring:

@@ -41,6 +41,11 @@ class Metered:
         """The model of the phase `evaluation`."""
         return self.lms[_PHASE]
 
+    def prices(self) -> dict[str, tuple[float, float] | None]:
+        """Model string -> dollars per input and output token, None where unknown."""
+        found = {lm.engine.spec.model: lm.engine.price for lm in self.lms.values()}
+        return {model: None if price is None else (price.input, price.output) for model, price in found.items()}
+
     def costs(self) -> dict[str, Any]:
         """Calls, tokens and dollars so far; dollars are null where a price is unknown."""
         spent = self.line.journal.spent(self.line.run)
