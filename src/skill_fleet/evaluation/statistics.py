@@ -97,7 +97,7 @@ def compare_paired(
     sums, sizes = _by_group([y - x for x, y in zip(a, b, strict=True)], groups)
     count, n = len(sizes), len(a)
     delta = math.fsum(sums) / n
-    error, df = _standard_error(sums, sizes)
+    error, df = jackknife_error(sums, sizes)
     if all(x == y for x, y in zip(a, b, strict=True)):
         p_value, (low, high), method = 1.0, (0.0, 0.0), "identical scores"
     elif count >= GROUPS_FOR_T:
@@ -154,7 +154,7 @@ def _by_group(differences: Sequence[float], groups: Sequence[str]) -> tuple[list
     ]
 
 
-def _standard_error(sums: Sequence[float], sizes: Sequence[int]) -> tuple[float, float]:
+def jackknife_error(sums: Sequence[float], sizes: Sequence[float]) -> tuple[float, float]:
     """Standard error of the mean difference, by leaving out each group in turn (CR3), and degrees of freedom.
 
     A few large groups carry less information than their number says, so the degrees of freedom follow Kish's
