@@ -57,7 +57,6 @@ def measure_baseline(session: Session) -> Baseline:
     gate = session.gate()
     program = plan.entry.build()
     train, validation = plan.examples("train"), plan.examples("validation")
-    session.progress(stage="preflight", done=0, total=_PREFLIGHT_EXAMPLES)
     tried = measured(session, program, train[:_PREFLIGHT_EXAMPLES], gate, "preflight", num_threads=1)
     _require_scores(tried)
     session.emit("preflight", examples=min(_PREFLIGHT_EXAMPLES, len(train)))
@@ -107,6 +106,7 @@ def measured(
     def tell(done: int, total: int, _outcome: Outcome) -> None:
         session.progress(stage=stage, done=done, total=total)
 
+    session.progress(stage=stage, done=0, total=len(examples))
     lms = session.lms(gate, "raise")
     with dspy.context(**SPARING):
         return measure(

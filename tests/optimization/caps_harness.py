@@ -1,0 +1,469 @@
+"""Let a cap of any kind stop an optimization at a random call, and say what broke of what caps promise.
+
+Used by the tests and by `benchmarks/caps.py`.
+
+Runs are real runs in this process, on the ticket program and the offline model under a price. A run that
+nothing stops shows which stages there are and what each call takes; then caps are set so that they are
+reached at a random call of a random stage. What was spent is read from the ledger's file, past the product.
+"""
+
+import contextlib
+import importlib
+import json
+import random
+import shutil
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skill_fleet.config.load import load
+from skill_fleet.foundation.files import read_json
+from skill_fleet.llm.budget import Gate, Limits
+from skill_fleet.llm.call_context import current_call
+from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.models import Connections, inner_of
+from skill_fleet.optimization.events import Event
+from skill_fleet.optimization.plan import make_plan, resumed_plan
+from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.run import Finished, run
+from skill_fleet.optimization.runs import RunFolder, new_run
+from skill_fleet.optimization.session import Control
+
+PROGRAMS = Path(__file__).parent / "programs"
+KINDS = ("calls", "tokens", "usd", "minutes")
+TRIALS = {"gepa": 2, "miprov2": 4, "bootstrap_random_search": 3, "copro": 1}
+"""`--trials` of a small search; 2 where nothing is said."""
+EXTRA: dict[str, dict[str, Any]] = {name: {"reward": "triage:plausible"} for name in ("best_of_n", "refine")}
+"""Further fields of the request that an optimizer needs."""
+SECONDS_A_CALL = 1.0
+"""What the clock of these runs moves with every call."""
+_A_WHILE = 0.05
+_MODEL = {
+    "model": "offline/rules-v1",
+    "temperature": 0.0,
+    "max_tokens": 600,
+    "price": {"input_per_million": 150.0, "output_per_million": 600.0},
+}
+_PHASES = {"profiling": "bootstrap", "optimization": "proposal", "evaluation": "trials", "judge": "judge"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One optimizer, with a metric that asks a model or one that does not."""
+
+    optimizer: str
+    judged: bool = False
+    threads: int = 8
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a run that nothing stopped: the stage it belongs to and what it took."""
+
+    stage: str
+    tokens: int
+    usd: float
+    reserved_tokens: int
+    reserved_usd: float
+
+
+@dataclass
+class Watch:
+    """What is seen of a run from inside: who passed the gates, who was refused, when, in which stage.
+
+    Attributes:
+        stage: The last one the run said it is in.
+        entered: Calls let through, by gate.
+        refused: First refusal of each gate: stage, calls let through by all gates before, its ceiling.
+        knocks: Who came to a gate after the run was over.
+        over: Whether the run has returned.
+        closed: When each gate closed, on the system's own clock, by the stage the run was in.
+    """
+
+    stage: str = "preflight"
+    entered: dict[int, int] = field(default_factory=dict)
+    refused: dict[int, tuple[str, int, int | None]] = field(default_factory=dict)
+    knocks: int = 0
+    over: bool = False
+    closed: list[tuple[str, float]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def here(self) -> str:
+        """The stage of the call that this thread makes."""
+        phase = current_call().phase
+        if phase == "judge":
+            return "judge"
+        return _PHASES[phase] if self.stage == "search" else self.stage
+
+    def listen(self, event: Event) -> None:
+        """Note the stage."""
+        if event.kind == "progress" and "stage" in event.data:
+            self.stage = str(event.data["stage"])
+
+
+class WatchedGate(Gate):
+    """A gate that tells a watch of everybody who comes; the product's in everything else."""
+
+    watch: Watch
+
+    def enter(self, worst: Any) -> None:
+        try:
+            super().enter(worst)
+        except Halt:
+            with self.watch.lock:
+                before = sum(self.watch.entered.values())
+                seen = (self.watch.here(), before, self.ceiling.calls)
+                self.watch.refused.setdefault(id(self), seen)
+            raise
+        with self.watch.lock:
+            self.watch.entered[id(self)] = self.watch.entered.get(id(self), 0) + 1
+
+    def close(self, halt: Halt) -> Halt:
+        first = super().closed is None
+        reason = super().close(halt)
+        if first:
+            self.watch.closed.append((self.watch.stage, time.monotonic()))
+        return reason
+
+    @property
+    def closed(self) -> Halt | None:
+        self.watch.knocks += self.watch.over
+        return super().closed
+
+
+class WatchingControl(Control):
+    """A user's hand that also watches every gate."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+        self.kept: list[Gate] = []
+
+    def watch(self, gate: Gate) -> Gate:
+        gate.__class__ = WatchedGate
+        gate.watch = self._watch  # type: ignore[attr-defined]
+        self.kept.append(gate)  # so that no other gets its id
+        return super().watch(gate)
+
+
+class CallClock:
+    """A clock of which every call takes a second, and nothing else any time."""
+
+    def __init__(self) -> None:
+        self._time = 0.0
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return self._time
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.001))
+
+    def tick(self) -> None:
+        with self._lock:
+            self._time += SECONDS_A_CALL
+
+
+class Ticking:
+    """The offline model; each call moves the clock, and is noted with the stage it belongs to."""
+
+    def __init__(self, inner: Any, clock: CallClock, watch: Watch, stages: list[str]) -> None:
+        self._inner = inner
+        self._clock = clock
+        self._watch = watch
+        self._stages = stages
+
+    def complete(self, request: Any) -> Any:
+        self._stages.append(self._watch.here())
+        self._clock.tick()
+        return self._inner.complete(request)
+
+    async def acomplete(self, request: Any) -> Any:
+        return self.complete(request)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A workspace of its own with the ticket program, its metrics and the priced offline model."""
+
+    root: Path
+
+    def request(self, case: Case, limits: Limits) -> OptimizationRequest:
+        """The case as it is asked for."""
+        return OptimizationRequest(
+            program="counted:CountedProgram",
+            metric="judging:judged" if case.judged else "triage:exact",
+            data="tickets.json",
+            optimizer=case.optimizer,
+            auto=None,
+            trials=TRIALS.get(case.optimizer, 2),
+            rounds=2,
+            num_threads=case.threads,
+            limits=limits,
+            output="out.json",
+            **EXTRA.get(case.optimizer, {}),
+        )
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return load(self.root, environ={}).workspace.ledger
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that is over.
+
+    Attributes:
+        stages: Of its calls, in order.
+        begun_late: Runs of the program that the optimizer began after the halt of its search.
+    """
+
+    finished: Finished
+    folder: RunFolder
+    watch: Watch
+    place: Place
+    stages: Sequence[str]
+    begun_late: int
+
+    @property
+    def result(self) -> Any:
+        return self.finished.result
+
+
+def make_place(root: Path) -> Place:
+    """A new workspace."""
+    root.mkdir(parents=True)
+    for file in PROGRAMS.glob("*.py"):
+        shutil.copy(file, root)
+    if str(PROGRAMS) not in sys.path:
+        sys.path.insert(0, str(PROGRAMS))
+    (root / "tickets.json").write_text(json.dumps(importlib.import_module("triage").tickets()))
+    (root / "config").mkdir()
+    models = {"default": "priced", "registry": {"priced": _MODEL}}
+    (root / "config" / "config.yaml").write_text(json.dumps({"models": models}))
+    return Place(root)
+
+
+def ran(place: Place, case: Case, limits: Limits, *, resume: RunFolder | None = None) -> Ran:
+    """Run the case, or go on with a run of it."""
+    loaded = load(place.root, environ={})
+    request = place.request(case, limits)
+    clock, watch = CallClock(), Watch()
+    stages: list[str] = []
+    started = importlib.import_module("counted").STARTED
+    started.clear()
+    plan = make_plan(request, loaded) if resume is None else resumed_plan(resume, loaded, request)
+    folder = resume or new_run(loaded.workspace.runs, clock)
+    finished = run(
+        plan,
+        folder,
+        loaded,
+        listener=watch.listen,
+        control=WatchingControl(watch),
+        clock=clock,
+        connections=Connections.of(
+            {}, lambda spec, environ: Ticking(inner_of(spec, environ), clock, watch, stages)
+        ),
+        retry=Retry(attempts=1),
+    )
+    watch.over = True
+    return Ran(finished, folder, watch, place, stages, _begun_late(watch, started))
+
+
+def _begun_late(watch: Watch, started: Sequence[tuple[float, str]]) -> int:
+    """Runs of the program that an optimizer's tasks began after its search was closed."""
+    closed = [at for stage, at in watch.closed if stage == "search"]
+    return sum(at > min(closed) and not name.startswith("measure") for at, name in started) if closed else 0
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The case when nothing stops it: its calls in order, and its final program."""
+
+    calls: Sequence[Call]
+    hash: str
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages in which something is paid, in order."""
+        return list(dict.fromkeys(call.stage for call in self.calls))
+
+
+def whole(case: Case, root: Path) -> Whole:
+    """Run the case to its end, one call after the other."""
+    done = ran(make_place(root), Case(case.optimizer, case.judged, threads=1), Limits())
+    if done.finished.error is not None:
+        raise RuntimeError(f"{case} does not end by itself: {done.finished.error.message}")
+    with contextlib.closing(sqlite3.connect(done.place.ledger)) as db:
+        rows = db.execute(
+            "select input_tokens + output_tokens, usd, reserved_tokens, reserved_usd from attempt order by id"
+        ).fetchall()
+    calls = [Call(stage, *row) for stage, row in zip(done.stages, rows, strict=True)]
+    return Whole(calls, done.result.program_hash)
+
+
+def place_cap(rng: random.Random, kind: str, stage: str, found: Whole) -> Limits:
+    """A cap that is reached about at a random call of a stage; a search leaves some for the sealed test."""
+    index = rng.choice([number for number, call in enumerate(found.calls) if call.stage == stage])
+    before, call = found.calls[:index], found.calls[index]
+    share = _held_share(found, index) if stage in _PHASES.values() else 0.0
+    room = 1.0 / (1.0 - share)
+    if kind == "calls":
+        return Limits(calls=round(index * room))
+    if kind == "tokens":
+        spent = sum(each.tokens for each in before)
+        return Limits(tokens=round(spent * room) + rng.randint(0, call.reserved_tokens))
+    if kind == "usd":
+        spent_usd = sum(each.usd for each in before)
+        return Limits(usd=spent_usd * room + rng.uniform(0.0, call.reserved_usd))
+    return Limits(minutes=index * room * SECONDS_A_CALL / 60)
+
+
+def _held_share(found: Whole, index: int) -> float:
+    """Which share of a cap at this call the search would leave for the sealed test; 0 where it is half."""
+    test = 1.2 * sum(call.stage == "sealed test" for call in found.calls)
+    return test / (index + test) if 2 * test < index + test else 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one capped run.
+
+    Attributes:
+        hit: The stage whose call was refused first, or None when the cap was not reached.
+        used: Share of the cap that was used.
+        faults: What broke, in words.
+    """
+
+    hit: str | None
+    used: float
+    faults: tuple[str, ...]
+
+
+def judge_capped(done: Ran, case: Case, kind: str, limits: Limits) -> Verdict:
+    """What a capped run came to, read from its ledger's file, its events and its gates."""
+    books = _books(done.place.ledger)
+    result, watch = done.result, done.watch
+    cap = getattr(limits, kind)
+    spent = {"calls": books.calls, "tokens": books.tokens, "usd": books.usd, "minutes": books.calls / 60}[
+        kind
+    ]
+    halted = bool(watch.refused)
+    hit = next(iter(watch.refused.values()))[0] if halted else None
+    slack = case.threads * SECONDS_A_CALL / 60 if kind == "minutes" else 1e-9
+    checks = {
+        f"{spent} {kind} of {cap}": spent > cap + slack,
+        "calls made are not the ledger's": result.calls["made"] != books.calls,
+        "phases are not the ledger's": result.calls["by_phase"] != books.by_phase,
+        "tokens are not the ledger's": result.tokens != {"input": books.input, "output": books.output},
+        "dollars are not the ledger's": abs((result.usd or 0.0) - books.usd) > 1e-9,
+        "attempts are open": books.open > 0,
+        "a call that no gate let through": books.calls != sum(watch.entered.values()),
+        # Who had passed the door when it closed may still begin.
+        f"{done.begun_late} tasks begun after the halt": done.begun_late > case.threads,
+        "a call after the end": books.last_start > _finished_at(done.folder) + 1e-3,
+        "not exact": kind == "calls" and any(_inexact(watch, gate) for gate in watch.refused),
+        **(_halted_faults(done) if halted else {"it did not end well": result.status != "succeeded"}),
+    }
+    return Verdict(
+        hit, spent / cap if cap else 1.0, tuple(words for words, broken in checks.items() if broken)
+    )
+
+
+def _inexact(watch: Watch, gate: int) -> bool:
+    """Whether a gate refused before its ceiling on calls, or let one through above it."""
+    _, before, ceiling = watch.refused[gate]
+    return ceiling is None or (before != ceiling and watch.entered.get(gate, 0) > 0) or before < ceiling
+
+
+def _halted_faults(done: Ran) -> dict[str, bool]:
+    result, error = done.result, done.finished.error
+    searched = result.baseline["validation"] is not None
+    return {
+        f"it is {result.status}, {result.stop_reason}": (result.status, result.stop_reason)
+        != ("stopped", "budget"),
+        "no exit code 5": error is None or error.exit_code != 5,
+        "it cannot be resumed": result.resume != f"skill-fleet runs resume {result.run_id}",
+        "no best so far": searched and not done.folder.candidate.exists(),
+        "the best so far is worse than the baseline": searched
+        and (result.optimized["validation"] or 0.0) < result.baseline["validation"],
+    }
+
+
+def judge_late(done: Ran) -> list[str]:
+    """What went on after a run was over."""
+    time.sleep(_A_WHILE)
+    now = _books(done.place.ledger).calls
+    made = done.result.calls["made"]
+    faults = {
+        f"{now - made} calls in the ledger after the end": now != made,
+        f"{done.watch.knocks} tasks at a gate after the end": done.watch.knocks > 0,
+    }
+    return [words for words, broken in faults.items() if broken]
+
+
+def judge_resumed(done: Ran, case: Case, found: Whole) -> list[str]:
+    """Whether a capped run, gone on with without the cap, ends where it would have ended."""
+    again = ran(done.place, case, Limits(), resume=done.folder)
+    books = _books(done.place.ledger)
+    faults = {
+        f"resumed: {again.result.status}": again.result.status != "succeeded",
+        "resumed: another program": again.result.program_hash != found.hash,
+        f"resumed: {books.twice} answers paid twice": books.twice > 0,
+        "resumed: fewer calls than there are": books.calls < len(found.calls),
+    }
+    return [words for words, broken in faults.items() if broken]
+
+
+@dataclass(frozen=True)
+class Books:
+    """What a ledger's file says of all attempts in it."""
+
+    calls: int
+    open: int
+    input: int
+    output: int
+    usd: float
+    by_phase: dict[str, int]
+    last_start: float
+    twice: int
+
+    @property
+    def tokens(self) -> int:
+        return self.input + self.output
+
+
+def _books(ledger: Path) -> Books:
+    with contextlib.closing(sqlite3.connect(ledger)) as db:
+        rows = db.execute(
+            "select state, phase, input_tokens, output_tokens, usd, started_at, key from attempt"
+        )
+        rows = rows.fetchall()
+    phases = [row[1] for row in rows]
+    settled = [row[6] for row in rows if row[0] == "settled"]
+    return Books(
+        calls=len(rows),
+        open=sum(row[0] == "open" for row in rows),
+        input=sum(row[2] or 0 for row in rows),
+        output=sum(row[3] or 0 for row in rows),
+        usd=sum(row[4] or 0.0 for row in rows),
+        by_phase={phase: phases.count(phase) for phase in sorted(set(phases))},
+        last_start=max((row[5] for row in rows), default=0.0),
+        twice=len(settled) - len(set(settled)),
+    )
+
+
+def _finished_at(folder: RunFolder) -> float:
+    """When the run wrote its result, in seconds since the epoch."""
+    read_json(folder.result, what="result")
+    return folder.result.stat().st_mtime
