@@ -192,7 +192,8 @@ def _predictions(
 ) -> Iterator[dspy.Prediction]:
     """What the program answers, the first as one would get it without asking for several."""
     if request.refine > 1:
-        drafts = (one.prediction for one in refined(program, request.refine, skill_reward, inputs))
+        tried = refined(program, request.refine, skill_reward, inputs)
+        drafts: Iterator[dspy.Prediction] = (one.prediction for one in tried)
     else:
         drafts = _drawn(request.best_of, program, model, inputs)
     while True:
