@@ -223,8 +223,11 @@ def _read_manifest(path: Path) -> Manifest | None:
     known = set(Manifest.__dataclass_fields__)
     if not isinstance(value, dict) or value.get("format") != FORMAT or not known >= value.keys():
         raise DataError(f"{path} is not a manifest of format {FORMAT}.")
+    over = value.get("resumed_over", [])
+    if not isinstance(over, list):
+        raise DataError(f"{path} is not a manifest of format {FORMAT}: a field is of the wrong type.")
     try:
-        manifest = Manifest(**value)
+        manifest = Manifest(**{**value, "resumed_over": tuple(over)})
     except TypeError as error:
         raise DataError(f"{path} is not a complete manifest: {error}.") from None
     texts = (manifest.program, manifest.program_sha256, manifest.source_digest)
