@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,21 @@ from skill_fleet.core.programs.catalog import (
     source_digest,
 )
 from skill_fleet.core.programs.rewards import reward_digest
-from skill_fleet.domain.derive import derive_trainset
 from skill_fleet.domain.lint import DataFinding, lint_trainset
-from skill_fleet.domain.split import Split, split_of, split_trainset, split_with
-from skill_fleet.domain.trainset import SKILL_INPUTS, Trainset, dump_trainset, load_trainset, trainset_of
+from skill_fleet.domain.split import Split
+from skill_fleet.domain.trainset import SKILL_INPUTS, TrainingItem, Trainset
 from skill_fleet.evaluation.expected import conventions_of
 from skill_fleet.evaluation.metric import SkillQuality
 from skill_fleet.evaluation.score import Metric
 from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, StorageError, UsageError
+from skill_fleet.foundation.errors import DataError, IntegrityError, StorageError, UsageError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
 from skill_fleet.optimization.changes import Change, changes_since, in_words, resumed_over
 from skill_fleet.optimization.optimizer import Optimizer
-from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer
+from skill_fleet.optimization.parts import parts_from_json, parts_to_json, read_parts
+from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer, versions_of
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.rewarding import reward_of
 from skill_fleet.optimization.runs import RunFolder
@@ -61,6 +61,7 @@ class Plan:
         resumed_over: All changes it was gone on with over so far, in words.
         reward: What judges an answer where no expected one is known, `module:function`; None where the
             optimizer asks for none.
+        folds: The splits of repeated K-fold; none where there is one sealed test.
     """
 
     request: OptimizationRequest
@@ -76,6 +77,19 @@ class Plan:
     changes: tuple[Change, ...] = ()
     resumed_over: tuple[str, ...] = ()
     reward: str | None = None
+    folds: tuple[Split, ...] = ()
+
+    @property
+    def tested(self) -> tuple[TrainingItem, ...]:
+        """What the verdict rests on: the sealed test, or with folds every example."""
+        if not self.folds:
+            return self.split.test
+        everything = (*self.split.train, *self.split.validation)
+        return tuple(sorted(everything, key=lambda item: item.id))
+
+    def of_fold(self, split: Split) -> "Plan":
+        """The same run on the data of one fold; what it is taught comes from that fold's training part."""
+        return replace(self, split=split, metric=taught(self.metric, split), folds=())
 
     def examples(self, part: str) -> list[dspy.Example]:
         """The examples of `train`, `validation` or `test`."""
@@ -103,7 +117,8 @@ def make_plan(
     models = phase_models(loaded, request.models)
     check_limits(models, request.limits)
     output = output_file(request, loaded)
-    trainset, split = _data(request, loaded)
+    parts = read_parts(request, loaded)
+    trainset, split = parts.trainset, parts.split
     metric = taught(metric, split)
     names = list(dict.fromkeys(name for item in trainset.items for name in item.fields))
     inputs = check_fields(entry, names, trainset.source)
@@ -121,6 +136,7 @@ def make_plan(
         findings,
         _identity(request, entry, metric, models, split, reward),
         reward=reward,
+        folds=parts.folds,
     )
 
 
@@ -141,8 +157,9 @@ def resumed_plan(
         UnknownName: The program has no predictor of a name that the run is to optimize.
         NotFound: The run's folder is not complete.
     """
-    parts = read_json(folder.data, what="run data")
-    split = split_from_json(parts)
+    kept = read_json(folder.data, what="run data")
+    parts = parts_from_json(kept, request)
+    split = parts.split
     entry = find_program(request.program, search=loaded.workspace.root)
     metric = taught(find_metric(request, loaded, entry), split)
     models = phase_models(loaded, request.models)
@@ -163,7 +180,7 @@ def resumed_plan(
             hint="Start a new run; calls whose prompts are still the same cost nothing. Or go on with what "
             f"is there now: skill-fleet runs resume {folder.run_id} --resume-anyway.",
         )
-    inputs = tuple(parts["inputs"])
+    inputs = tuple(kept["inputs"])
     if changes:
         resolve_predictors(entry.build(), request.modules)
         names = dict.fromkeys(name for item in (*split.train, *split.test) for name in item.fields)
@@ -183,6 +200,7 @@ def resumed_plan(
         changes,
         resumed_over(before, changes),
         reward,
+        parts.folds,
     )
 
 
@@ -203,34 +221,9 @@ def save_plan(plan: Plan, folder: RunFolder) -> None:
     Raises:
         StorageError: A file cannot be written.
     """
-    split = plan.split
-    parts = {part: _dump(getattr(split, part)) for part in ("train", "validation", "test")}
-    write_json(
-        folder.data, {**parts, "inputs": list(plan.inputs), "seed": split.seed, "digest": split.digest}
-    )
+    write_json(folder.data, {**parts_to_json(plan.split), "inputs": list(plan.inputs)})
     write_json(folder.identity, dict(plan.identity))
     write_json(folder.request, plan.request.to_json())
-
-
-def split_from_json(parts: Mapping[str, Any]) -> Split:
-    """The split that `save_plan` wrote.
-
-    Raises:
-        IntegrityError: It is not what was written.
-    """
-
-    def items(part: str) -> tuple[Any, ...]:
-        return trainset_of(parts[part], source=part).items
-
-    damaged = IntegrityError("The run's copy of its data is damaged.", hint="Start a new run.")
-    try:
-        split = split_of(items("train"), items("validation"), items("test"), int(parts["seed"]))
-        written = str(parts["digest"])
-    except (DataError, LookupError, TypeError, ValueError) as error:
-        raise damaged from error
-    if split.digest != written:
-        raise damaged
-    return split
 
 
 def find_metric(request: OptimizationRequest, loaded: Loaded, entry: ProgramEntry) -> Metric:
@@ -284,43 +277,6 @@ def _default_name(request: OptimizationRequest) -> str:
     return f"{'_'.join(words).lower()}.json"
 
 
-def _data(request: OptimizationRequest, loaded: Loaded) -> tuple[Trainset, Split]:
-    trainset = _trainset(request, loaded)
-    if request.val_data is None and request.test_data is None:
-        return trainset, split_trainset(
-            trainset, seed=request.seed, min_groups=request.min_groups, holdout_groups=request.holdout
-        )
-    if request.holdout:
-        raise UsageError("--holdout excludes --val-data and --test-data: both name the held-out examples.")
-    validation, test = (
-        None if name is None else load_trainset(_resolved(name, loaded))
-        for name in (request.val_data, request.test_data)
-    )
-    split = split_with(trainset, validation, test, seed=request.seed, min_groups=request.min_groups)
-    return trainset, split
-
-
-def _trainset(request: OptimizationRequest, loaded: Loaded) -> Trainset:
-    if request.skills is not None:
-        folder = _resolved(request.skills, loaded)
-        if not folder.is_dir():
-            raise NotFound(f"The skill library {folder} does not exist.")
-        trainset, skipped = derive_trainset(folder, seed=0)
-        if not trainset.items:
-            raise DataError(
-                f"No training example can be made of {folder}: {len(skipped)} skills were skipped."
-            )
-        return trainset
-    return load_trainset(
-        loaded.workspace.trainset if request.data is None else _resolved(request.data, loaded)
-    )
-
-
-def _resolved(name: str, loaded: Loaded) -> Path:
-    path = Path(name).expanduser()
-    return path if path.is_absolute() or path.exists() else loaded.workspace.root / path
-
-
 def _check_modules(request: OptimizationRequest, optimizer: Optimizer, entry: ProgramEntry) -> None:
     """The predictors named are there, and the optimizer can be kept to some."""
     if request.modules and not optimizer.info.capabilities.modules:
@@ -356,9 +312,12 @@ def _identity(
         "max_bootstrapped_demos",
         "max_labeled_demos",
         "modules",
+        "prefer",
+        "folds",
+        "repeats",
     )
     return {
-        "versions": versions(),
+        "versions": {**versions(), **versions_of(request.optimizer)},
         "program": entry.name,
         "program source": source_digest(entry.build()),
         "metric": metric_digest(metric),
@@ -381,7 +340,3 @@ def metric_digest(metric: Metric) -> str:
         return digest([metric.name, inspect.getsource(inspect.getmodule(function) or function)])
     except (OSError, TypeError):
         return digest([metric.name])
-
-
-def _dump(items: tuple[Any, ...]) -> list[dict[str, Any]]:
-    return dump_trainset(Trainset(items, "", "")) if items else []
