@@ -71,6 +71,8 @@ def _failed(error: Exception, history: list[Any]) -> Attempt:
     for link in _chain(error):
         if isinstance(link, (LMError, ProviderError)):
             return Attempt(_provider_failed(link))
+        if isinstance(link, MetricError):  # the reward of a program that chooses among its answers
+            return Attempt(NoScore("metric_error", link.message))
         if isinstance(link, AdapterParseError):
             return Attempt(_unparsed(link))
     what = f"{type(error).__name__}: {_short(str(error))}"

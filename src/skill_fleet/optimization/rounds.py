@@ -21,7 +21,7 @@ from skill_fleet.optimization.estimate import effort_of
 from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of
 from skill_fleet.optimization.session import Session, quiet, throttled
-from skill_fleet.optimization.stages import SAME, SPARING, Baseline, measured
+from skill_fleet.optimization.stages import SAME, SPARING, Baseline, measured, require_scores
 
 _MOST_CANDIDATES = 24
 _logger = logging.getLogger("dspy")
@@ -188,9 +188,11 @@ def _measured_candidate(
         return None, halt
     gate = session.gate(hold) if halt is None else _replay_gate(session)
     try:
-        return measured(session, candidate, baseline.validation, gate, "validation"), halt
+        found = measured(session, candidate, baseline.validation, gate, "validation")
     except Halt as stopped:
         return None, halt or stopped
+    require_scores(found)  # a reward that broke looked like a bad answer to the optimizer
+    return found, halt
 
 
 def _replay_gate(session: Session) -> Gate:

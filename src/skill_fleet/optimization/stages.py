@@ -58,13 +58,13 @@ def measure_baseline(session: Session) -> Baseline:
     program = plan.entry.build()
     train, validation = plan.examples("train"), plan.examples("validation")
     tried = measured(session, program, train[:_PREFLIGHT_EXAMPLES], gate, "preflight", num_threads=1)
-    _require_scores(tried)
+    require_scores(tried)
     session.emit("preflight", examples=min(_PREFLIGHT_EXAMPLES, len(train)))
     aside = set(_set_aside(session) or ())
     train, validation = _without(train, aside), _without(validation, aside)
     before = session.line.traffic.made + session.line.traffic.from_journal
     found = measured(session, program, [*train, *validation], gate, "baseline")
-    _require_scores(found)
+    require_scores(found)
     calls = session.line.traffic.made + session.line.traffic.from_journal - before
     if _set_aside(session) is None:
         failed = [outcome.item_id for outcome in found.excluded]
@@ -134,7 +134,7 @@ def demo_threshold(scores: Sequence[float], target: float) -> float:
     return min(target, quartile if quartile > 0 else positive[0] if positive else target)
 
 
-def _require_scores(found: Measurement) -> None:
+def require_scores(found: Measurement) -> None:
     """A metric that breaks on some answers would choose which examples count: none is set aside for it."""
     missing = [outcome.no_score for outcome in found.outcomes if outcome.no_score is not None]
     broken = [failure.message for failure in missing if failure.reason == "metric_error"]
