@@ -1,6 +1,6 @@
 """`compare`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,21 +23,27 @@ def compare(
     ctx: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A program's file, a run, or a program's name.")],
     b: Annotated[str, typer.Argument(metavar="B", help="What is compared with it.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[C ...]", help="More, each compared with A.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="FILE", help="Examples; default: the sealed test of their run.")
     ] = None,
     metric: Metric = None,
     model: Model = None,
     num_threads: Threads = None,
+    prefer: Annotated[
+        Literal["quality", "cheaper"], typer.Option(help="Which one is named as the choice at equal quality.")
+    ] = "quality",
     max_cost: MaxCost = None,
     max_calls: MaxCalls = None,
     max_minutes: MaxMinutes = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Say whether B is better than A, example by example.
+    """Say whether B is better than A, example by example, and so on for C and more.
 
-    The two are measured on the same examples with the same model. The exit code is 0 for any verdict.
+    All are measured on the same examples with the same model. The exit code is 0 for any verdict.
     """
     from skill_fleet.cli.running import worked
     from skill_fleet.cli.show_measured import shown_comparison
@@ -51,7 +57,9 @@ def compare(
     value = worked(
         view,
         "Measuring",
-        lambda control, done: compare_programs(context, a, b, how, control=control, on_done=done),
+        lambda control, done: compare_programs(
+            context, [a, b, *(more or [])], how, prefer=prefer, control=control, on_done=done
+        ),
     )
     view.data(value, shown_comparison)
     return 0

@@ -84,7 +84,8 @@ def measuring(
     from skill_fleet.services.measuring import Measuring
     from skill_fleet.services.optimization import limits_of
 
-    return Measuring(data, metric, model, num_threads, limits_of(context.settings))
+    limits = limits_of(context.settings)
+    return Measuring(data, metric, model, num_threads=num_threads, limits=limits)
 
 
 def screen(*, as_json: bool, quiet: bool = False) -> Screen:

@@ -1,63 +1,96 @@
-"""Two programs on the same examples: is the second better than the first?"""
+"""Programs on the same examples: is any better than the first, and what does each take?"""
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from skill_fleet.evaluation.measurement import Measurement
+from skill_fleet.evaluation.multiplicity import InFamily
+from skill_fleet.evaluation.pareto import pareto
+from skill_fleet.evaluation.statistics import alpha_for_read
+from skill_fleet.evaluation.usage import CostPerAnswer
 from skill_fleet.foundation.canonical import digest
+from skill_fleet.optimization.selection import MARGIN, cost_of
 from skill_fleet.optimization.session import Control
-from skill_fleet.optimization.verdict import count_read, digest_of_test, judge
+from skill_fleet.optimization.verdict import count_read, digest_of_test, judge_family, scored_for_all
 from skill_fleet.services.context import Context
-from skill_fleet.services.measuring import Measuring, OnDone, as_the_run, measure_programs
+from skill_fleet.services.measuring import Measured, Measuring, OnDone, as_the_run, measure_programs
 from skill_fleet.services.programs import NamedProgram, load_program, same_kind, same_test
+
+Prefer = Literal["quality", "cheaper"]
+_OF_PROGRAMS = frozenset({"mean_a", "mean_b"})
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the programs, on the examples scored for all.
+
+    Attributes:
+        named: The program.
+        found: On those examples.
+        excluded: Examples without a score of its own.
+        cost: What an answer takes; None where nothing is known.
+    """
+
+    named: NamedProgram
+    found: Measurement
+    excluded: int
+    cost: CostPerAnswer | None
+
+    @property
+    def mean(self) -> float:
+        """Mean quality."""
+        return self.found.mean or 0.0
 
 
 def compare_programs(
     context: Context,
-    first: str,
-    second: str,
+    names: Sequence[str],
     how: Measuring,
     *,
+    prefer: Prefer = "quality",
     control: Control | None = None,
     on_done: OnDone | None = None,
 ) -> dict[str, Any]:
-    """B against A, example by example, with an interval and a verdict.
+    """Every other program against the first, example by example, with intervals and verdicts.
 
     Without data they are measured on the sealed test of their run, and with its metric and model. It is one
-    more reading of these examples: each asks more of a difference. The same comparison again is none.
+    more reading of these examples: each asks more of a difference. The same comparison again is none. Of
+    three and more programs all verdicts together are held to that reading's alpha (Holm). An example that
+    failed for one program counts for none.
 
     Args:
         context: Settings and workspace.
-        first: A: a program's file, a run, or the name of a program.
-        second: B.
+        names: Two or more: a program's file, a run, or the name of a program. The first is the reference.
         how: With what.
+        prefer: What the choice goes by where quality is about equal.
         control: The user's hand on it.
         on_done: Told after each example: how many, of how many.
 
     Returns:
-        `a` and `b` (label, hash, mean, share on target, excluded), `verdict` on B, `delta`, `interval`,
-        `p_value`, `alpha`, `minimum_detectable_effect`, `test_reads`, and what it cost.
+        Of two programs `a`, `b`, and on b `verdict`, `delta`, `interval`, `p_value`, `alpha`,
+        `minimum_detectable_effect`; of more `reference`, `candidates`, each with these and with `p_adjusted`
+        and `simultaneous_interval`. Of each program label, hash, mean, share on target, excluded,
+        `cost_per_answer` and `on_front`; besides `choice`, `test_reads`, and what it cost.
 
     Raises:
         SkillFleetError: They cannot be compared, or most examples failed.
     """
-    programs = [load_program(context, name) for name in (first, second)]
+    programs = [load_program(context, name) for name in names]
     same_kind(programs)
     items = None if how.data is not None else same_test(programs)
     folder = next((named.run for named in programs if named.run is not None), None)
     if folder is not None:
         how = as_the_run(how, folder)
     measured = measure_programs(context, programs, how, items=items, control=control, on_done=on_done)
+    sides = _sides(programs, measured)
+    hashes = [named.hash for named in programs]
     test = digest_of_test(measured.items)
-    reading = f"compare-{digest([named.hash for named in programs])[:24]}"
-    reads = count_read(context.workspace.ledger, test, reading)
-    found = judge(measured.found[0], measured.found[1], reads=reads, seed=0)
-    facts = {name: value for name, value in asdict(found).items() if name not in {"mean_a", "mean_b"}}
-    target = context.settings.evaluation.thresholds.target
+    reads = count_read(context.workspace.ledger, test, f"compare-{digest(_question(hashes))[:24]}")
+    family = judge_family(sides[0].found, [side.found for side in sides[1:]], reads=reads, seed=0)
     return {
-        "a": _side(programs[0], measured.found[0], target),
-        "b": _side(programs[1], measured.found[1], target),
-        **facts,
+        **_verdicts(sides, family, alpha_for_read(reads), context.settings.evaluation.thresholds.target),
+        "choice": _choice(sides, family, prefer, reads),
         "test_reads": reads,
         "data": measured.data,
         "examples": len(measured.items),
@@ -68,12 +101,94 @@ def compare_programs(
     }
 
 
-def _side(named: NamedProgram, found: Measurement, target: float) -> dict[str, Any]:
+def _question(hashes: Sequence[str]) -> list[str]:
+    """What is asked, whatever the order: two programs of each other, or others of a reference."""
+    return sorted(hashes) if len(hashes) == 2 else [hashes[0], *sorted(hashes[1:])]
+
+
+def _sides(programs: Sequence[NamedProgram], measured: Measured) -> list[Side]:
+    cut = scored_for_all(measured.found)
+    return [
+        Side(named, kept, len(whole.excluded), cost_of(kept, measured.prices))
+        for named, kept, whole in zip(programs, cut, measured.found, strict=True)
+    ]
+
+
+def _verdicts(
+    sides: Sequence[Side], family: Sequence[InFamily], alpha: float, target: float
+) -> dict[str, Any]:
+    """The programs and what is found of them: flat where there are two."""
+    front = pareto([(side.mean, cost) for side, cost in zip(sides, _prices(sides), strict=True)])
+    shown = [_shown(side, target, on_front=on) for side, on in zip(sides, front, strict=True)]
+    found = [_facts(one) for one in family]
+    if len(sides) == 2:
+        return {"a": shown[0], "b": shown[1], **found[0]}
+    shared = {name: found[0][name] for name in ("n", "groups")}
+    candidates = []
+    for side, every, one in zip(shown[1:], found, family, strict=True):
+        facts = {name: value for name, value in every.items() if name not in shared}
+        adjusted = {"p_adjusted": one.p_adjusted, "simultaneous_interval": one.simultaneous}
+        candidates.append({**side, **facts, **adjusted})
+    return {"reference": shown[0], "candidates": candidates, **shared, "alpha": alpha, "correction": "holm"}
+
+
+def _facts(one: InFamily) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one.comparison).items() if name not in _OF_PROGRAMS}
+
+
+def _shown(side: Side, target: float, *, on_front: bool) -> dict[str, Any]:
     return {
-        "program": named.label,
-        "program_hash": named.hash,
-        "mean": found.mean,
-        "pass_share": found.pass_share(target),
-        "excluded": len(found.excluded),
-        "notes": list(named.notes),
+        "program": side.named.label,
+        "program_hash": side.named.hash,
+        "mean": side.found.mean,
+        "pass_share": side.found.pass_share(target),
+        "excluded": side.excluded,
+        "cost_per_answer": None if side.cost is None else side.cost.to_json(),
+        "on_front": on_front,
+        "notes": list(side.named.notes),
     }
+
+
+def _prices(sides: Sequence[Side]) -> list[float | None]:
+    """What an answer of each takes: dollars where all are known and some are paid, else tokens."""
+    costs = [side.cost for side in sides]
+    in_dollars = all(cost is not None and cost.usd is not None for cost in costs)
+    if in_dollars and any(cost is not None and cost.usd for cost in costs):
+        return [None if cost is None else cost.usd for cost in costs]
+    return [None if cost is None else cost.tokens for cost in costs]
+
+
+def _choice(sides: Sequence[Side], family: Sequence[InFamily], prefer: Prefer, reads: int) -> dict[str, Any]:
+    """Which one to take: the best of those shown better than the reference, or one as good and cheaper."""
+    better = [side for side, one in zip(sides[1:], family, strict=True) if one.comparison.verdict == "better"]
+    best = max(better, key=lambda side: side.mean, default=sides[0])
+    reason = f"better than {sides[0].named.label}" if better else "nothing is shown to be better"
+    chosen = best
+    if prefer == "cheaper":
+        chosen = _cheapest_of_equals(best, sides, reads)
+        if chosen is not best:
+            reason = f"cheaper than {best.named.label}, and about as good"
+    return {
+        "program": chosen.named.label,
+        "program_hash": chosen.named.hash,
+        "prefer": prefer,
+        "reason": reason,
+    }
+
+
+def _cheapest_of_equals(best: Side, sides: Sequence[Side], reads: int) -> Side:
+    """The cheapest program whose mean is at most `MARGIN` below and that is not shown to be worse."""
+    others = [side for side in sides if side is not best]
+    found = judge_family(best.found, [side.found for side in others], reads=reads, seed=0)
+    equals = [
+        side
+        for side, one in zip(others, found, strict=True)
+        if one.comparison.verdict != "worse" and best.mean - side.mean <= MARGIN
+    ]
+    price = dict(zip((id(side) for side in sides), _prices(sides), strict=True))
+    chosen, least = best, price[id(best)]
+    for side in equals:
+        asked = price[id(side)]
+        if least is not None and asked is not None and asked < least:
+            chosen, least = side, asked
+    return chosen

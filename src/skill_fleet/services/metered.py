@@ -44,7 +44,7 @@ class Metered:
     def prices(self) -> dict[str, tuple[float, float] | None]:
         """Model string -> dollars per input and output token, None where unknown."""
         found = {lm.engine.spec.model: lm.engine.price for lm in self.lms.values()}
-        return {model: None if price is None else (price.input, price.output) for model, price in found.items()}
+        return {name: None if one is None else (one.input, one.output) for name, one in found.items()}
 
     def costs(self) -> dict[str, Any]:
         """Calls, tokens and dollars so far; dollars are null where a price is unknown."""

@@ -11,7 +11,7 @@ from skill_fleet.core.programs.catalog import BUILT_IN, ProgramEntry, find_progr
 from skill_fleet.domain.trainset import TrainingItem
 from skill_fleet.foundation.errors import DataError, NotFound, UsageError
 from skill_fleet.foundation.files import read_json
-from skill_fleet.optimization.plan import split_from_json
+from skill_fleet.optimization.parts import split_from_json
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.runs import RunFolder, find_run, list_runs
 from skill_fleet.services.context import Context
@@ -81,13 +81,13 @@ def same_test(programs: Sequence[NamedProgram]) -> tuple[TrainingItem, ...]:
     folders = list(dict.fromkeys(named.run for named in programs if named.run is not None))
     if not folders:
         raise UsageError(
-            "Neither program is from a run of this workspace, so there is no sealed test.",
+            "No program named is from a run of this workspace, so there is no sealed test.",
             hint="Name the examples: --data FILE.",
         )
     tests = [sealed_test(folder) for folder in folders]
     if any(test != tests[0] for test in tests[1:]):
         raise DataError(
-            "The two runs do not have the same sealed test.", hint="Name the examples: --data FILE."
+            "The runs do not have the same sealed test.", hint="Name the examples: --data FILE."
         )
     return tests[0]
 
