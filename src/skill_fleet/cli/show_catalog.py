@@ -17,8 +17,9 @@ def shown_optimizers(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
     parts: list[RenderableType] = []
     for one in found:
         default = " (default)" if one["default"] else ""
+        foreign = "" if one["package"] == "skill-fleet" else f" ({one['package']} {one['version']})"
         parts += [
-            words(f"{one['name']}{default}", "bold"),
+            words(f"{one['name']}{default}{foreign}", "bold"),
             words(one["description"]),
             facts((("changes", ", ".join(one["changes"])), ("needs", one["needs"]), ("cost", one["cost"]))),
             rows(

@@ -8,7 +8,13 @@ from skill_fleet.optimization.search import Search
 
 
 def best_of(programs: Sequence[dspy.Module], search: Search) -> dspy.Module:
-    """The program with the highest mean on the validation set; the first of equals.
+    """The program with the highest mean on the validation set; the first of equals."""
+    scores = [score_on_validation(program, search) for program in programs]
+    return programs[scores.index(max(scores))]
+
+
+def score_on_validation(program: dspy.Module, search: Search) -> float:
+    """A program's mean on the validation set, 0 to 100.
 
     It is DSPy's own `Evaluate`, so that the tracker of the search sees every pass.
     """
@@ -19,5 +25,4 @@ def best_of(programs: Sequence[dspy.Module], search: Search) -> dspy.Module:
         display_progress=False,
         display_table=False,
     )
-    scores = [evaluate(program).score for program in programs]
-    return programs[scores.index(max(scores))]
+    return float(evaluate(program).score)

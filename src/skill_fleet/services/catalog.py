@@ -6,7 +6,7 @@ from typing import Any
 from skill_fleet.config.settings import PHASES
 from skill_fleet.llm.models import phase_models
 from skill_fleet.llm.pricing import price_of
-from skill_fleet.optimization.registry import builtin_optimizers
+from skill_fleet.optimization.registry import installed_optimizers
 from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
 
@@ -14,10 +14,26 @@ _PER_MILLION = 1_000_000
 
 
 def list_optimizers(context: Context) -> list[dict[str, Any]]:
-    """Every optimizer: what it changes, needs and costs, its parameters, and which one is the default."""
+    """Every optimizer that can be used: what it changes, needs and costs, its parameters, its package."""
     default = context.settings.optimization.optimizer
     return [
-        {**asdict(kind().info), "default": name == default} for name, kind in builtin_optimizers().items()
+        {
+            **asdict(one.info),
+            "default": one.name == default,
+            "package": one.package,
+            "version": one.version,
+        }
+        for one in installed_optimizers()
+        if one.info is not None
+    ]
+
+
+def list_broken_optimizers() -> list[dict[str, str]]:
+    """Optimizers of other packages that cannot be used, each with the reason in one sentence."""
+    return [
+        {"name": one.name, "package": one.package, "version": one.version, "problem": one.problem}
+        for one in installed_optimizers()
+        if one.info is None
     ]
 
 

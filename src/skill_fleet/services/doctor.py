@@ -66,6 +66,7 @@ def examine(workspace: Path | None) -> list[Check]:
         _journal,
         _data,
         _runs,
+        _plugins,
     )
     for look in looks:
         checks += look(context)
@@ -170,3 +171,14 @@ def _runs(context: Context) -> Iterator[Check]:
         yield Check("runs", "warning", f"{len(left)} unfinished, the newest {left[0].run_id}.", hint)
     else:
         yield Check("runs", "ok", "None is unfinished.")
+
+
+def _plugins(_context: Context) -> Iterator[Check]:
+    from skill_fleet.optimization.registry import installed_optimizers
+
+    for one in installed_optimizers():
+        if one.problem:
+            hint = f"Repair, update or uninstall {one.package}; the other optimizers are not touched by it."
+            yield Check("optimizer", "warning", one.problem, hint)
+        elif one.package != "skill-fleet":
+            yield Check("optimizer", "ok", f"{one.name}: of {one.package} {one.version}.")
