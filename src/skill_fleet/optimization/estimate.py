@@ -1,38 +1,64 @@
-"""A price before the run: calls, tokens, dollars and minutes, as an interval.
+"""A price before the run: calls, tokens, dollars and minutes, as intervals, by phase and model.
 
-Calls and tokens of one run of the program are sized by running it on a few training examples with the
-built-in offline model: no money, no network. A real model writes longer or shorter, so the interval is wide.
+Each is where the number is likely to lie, about 9 times in 10. Numbers that vary independently are combined
+as such (`optimization.interval`), so an interval is narrower than all worst cases at once; what a phase never
+passes stands beside it as `most`. The share that holds is measured by `benchmarks/estimates.py`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import dspy
-
 from skill_fleet.config.settings import ModelSpec, Phase
-from skill_fleet.llm.engine import Traffic
-from skill_fleet.llm.offline.model import OfflineModel
-from skill_fleet.llm.pricing import price_of
+from skill_fleet.llm.budget import Limits
 from skill_fleet.optimization.foresight import ASSUMED_SD, foresee
-from skill_fleet.optimization.optimizer import Interval, Sizes
+from skill_fleet.optimization.interval import NOTHING, ONE, Interval, exactly
+from skill_fleet.optimization.optimizer import CostlyAnswers, Sizes
 from skill_fleet.optimization.plan import Plan
+from skill_fleet.optimization.prompts import Prompt, changed, plain, proposal, seconds
+from skill_fleet.optimization.run_size import RunSize, size_of_run
 from skill_fleet.optimization.search import Effort
 
-_SIZED_ON = 3
-_SECONDS_A_CALL = Interval(0.5, 6.0)
-_EFFICIENCY = 0.45  # of threads, where an optimizer works in small batches
-_OFFLINE_SECONDS_A_CALL = Interval(0.0005, 0.01)
-_LENGTH = Interval(0.7, 3.0)  # a real answer against the simulator's, in tokens
+__all__ = ["RunSize", "cap_warnings", "effort_of", "estimate", "size_of_run", "sizes_of"]
 
 
 @dataclass(frozen=True)
-class RunSize:
-    """One run of a program: model calls, and tokens of a call."""
+class Cost:
+    """Some calls of one phase.
+
+    Attributes:
+        calls: How many.
+        tokens: Both ways.
+        usd: None where the price is unknown.
+        seconds: What they add to the run.
+    """
 
     calls: Interval
-    input_tokens: float
-    output_tokens: float
+    tokens: Interval
+    usd: Interval | None
+    seconds: Interval
+
+    def plus(self, other: "Cost") -> "Cost":
+        """Both."""
+        return Cost(
+            self.calls.plus(other.calls),
+            self.tokens.plus(other.tokens),
+            None if self.usd is None or other.usd is None else self.usd.plus(other.usd),
+            self.seconds.plus(other.seconds),
+        )
+
+    def until(self, other: "Cost") -> "Cost":
+        """From the least of this to the most of the other."""
+        return Cost(
+            self.calls.until(other.calls),
+            self.tokens.until(other.tokens),
+            None if self.usd is None or other.usd is None else self.usd.until(other.usd),
+            self.seconds.until(other.seconds),
+        )
+
+
+FREE = Cost(NOTHING, NOTHING, NOTHING, NOTHING)
+Costs = Mapping[Phase, Cost]
 
 
 def effort_of(plan: Plan) -> Effort:
@@ -47,125 +73,178 @@ def effort_of(plan: Plan) -> Effort:
     )
 
 
-def estimate_calls(plan: Plan, size: RunSize) -> dict[str, Interval]:
-    """Calls of the whole run by phase: measurements, all rounds, sealed test."""
-    request = plan.request
-    predictors = len(plan.entry.build().named_predictors())
-    sizes = Sizes(
+def sizes_of(plan: Plan, size: RunSize) -> Sizes:
+    """What the calls of a search depend on."""
+    program = plan.entry.build()
+    fields = {name for item in plan.split.train for name in item.fields}
+    named = [
+        predictor
+        for name, predictor in program.named_predictors()
+        if not plan.request.modules
+        or any(name == module or name.startswith(f"{module}.") for module in plan.request.modules)
+    ]
+    return Sizes(
         train=len(plan.split.train),
         validation=len(plan.split.validation),
-        predictors=len(request.modules) or predictors,
+        predictors=max(1, len(named)),
         calls_per_run=size.calls,
         effort=effort_of(plan),
+        labeled=sum(fields.issuperset(predictor.signature.output_fields) for predictor in named),
+        same_teacher=plan.models.specs["profiling"] == plan.models.specs["evaluation"],
+        perfectible=size.perfectible,
     )
-    calls = dict(plan.optimizer.estimate_calls(sizes))
-    # A later round starts only when the one before gained something.
-    rounds = Interval(1, request.rounds)
-    calls = {phase: each.times(rounds) for phase, each in calls.items()}
-    first, test = sizes.train + sizes.validation, len(plan.split.test)
-    own = Interval(first + test, first + 3 * test + sizes.validation * request.rounds)
-    calls["evaluation"] = calls.get("evaluation", Interval(0, 0)).plus(own.times(size.calls))
-    return calls
 
 
-def estimate(plan: Plan, *, reading: int = 1) -> dict[str, Any]:
+def estimate(plan: Plan, *, reading: int = 1, size: RunSize | None = None) -> dict[str, Any]:
     """What a run would take, and about what its sealed test could show.
 
     Args:
         plan: The run.
         reading: The how-manieth reading of its sealed test it would be.
+        size: One run of its program; None looks with the offline model.
 
     Returns:
-        `calls`, `tokens`, `usd` (null where a price is unknown), `minutes`, each `[low, high]`, the calls
-        by phase and model, and `power`: see `Foresight`, with an assumed spread.
+        `calls`, `tokens`, `usd` (null where a price is unknown) and `minutes`, each `[low, high]`, in all,
+        `by_phase` with its model and `most` calls, and `by_model`; `power`: see `Foresight`, with an assumed
+        spread; `sized_by` in words; `warnings`, each `code` and `message`.
     """
-    size = size_of_run(plan)
-    calls = estimate_calls(plan, size)
-    tokens = Interval(0, 0)
-    usd: Interval | None = Interval(0, 0)
-    seconds = Interval(0, 0)
-    for phase, number in calls.items():
-        spec = plan.models.specs[_phase(phase)]
-        per_call = _tokens(size)
-        tokens = tokens.plus(number.times(per_call))
-        dollars = _dollars(spec, size)
-        usd = None if usd is None or dollars is None else usd.plus(number.times(dollars))
-        pace = _OFFLINE_SECONDS_A_CALL if spec.simulated else _SECONDS_A_CALL
-        threads = 1.0 if spec.simulated else float(plan.request.num_threads)
-        seconds = seconds.plus(
-            number.times(Interval(pace.low / threads, pace.high / (_EFFICIENCY * threads)))
-        )
-    total = _sum(calls.values())
+    size = size or size_of_run(plan)
+    costs = _costs(plan, size)
+    whole = _shown(_sum(costs.values()))
+    by_phase = {
+        phase: {
+            "model": plan.models.names[phase],
+            **_shown(cost),
+            "most": int(cost.calls.most),
+        }
+        for phase, cost in sorted(costs.items())
+        if cost.calls.most > 0
+    }
+    models = sorted({plan.models.names[phase] for phase in costs})
+    by_model = {
+        model: _shown(_sum(cost for phase, cost in costs.items() if plan.models.names[phase] == model))
+        for model in models
+    }
     return {
-        "calls": _rounded(total),
-        "tokens": _rounded(tokens),
-        "usd": None if usd is None else [round(usd.low, 4), round(usd.high, 4)],
-        "minutes": [round(seconds.low / 60, 2), round(seconds.high / 60, 2)],
-        "by_phase": {
-            phase: {"model": plan.models.names[_phase(phase)], "calls": _rounded(number)}
-            for phase, number in sorted(calls.items())
-        },
+        **whole,
+        "by_phase": by_phase,
+        "by_model": by_model,
         "power": foresee(plan.split.test, reading, ASSUMED_SD).to_json(),
-        "sized_by": "one run of the program on the built-in simulator",
+        "sized_by": size.words,
+        "warnings": cap_warnings(plan.request.limits, whole),
     }
 
 
-def size_of_run(plan: Plan) -> RunSize:
-    """Calls and tokens of one run of the program, seen on a few training examples with the offline model."""
-    program = plan.entry.build()
-    counter = _Counter(OfflineModel())
-    lm = dspy.LM("offline/rules-v1", engine=counter, cache=False)
-    calls: list[int] = []
-    with dspy.context(lm=lm, disable_history=True):
-        for example in plan.examples("train")[:_SIZED_ON]:
-            before = counter.calls
-            try:
-                program(**example.inputs())
-            except Exception:  # noqa: BLE001 - a program may refuse the simulator's words; it is sized by its parts
-                counter.calls = max(counter.calls, before + len(program.named_predictors()))
-            calls.append(counter.calls - before)
-    least, most = min(calls), max(calls)
-    # A slip of format is asked again in JSON; longer prompts make a step or two more likely to be repaired.
-    return RunSize(
-        Interval(max(1, least), max(1, most) * 1.15),
-        counter.input_tokens / max(1, counter.calls),
-        counter.output_tokens / max(1, counter.calls),
+def cap_warnings(limits: Limits, whole: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Caps below the lowest estimate."""
+    shown: Mapping[str, Callable[[float], str]] = {
+        "usd": lambda value: f"${value:g}",
+        "calls": lambda value: f"{value:,g} calls",
+        "tokens": lambda value: f"{value:,g} tokens",
+        "minutes": lambda value: f"{value:g} minutes",
+    }
+    found = []
+    for measure, show in shown.items():
+        cap, expected = getattr(limits, measure), whole[measure]
+        if cap is not None and expected is not None and cap < expected[0]:
+            message = (
+                f"The cap of {show(cap)} is below the lowest estimate, {show(expected[0])}: "
+                "the search will be cut short."
+            )
+            found.append({"code": "cap_below_estimate", "message": message})
+    return found
+
+
+def _costs(plan: Plan, size: RunSize) -> Costs:
+    """By phase: from a search that gains nothing to one that gains in every round.
+
+    The next round starts only when the one before gained, and only a gain is measured on the sealed test; so
+    rounds and tests are not independent, and lie between these two.
+    """
+    sizes = sizes_of(plan, size)
+    vain = _scenario(plan, size, sizes, rounds=1, gained=False)
+    best = _scenario(plan, size, sizes, rounds=plan.request.rounds, gained=True)
+    return {phase: vain.get(phase, FREE).until(best[phase]) for phase in best}
+
+
+def _scenario(plan: Plan, size: RunSize, sizes: Sizes, *, rounds: int, gained: bool) -> dict[Phase, Cost]:
+    """Costs by phase of a run with so many rounds."""
+    search = _search(plan, sizes, rounds)
+    info, specs, effort = plan.optimizer.info, plan.models.specs, sizes.effort
+    costs = {
+        phase: _cost(plan, size, phase, calls, _prompt_in_search(plan, size, sizes, phase))
+        for phase, calls in search.items()
+    }
+    test = len(plan.split.test)
+    unchanged = exactly(sizes.train + sizes.validation + test).times(size.calls)
+    # The candidate of each round is measured on the validation set, where the search has not done so itself.
+    own = sizes.validation * rounds
+    checked = Interval(0, 0, own) if "evaluation" in search else exactly(own)
+    if gained:
+        optimizer = plan.optimizer
+        runs = optimizer.runs_per_answer(effort) if isinstance(optimizer, CostlyAnswers) else ONE
+        incumbent = 1 if plan.output.exists() else 0
+        checked = checked.plus(runs.scaled(test)).plus(Interval(0, incumbent * test))
+    model = specs["evaluation"]
+    evaluated = _cost(plan, size, "evaluation", unchanged, plain(size, model)).plus(
+        _cost(plan, size, "evaluation", checked.times(size.calls), changed(size, model, info, effort))
+    )
+    costs["evaluation"] = costs.get("evaluation", FREE).plus(evaluated)
+    return costs
+
+
+def _search(plan: Plan, sizes: Sizes, rounds: int) -> dict[Phase, Interval]:
+    """Calls of so many rounds: what is not known of one is not known of all, so their ends add."""
+    first = plan.optimizer.estimate_calls(sizes)
+    later = plan.optimizer.estimate_calls(replace(sizes, round=2)) if rounds > 1 else {}
+    found = {}
+    for name, calls in first.items():
+        more = later.get(name, NOTHING).scaled(rounds - 1)
+        found[_phase(name)] = Interval(calls.low + more.low, calls.high + more.high, calls.most + more.most)
+    return found
+
+
+def _prompt_in_search(plan: Plan, size: RunSize, sizes: Sizes, phase: Phase) -> Prompt:
+    info, model = plan.optimizer.info, plan.models.specs[phase]
+    if phase == "optimization":
+        return proposal(size, model, info, sizes.train)
+    return changed(size, model, info, sizes.effort)
+
+
+def _cost(plan: Plan, size: RunSize, phase: Phase, calls: Interval, prompt: Prompt) -> Cost:
+    """So many calls with such prompts."""
+    spec: ModelSpec = plan.models.specs[phase]
+    usd = prompt.usd(spec)
+    threads = plan.request.num_threads
+    one = seconds(size, spec, threads, side_by_side=phase == "evaluation")
+    return Cost(
+        calls,
+        calls.times(prompt.tokens),
+        None if usd is None else calls.times(usd),
+        calls.times(one),
     )
 
 
-class _Counter:
-    """An engine that counts."""
-
-    def __init__(self, inner: OfflineModel) -> None:
-        self._inner = inner
-        self.calls = 0
-        self.input_tokens = 0
-        self.output_tokens = 0
-
-    def complete(self, request: Any) -> Any:
-        response = self._inner.complete(request)
-        self.calls += 1
-        self.input_tokens += response.usage.input_tokens or 0
-        self.output_tokens += response.usage.output_tokens or 0
-        return response
+def _sum(costs: Iterable[Cost]) -> Cost:
+    found = FREE
+    for cost in costs:
+        found = found.plus(cost)
+    return found
 
 
-def _tokens(size: RunSize) -> Interval:
-    return Interval(
-        size.input_tokens + size.output_tokens * _LENGTH.low,
-        # Demonstrations and longer instructions make prompts grow during the search.
-        size.input_tokens * 3 + size.output_tokens * _LENGTH.high,
-    )
+def _shown(cost: Cost) -> dict[str, Any]:
+    """The likely ends of each measure, rounded outwards to what means something."""
+    minutes = cost.seconds.scaled(1 / 60)
+    return {
+        "calls": _whole(cost.calls),
+        "tokens": _whole(cost.tokens),
+        "usd": None if cost.usd is None else [round(cost.usd.low, 4), round(cost.usd.high, 4)],
+        "minutes": [round(minutes.low, 2), round(minutes.high, 2)],
+    }
 
 
-def _dollars(spec: ModelSpec, size: RunSize) -> Interval | None:
-    price = price_of(spec)
-    if price is None:
-        return None
-    return Interval(
-        size.input_tokens * price.input + size.output_tokens * _LENGTH.low * price.output,
-        size.input_tokens * 3 * price.input + size.output_tokens * _LENGTH.high * price.output,
-    )
+def _whole(number: Interval) -> list[int]:
+    return [int(number.low), int(-(-number.high // 1))]
 
 
 def _phase(name: str) -> Phase:
@@ -176,19 +255,3 @@ def _phase(name: str) -> Phase:
         "judge": "judge",
     }
     return phases[name]
-
-
-def _sum(numbers: Any) -> Interval:
-    total = Interval(0, 0)
-    for number in numbers:
-        total = total.plus(number)
-    return total
-
-
-def _rounded(number: Interval) -> list[int]:
-    return [int(number.low), int(-(-number.high // 1))]
-
-
-def observed(traffic: Traffic) -> dict[str, int]:
-    """Calls made and answered from the journal so far, for progress."""
-    return {"made": traffic.made, "from_journal": traffic.from_journal}

@@ -24,14 +24,14 @@ class Interval:
         """What it never passes."""
         return self.high if self.bound is None else self.bound
 
-    def plus(self, other: "Interval") -> "Interval":
-        """The sum of two numbers that vary independently: half-widths add as the sides of a right angle.
+    @property
+    def middle(self) -> float:
+        """As likely passed as not: what is known to a factor lies in its logarithm's middle."""
+        return math.sqrt(self.low * self.high)
 
-        Both at their ends at once is unlikely; bounds add as they are.
-        """
-        middle = (self.low + self.high + other.low + other.high) / 2
-        half = math.hypot(self.high - self.low, other.high - other.low) / 2
-        return _likely(middle - half, middle + half, self.most + other.most)
+    def plus(self, other: "Interval") -> "Interval":
+        """The sum of two numbers that vary independently."""
+        return total((self, other))
 
     def times(self, other: "Interval") -> "Interval":
         """The product of two numbers that vary independently: `plus`, of their logarithms.
@@ -63,11 +63,15 @@ ONE = Interval(1, 1)
 
 
 def total(numbers: Iterable[Interval]) -> Interval:
-    """The sum of numbers that vary independently."""
-    found = NOTHING
-    for number in numbers:
-        found = found.plus(number)
-    return found
+    """The sum of numbers that vary independently: distances from the middles add as sides of a right angle.
+
+    All at their ends at once is unlikely; bounds add as they are.
+    """
+    all_of = list(numbers)
+    middle = math.fsum(one.middle for one in all_of)
+    below = math.hypot(*(one.middle - one.low for one in all_of))
+    above = math.hypot(*(one.high - one.middle for one in all_of))
+    return _likely(middle - below, middle + above, math.fsum(one.most for one in all_of))
 
 
 def exactly(number: float) -> Interval:

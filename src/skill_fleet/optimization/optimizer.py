@@ -57,7 +57,18 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class OptimizerInfo:
-    """What a person wants to know before choosing an optimizer."""
+    """What a person wants to know before choosing an optimizer.
+
+    Attributes:
+        name: What it is chosen by.
+        description: What it does.
+        changes: Of a program: `instructions`, `demos`, `inference`.
+        needs: What it needs to be of use.
+        cost: What it costs, in words.
+        parameters: Its settings.
+        capabilities: What it promises.
+        shows: Examples that the prompt of a proposal shows, at most; it sizes the price.
+    """
 
     name: str
     description: str
@@ -66,6 +77,7 @@ class OptimizerInfo:
     cost: str
     parameters: tuple[Parameter, ...]
     capabilities: Capabilities = Capabilities()
+    shows: int = 3
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,7 @@ class Sizes:
             demonstrations of the data are those of the baseline, which are in the journal.
         perfectible: Some answers have full marks: a search passes over what has nothing to teach, and repeats
             itself where little is left to improve.
+        round: 1, or 2 for any later one, which starts from what the one before has found.
     """
 
     train: int
@@ -93,6 +106,7 @@ class Sizes:
     labeled: int | None = None
     same_teacher: bool = False
     perfectible: bool = False
+    round: int = 1
 
 
 class Optimizer(Protocol):

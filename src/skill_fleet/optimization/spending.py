@@ -6,9 +6,9 @@ from skill_fleet.optimization.interval import NOTHING, ONE, Interval
 from skill_fleet.optimization.optimizer import Sizes
 
 # Runs for one good answer. Demonstrations are asked to reach what the upper quarter reaches, or the target.
-_RUNS_FOR_ONE = (1.1, 3.4)
+_RUNS_FOR_ONE = (1.1, 4.5)
 # Share of the examples at which a further attempt is made, per attempt that is allowed.
-_AGAIN = 0.8
+_AGAIN = 1.0
 # Rules, advice and proposals that cannot be read are asked for a second time, in JSON.
 ASKED_TWICE = 2
 _SOMETIMES_TWICE = 1.15

@@ -30,6 +30,7 @@ class Copro:
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
         capabilities=Capabilities(phases=("optimization", "evaluation"), learns=False),
+        shows=0,
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
@@ -42,7 +43,7 @@ class Copro:
         # Without a gain the third generation is asked what the second was. A proposal for one predictor
         # leaves the prompts of those before it as they were.
         early = sizes.predictors * (_BREADTH * min(depth, 2) - 1)
-        low = 0.45 * early * changed_by_one(sizes.predictors)
+        low = 0.3 * early * changed_by_one(sizes.predictors)
         runs = Interval(low, 0.8 * asked, passes).scaled(sizes.validation)
         return {
             "evaluation": runs.times(sizes.calls_per_run),

@@ -12,7 +12,8 @@ from skill_fleet.optimization.search import Search
 _CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}
 _MINIBATCH = 3
 # Candidates that meet every example before none is left that teaches, where full marks are possible.
-_CANDIDATES_MET = (1.7, 6.0)
+_CANDIDATES_MET = (1.5, 5.5)
+_MET_LATER = (0.0, 2.0)
 
 
 class Gepa:
@@ -47,7 +48,8 @@ class Gepa:
         runs = Interval(0.25 * rollouts, 0.75 * rollouts, most)
         steps = Interval(0.05 * rollouts, rollouts / (2 * _MINIBATCH), rollouts / _MINIBATCH)
         if sizes.perfectible:
-            least, likely = (met * (sizes.train + sizes.validation) for met in _CANDIDATES_MET)
+            met = _CANDIDATES_MET if sizes.round == 1 else _MET_LATER
+            least, likely = (number * (sizes.train + sizes.validation) for number in met)
             runs = Interval(min(least, runs.low), min(likely, runs.high), most)
             steps = Interval(min(_MINIBATCH, steps.low), rollouts / (4 * _MINIBATCH), steps.most)
         return {"evaluation": runs.times(sizes.calls_per_run), "optimization": steps}

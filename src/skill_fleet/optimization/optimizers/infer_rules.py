@@ -35,6 +35,7 @@ class InferRules:
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
         capabilities=Capabilities(phases=("profiling", "optimization", "evaluation")),
+        shows=_EXAMPLES,
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

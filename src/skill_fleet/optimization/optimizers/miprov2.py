@@ -40,6 +40,7 @@ class MiproV2:
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
         capabilities=Capabilities(phases=("profiling", "optimization", "evaluation")),
+        shows=10,
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
@@ -114,9 +115,10 @@ class MiproV2:
         again = 0 if small else (trials // _FULL_EVERY + 2) * examples
         ways = self._instructions(sizes, candidates) * (candidates if any(_demos(sizes.effort)) else 1)
         new = distinct(trials, float(ways) ** sizes.predictors) / trials
-        least = 0.64 * changed_by_one(sizes.predictors) * new
+        least, likely = 0.6 * changed_by_one(sizes.predictors) * new, min(1.0, 1.15 * new)
         # A full pass meets examples that a batch has met with the same choice.
-        return Interval(least * (tried + 0.5 * again), new * (tried + again), tried + again + 2 * examples)
+        most = tried + again + 2 * examples
+        return Interval(least * (tried + 0.5 * again), likely * (tried + again), most)
 
 
 def _demos(effort: Effort) -> tuple[int, int]:
