@@ -10,7 +10,7 @@ from skill_fleet.config.settings import Phase
 from skill_fleet.optimization.interval import Interval
 from skill_fleet.optimization.search import Effort, Search
 
-__all__ = ["Capabilities", "CostlyAnswers", "Interval", "Optimizer", "OptimizerInfo", "Parameter", "Sizes"]
+__all__ = ["Capabilities", "CostlyAnswers", "Fit", "Interval", "Optimizer", "OptimizerInfo", "Parameter", "Sizes"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,23 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """When an optimizer is recommended (`--optimizer auto`).
+
+    Attributes:
+        rung: Its place on the ladder, tried from the lowest; None is never recommended, only chosen by name.
+        min_train: Fewest training examples with which it is of use.
+        words: It learns from what the metric says in words.
+        answers: It needs data that hold the answers of the predictors themselves.
+    """
+
+    rung: int | None = None
+    min_train: int = 1
+    words: bool = False
+    answers: bool = False
+
+
+@dataclass(frozen=True)
 class OptimizerInfo:
     """What a person wants to know before choosing an optimizer.
 
@@ -68,6 +85,7 @@ class OptimizerInfo:
         parameters: Its settings.
         capabilities: What it promises.
         shows: Examples that the prompt of a proposal shows, at most; it sizes the price.
+        fit: When it is recommended.
     """
 
     name: str
@@ -78,6 +96,7 @@ class OptimizerInfo:
     parameters: tuple[Parameter, ...]
     capabilities: Capabilities = Capabilities()
     shows: int = 3
+    fit: Fit = Fit()
 
 
 @dataclass(frozen=True)

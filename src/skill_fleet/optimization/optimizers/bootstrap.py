@@ -6,7 +6,7 @@ from functools import partial
 
 import dspy
 
-from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.prefetch.ahead import running_ahead
 from skill_fleet.optimization.prefetch.bootstrap import RANDOM_SEARCH_NAMES, prefetch_random_search
 from skill_fleet.optimization.search import Search
@@ -36,6 +36,7 @@ class BootstrapRandomSearch:
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
         capabilities=Capabilities(phases=("profiling", "evaluation")),
+        fit=Fit(rung=3, min_train=10),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dspy
 
-from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 from skill_fleet.optimization.spending import bootstrapping, taught
 
@@ -33,6 +33,7 @@ class BootstrapFewShot:
             Parameter("max_labeled_demos", "int", 4, ">= 0", "demos in all that data may fill up to"),
         ),
         capabilities=Capabilities(phases=("profiling",), tracked=False),
+        fit=Fit(rung=4),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 
-from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 
 _CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}
@@ -36,6 +36,7 @@ class Gepa:
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
         capabilities=Capabilities(phases=("evaluation", "optimization")),
+        fit=Fit(rung=1, min_train=10, words=True),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import dspy
 
 from skill_fleet.optimization.choosing import best_of
-from skill_fleet.optimization.optimizer import Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 from skill_fleet.optimization.spending import relabeled
 
@@ -31,6 +31,7 @@ class LabeledFewShot:
             Parameter("max_labeled_demos", "int", 4, ">= 0", "demos of a draw"),
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
+        fit=Fit(rung=5, answers=True),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.prefetch.ahead import running_ahead
 from skill_fleet.optimization.prefetch.miprov2 import MIPROV2_NAMES, prefetch_miprov2
 from skill_fleet.optimization.search import Effort, Search
@@ -41,6 +41,7 @@ class MiproV2:
         ),
         capabilities=Capabilities(phases=("profiling", "optimization", "evaluation")),
         shows=10,
+        fit=Fit(rung=2, min_train=20),
     )
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
