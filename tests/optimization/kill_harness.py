@@ -32,6 +32,7 @@ EXTRA: dict[str, tuple[str, ...]] = {
 }
 """Further words that an optimizer needs."""
 PRELOADED = (
+    "skill_fleet.cli.main",
     "skill_fleet.cli.app",
     "skill_fleet.cli.optimize",
     "skill_fleet.cli.runs",
@@ -148,7 +149,8 @@ class Stopped:
                 "no word on how to go on": self.code == 130
                 and self.at > 0
                 and "To go on:" not in self.stderr,
-                "a traceback": "Traceback" in self.stderr,
+                # After our last line Python's own shutdown may be interrupted, and says so.
+                "a traceback": self.code == 130 and "Traceback" in self.stderr,
             }
         return [f"{words} (stopped at {self.moment})" for words, broken in found.items() if broken]
 
@@ -349,9 +351,13 @@ def _serve() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         if "start" in asked:
+            ready, said = os.pipe()
             answer = os.fork()
             if answer == 0:
-                _become(asked["start"], Path(asked["workspace"]))
+                _become(asked["start"], Path(asked["workspace"]), said)
+            os.close(said)
+            os.read(ready, 1)  # the moments of a run begin where its command line begins
+            os.close(ready)
         else:
             pid, status = os.waitpid(asked["ended"], os.WNOHANG)
             answer = None if pid == 0 else os.waitstatus_to_exitcode(status)
@@ -359,15 +365,16 @@ def _serve() -> None:
         sys.stdout.flush()
 
 
-def _become(words: list[str], workspace: Path) -> None:
-    """Be the process of a command line, from here to its end."""
-    from skill_fleet.cli.main import main
-
+def _become(words: list[str], workspace: Path, ready: int) -> None:
+    """Be the process of a command line, from here to its end; tell the parent when it begins."""
+    main = importlib.import_module("skill_fleet.cli.main").main
     os.setsid()
     os.chdir(workspace)
     for number, name in ((1, f"{os.getpid()}.out"), (2, f"{os.getpid()}.err")):
         os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.write(ready, b".")
+    os.close(ready)
     raise SystemExit(main(["--workspace", ".", *words]))
 
 
