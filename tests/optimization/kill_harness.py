@@ -27,9 +27,7 @@ from typing import Any
 PROGRAMS = Path(__file__).parent / "programs"
 TRIALS = {"gepa": 4, "miprov2": 4, "bootstrap_random_search": 3, "copro": 1}
 """`--trials` of a search of some hundred calls; 2 where nothing is said."""
-EXTRA: dict[str, tuple[str, ...]] = {
-    name: ("--reward", "triage:plausible") for name in ("best_of_n", "refine")
-}
+EXTRA = dict.fromkeys(("best_of_n", "refine"), ("--reward", "triage:plausible"))
 """Further words that an optimizer needs."""
 PRELOADED = (
     "skill_fleet.cli.main",
