@@ -86,6 +86,9 @@ class OptimizationDefaults(_Part):
     num_threads: Annotated[int, Field(ge=1, le=256)] = 8
     min_groups: Count = 10
     seed: int = 0
+    prefer: Literal["quality", "cheaper"] = "quality"
+    folds: Annotated[int, Field(ge=2)] | None = None
+    repeats: Count = 1
 
 
 class Budget(_Part):

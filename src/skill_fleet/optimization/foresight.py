@@ -16,6 +16,7 @@ from typing import Any
 from skill_fleet.domain.trainset import TrainingItem
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.power import expected_detectable_effect
+from skill_fleet.evaluation.resampled import expected_fold_effect
 from skill_fleet.evaluation.statistics import alpha_for_read
 from skill_fleet.optimization.events import read_events
 from skill_fleet.optimization.session import Session
@@ -34,6 +35,7 @@ class Foresight:
         groups: Independent groups of the test.
         reading: The how-manieth reading of this test.
         alpha: The level of that reading.
+        folds: Folds of all repeats; 0 is a sealed test.
     """
 
     effect: float | None
@@ -41,18 +43,31 @@ class Foresight:
     groups: int
     reading: int
     alpha: float
+    folds: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The values by their names."""
         return asdict(self)
 
 
-def foresee(test: Sequence[TrainingItem], reading: int, sd: float | None) -> Foresight:
-    """What a reading of a sealed test can show, if the differences of groups spread by `sd`."""
+def foresee(
+    test: Sequence[TrainingItem],
+    reading: int,
+    sd: float | None,
+    *,
+    folds: int | None = None,
+    repeats: int = 1,
+) -> Foresight:
+    """What a reading of a sealed test, or of all folds, can show if differences of groups spread by `sd`."""
     sizes = list(Counter(item.group for item in test).values())
     alpha = alpha_for_read(reading)
-    effect = None if sd is None else expected_detectable_effect(sd, sizes, alpha=alpha)
-    return Foresight(effect, sd, len(sizes), reading, alpha)
+    if sd is None:
+        effect = None
+    elif folds is None:
+        effect = expected_detectable_effect(sd, sizes, alpha=alpha)
+    else:
+        effect = expected_fold_effect(sd, sizes, folds=folds, repeats=repeats, alpha=alpha)
+    return Foresight(effect, sd, len(sizes), reading, alpha, (folds or 0) * repeats)
 
 
 def spread(found: Measurement) -> float | None:
@@ -67,11 +82,13 @@ def reading_of(session: Session) -> int:
     known = next((reading for reading in told if isinstance(reading, int)), None)
     if known is not None:
         return known
-    return next_reading(session.loaded.workspace.ledger, digest_of_test(session.plan.split.test))
+    return next_reading(session.loaded.workspace.ledger, digest_of_test(session.plan.tested))
 
 
-def tell_power(session: Session, baseline: Measurement) -> None:
-    """Say what the sealed test will be able to show, from the spread of the baseline's scores."""
-    found = foresee(session.plan.split.test, reading_of(session), spread(baseline))
+def tell_power(session: Session, sd: float | None) -> None:
+    """Say what the test will be able to show, from the spread to assume of differences."""
+    plan = session.plan
+    asked = plan.request
+    found = foresee(plan.tested, reading_of(session), sd, folds=asked.folds, repeats=asked.repeats)
     session.result.expected_minimum_detectable_effect = found.effect
     session.emit("power", **found.to_json())

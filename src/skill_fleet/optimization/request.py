@@ -41,6 +41,8 @@ class OptimizationRequest:
         reward: `module:function` that judges answers where none is expected, for the optimizers that ask for
             one; None is the built-in program's own.
         prefer: `quality`, or `cheaper`: of programs about equally good on the validation set the cheapest.
+        folds: Test every example by K-fold instead of a sealed test; None is a sealed test.
+        repeats: How often the folds are dealt.
     """
 
     program: str = BUILT_IN
@@ -65,15 +67,16 @@ class OptimizationRequest:
     output: str | None = None
     reward: str | None = None
     prefer: str = "quality"
+    folds: int | None = None
+    repeats: int = 1
+    recommendation: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.trials is not None and self.auto is not None:
             raise UsageError("--trials and --auto exclude each other: both say how far to search.")
         if self.trials is None and self.auto not in AUTO:
             raise UsageError(f"--auto is one of {', '.join(AUTO)}, not '{self.auto}'.")
-        if self.prefer not in PREFER:
-            raise UsageError(f"--prefer is one of {', '.join(PREFER)}, not '{self.prefer}'.")
-        for name in ("rounds", "num_threads", "min_groups"):
+        for name in ("rounds", "num_threads", "min_groups", "repeats"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
         if self.trials is not None and self.trials < 1:
@@ -82,6 +85,17 @@ class OptimizationRequest:
             raise UsageError("A number of demonstrations cannot be negative.")
         if self.data is not None and self.skills is not None:
             raise UsageError("--data and --skills exclude each other: both are the training set.")
+
+        self._check_choice()
+
+    def _check_choice(self) -> None:
+        """How the result is chosen and tested."""
+        if self.prefer not in PREFER:
+            raise UsageError(f"--prefer is one of {', '.join(PREFER)}, not '{self.prefer}'.")
+        if self.folds is not None and self.folds < 2:
+            raise UsageError(f"--folds must be at least 2, not {self.folds}.")
+        if self.repeats > 1 and self.folds is None:
+            raise UsageError("--repeats says how often --folds are dealt: it needs --folds.")
 
     def to_json(self) -> dict[str, Any]:
         """The request as a JSON value."""

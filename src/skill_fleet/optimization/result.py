@@ -37,6 +37,7 @@ class RunResult:
     expected_minimum_detectable_effect: float | None = None
     rounds: list[dict[str, Any]] = field(default_factory=list)
     instructions: dict[str, str] | None = None
+    folds: dict[str, Any] | None = None
     selection: dict[str, Any] | None = None
     cost_per_answer: dict[str, Any] = field(default_factory=lambda: {"baseline": None, "optimized": None})
     pareto: list[dict[str, Any]] = field(default_factory=list)

@@ -14,14 +14,21 @@ from skill_fleet.llm.models import Connections
 from skill_fleet.optimization.changes import RESUMED_OVER
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import EventLog, Listener
-from skill_fleet.optimization.foresight import reading_of
+from skill_fleet.optimization.folds import run_folds
+from skill_fleet.optimization.foresight import reading_of, tell_power
 from skill_fleet.optimization.plan import Plan, save_plan
 from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
 from skill_fleet.optimization.report import render_report
 from skill_fleet.optimization.result import RunResult
 from skill_fleet.optimization.rounds import Best, search_rounds
 from skill_fleet.optimization.runs import RunFolder, save_identity
-from skill_fleet.optimization.sealed import held_for_test, note_choice, note_selection, sealed_test
+from skill_fleet.optimization.sealed import (
+    held_for_test,
+    note_choice,
+    note_selection,
+    sealed_test,
+    warn_of_nothing,
+)
 from skill_fleet.optimization.session import Control, Session, open_session
 from skill_fleet.optimization.stages import Baseline, measure_baseline
 
@@ -120,16 +127,15 @@ def _guarded(session: Session, *, resumed: bool) -> Finished:
 def _stages(session: Session) -> Halt | None:
     incumbent = find_incumbent(session)
     _warn_of_data(session)
+    if session.plan.folds:
+        return run_folds(session, incumbent)
     baseline = measure_baseline(session)
+    tell_power(session, baseline.spread)
     hold = held_for_test(session, baseline, incumbent)
     best, pool, halt = search_rounds(session, baseline, hold)
     note_choice(session, baseline, best, pool)
     if best.from_round == 0 and halt is None:
-        session.warn(
-            "no_accepted_proposal",
-            "The optimizer found nothing better on the validation set: often the metric or its feedback says "
-            "too little.",
-        )
+        warn_of_nothing(session)
     if halt is not None and halt.cause != "budget":
         # The run will be gone on with: the output stays as it is, the best so far is kept.
         keep_candidate(session, best.program)

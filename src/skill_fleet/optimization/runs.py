@@ -21,14 +21,16 @@ class RunFolder:
 
     Attributes:
         path: `.skill-fleet/runs/<run_id>`.
+        name: The run's name where the folder does not bear it: a fold's is a part of the run's.
     """
 
     path: Path
+    name: str | None = None
 
     @property
     def run_id(self) -> str:
         """The run's name."""
-        return self.path.name
+        return self.name or self.path.name
 
     @property
     def request(self) -> Path:
@@ -79,6 +81,19 @@ class RunFolder:
     def optimizer_log(self) -> Path:
         """What the optimizer itself printed."""
         return self.path / "optimizer.log"
+
+    def fold(self, number: int) -> "RunFolder":
+        """The files of a fold, counted from 1.
+
+        Raises:
+            StorageError: The folder cannot be made.
+        """
+        path = self.path / "folds" / f"{number:03d}"
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"The folder {path} cannot be made: {error.strerror}.") from error
+        return RunFolder(path, self.run_id)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

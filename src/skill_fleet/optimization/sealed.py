@@ -93,6 +93,15 @@ def sealed_test(
     return against_baseline, against_incumbent
 
 
+def warn_of_nothing(session: Session) -> None:
+    """Say that the search ended where it began."""
+    session.warn(
+        "no_accepted_proposal",
+        "The optimizer found nothing better on the validation set: often the metric or its feedback says "
+        "too little.",
+    )
+
+
 def note_choice(session: Session, baseline: Baseline, best: Best, pool: Pool) -> None:
     """Put what the search chose, and among what, into the result."""
     result, prices = session.result, prices_of(session.plan.models)
@@ -119,7 +128,7 @@ def counted_reading(session: Session, candidate: dspy.Module) -> int:
     with may end in another program, and that reads the test again.
     """
     plan = session.plan
-    test = digest_of_test(plan.split.test)
+    test = digest_of_test(plan.tested)
     reader = digest([dict(plan.identity), program_hash(candidate)])
     reads = count_read(session.loaded.workspace.ledger, test, reader)
     if reads > 1:

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from skill_fleet.config.load import Loaded
 from skill_fleet.config.settings import Phase
@@ -58,6 +58,7 @@ class Session:
         control: The user's hand.
         result: As far as it is known.
         excluded: Ids of examples that are in no mean, since they failed.
+        about: What all events of a part of the run say of it.
     """
 
     plan: Plan
@@ -71,6 +72,18 @@ class Session:
     control: Control
     result: RunResult
     excluded: set[str] = field(default_factory=set)
+    about: Mapping[str, object] = field(default_factory=dict)
+
+    def view(self, plan: Plan, folder: RunFolder, about: Mapping[str, object]) -> "Session":
+        """A part of the run with a plan, files and a result of its own; journal, budget and hand are shared.
+
+        Args:
+            plan: What to do in it.
+            folder: Where its files are.
+            about: Put into every event of it, to tell it from others.
+        """
+        result = new_result(plan, self.result.run_id, self.loaded)
+        return replace(self, plan=plan, folder=folder, result=result, excluded=set(), about=about)
 
     def gate(self, hold: Limits | None = None) -> Gate:
         """A door to the budget for one stage.
@@ -86,13 +99,17 @@ class Session:
 
     def emit(self, kind: str, **data: object) -> None:
         """Something that is kept, with the time the run has been running."""
-        self.events.emit(kind, **data, elapsed=round(self.account.elapsed(), 3))
+        self.events.emit(kind, **data, **self.about, elapsed=round(self.account.elapsed(), 3))
 
     def progress(self, **data: object) -> None:
         """Show how far it is."""
         traffic = self.line.traffic
         self.events.progress(
-            calls=traffic.made, from_journal=traffic.from_journal, seconds=self.account.elapsed(), **data
+            calls=traffic.made,
+            from_journal=traffic.from_journal,
+            seconds=self.account.elapsed(),
+            **data,
+            **self.about,
         )
 
     def warn(self, code: str, message: str) -> None:
@@ -136,9 +153,16 @@ def open_session(
         usd=spent.bound_usd,
         seconds=_seconds_before(folder),
     )
+    result = new_result(plan, folder.run_id, loaded)
+    line = Line(journal, folder.run_id, clock, retry)
+    return Session(plan, folder, loaded, line, account, connections, events, clock, control, result)
+
+
+def new_result(plan: Plan, run_id: str, loaded: Loaded) -> RunResult:
+    """The result of a run of which nothing is known yet."""
     sizes = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
     result = RunResult(
-        run_id=folder.run_id,
+        run_id=run_id,
         program=plan.entry.name,
         optimizer=plan.optimizer.info.name,
         model=plan.models.names["evaluation"],
@@ -147,8 +171,7 @@ def open_session(
         examples=sizes,
     )
     result.accuracy["target"] = loaded.settings.evaluation.targets.accuracy
-    line = Line(journal, folder.run_id, clock, retry)
-    return Session(plan, folder, loaded, line, account, connections, events, clock, control, result)
+    return result
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from skill_fleet.evaluation.runner import measure
 from skill_fleet.foundation.errors import MetricError, NoSignal
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Gate
-from skill_fleet.optimization.foresight import tell_power
+from skill_fleet.optimization.foresight import spread
 from skill_fleet.optimization.session import Session
 
 _PREFLIGHT_EXAMPLES = 3
@@ -32,6 +32,7 @@ class Baseline:
         measured: On those validation examples.
         demo_threshold: Quality from which an own answer may serve as a demonstration.
         calls_per_run: Most model calls one run of the program took, on average over the examples.
+        spread: To assume of differences between programs: see `foresight`.
     """
 
     program: dspy.Module
@@ -40,6 +41,7 @@ class Baseline:
     measured: Measurement
     demo_threshold: float
     calls_per_run: float
+    spread: float | None
 
 
 def measure_baseline(session: Session) -> Baseline:
@@ -79,7 +81,6 @@ def measure_baseline(session: Session) -> Baseline:
     on_validation = Measurement(tuple(o for o in found.outcomes if o.item_id in ids))
     session.result.baseline["validation"] = on_validation.mean
     session.emit("baseline", validation=on_validation.mean, examples=len(on_validation.outcomes))
-    tell_power(session, found)
     scores = [o.score.value for o in found.outcomes if o.score is not None and o.item_id not in ids]
     target = session.loaded.settings.evaluation.thresholds.target
     return Baseline(
@@ -89,6 +90,7 @@ def measure_baseline(session: Session) -> Baseline:
         on_validation,
         demo_threshold(scores, target),
         calls / max(1, len(found.outcomes)),
+        spread(found),
     )
 
 

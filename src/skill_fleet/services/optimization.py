@@ -73,7 +73,7 @@ def prepare_optimization(context: Context, request: OptimizationRequest) -> Prep
         SkillFleetError: Something is wrong; one sentence says what and where.
     """
     plan = make_plan(request, context.loaded)
-    return Prepared(plan, reading=next_reading(context.workspace.ledger, digest_of_test(plan.split.test)))
+    return Prepared(plan, reading=next_reading(context.workspace.ledger, digest_of_test(plan.tested)))
 
 
 def prepare_resume(

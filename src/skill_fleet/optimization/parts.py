@@ -1,0 +1,141 @@
+"""The data of a run: read, cut into its parts, and kept with the run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skill_fleet.config.load import Loaded
+from skill_fleet.domain.derive import derive_trainset
+from skill_fleet.domain.folds import fold_splits, split_without_test
+from skill_fleet.domain.split import Split, split_of, split_trainset, split_with
+from skill_fleet.domain.trainset import Trainset, dump_trainset, load_trainset, trainset_from, trainset_of
+from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, UsageError
+from skill_fleet.optimization.request import OptimizationRequest
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data of a run.
+
+    Attributes:
+        trainset: What was read.
+        split: Train, validation and sealed test; with folds there is no test.
+        folds: One split a fold, of all repeats; none without `--folds`.
+    """
+
+    trainset: Trainset
+    split: Split
+    folds: tuple[Split, ...] = ()
+
+
+def read_parts(request: OptimizationRequest, loaded: Loaded) -> Parts:
+    """Read the data of a request and cut it.
+
+    Raises:
+        SkillFleetError: A file is missing or no training set, or there are too few groups.
+    """
+    trainset = _trainset(request, loaded)
+    if request.folds is not None:
+        if request.val_data or request.test_data or request.holdout:
+            raise UsageError(
+                "--folds tests every example of one training set; it excludes --val-data, --test-data and "
+                "--holdout."
+            )
+        split = split_without_test(trainset, seed=request.seed, min_groups=request.min_groups)
+        return Parts(trainset, split, folds_of(request, trainset))
+    if request.val_data is None and request.test_data is None:
+        split = split_trainset(
+            trainset, seed=request.seed, min_groups=request.min_groups, holdout_groups=request.holdout
+        )
+        return Parts(trainset, split)
+    if request.holdout:
+        raise UsageError("--holdout excludes --val-data and --test-data: both name the held-out examples.")
+    validation, test = (
+        None if name is None else load_trainset(_resolved(name, loaded))
+        for name in (request.val_data, request.test_data)
+    )
+    given = split_with(trainset, validation, test, seed=request.seed, min_groups=request.min_groups)
+    return Parts(trainset, given)
+
+
+def folds_of(request: OptimizationRequest, trainset: Trainset) -> tuple[Split, ...]:
+    """The folds a request asks for, none where it does not.
+
+    Raises:
+        DataError: There are too few groups.
+    """
+    if request.folds is None:
+        return ()
+    return fold_splits(
+        trainset,
+        folds=request.folds,
+        repeats=request.repeats,
+        seed=request.seed,
+        min_groups=request.min_groups,
+    )
+
+
+def parts_to_json(split: Split) -> dict[str, Any]:
+    """The three parts as they are kept with a run."""
+    kept: dict[str, Any] = {}
+    for part in PARTS:
+        items = getattr(split, part)
+        kept[part] = dump_trainset(Trainset(items, "", "")) if items else []
+    return {**kept, "seed": split.seed, "digest": split.digest}
+
+
+def parts_from_json(value: Mapping[str, Any], request: OptimizationRequest) -> Parts:
+    """The parts of a run that was begun: folds are dealt as they were.
+
+    Raises:
+        IntegrityError: It is not what was written.
+    """
+    split = split_from_json(value)
+    everything = (*split.train, *split.validation, *split.test)
+    trainset = trainset_from(everything, source="the data of the run")
+    return Parts(trainset, split, folds_of(request, trainset))
+
+
+def split_from_json(value: Mapping[str, Any]) -> Split:
+    """The split that was kept with a run.
+
+    Raises:
+        IntegrityError: It is not what was written.
+    """
+
+    def items(part: str) -> tuple[Any, ...]:
+        return trainset_of(value[part], source=part).items if value[part] else ()
+
+    damaged = IntegrityError("The run's copy of its data is damaged.", hint="Start a new run.")
+    try:
+        split = split_of(items("train"), items("validation"), items("test"), int(value["seed"]))
+        written = str(value["digest"])
+    except (DataError, LookupError, TypeError, ValueError) as error:
+        raise damaged from error
+    if split.digest != written:
+        raise damaged
+    return split
+
+
+def _trainset(request: OptimizationRequest, loaded: Loaded) -> Trainset:
+    if request.skills is not None:
+        folder = _resolved(request.skills, loaded)
+        if not folder.is_dir():
+            raise NotFound(f"The skill library {folder} does not exist.")
+        trainset, skipped = derive_trainset(folder, seed=0)
+        if not trainset.items:
+            raise DataError(
+                f"No training example can be made of {folder}: {len(skipped)} skills were skipped."
+            )
+        return trainset
+    return load_trainset(
+        loaded.workspace.trainset if request.data is None else _resolved(request.data, loaded)
+    )
+
+
+def _resolved(name: str, loaded: Loaded) -> Path:
+    path = Path(name).expanduser()
+    return path if path.is_absolute() or path.exists() else loaded.workspace.root / path
