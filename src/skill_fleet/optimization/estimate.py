@@ -47,6 +47,15 @@ class Cost:
             self.seconds.plus(other.seconds),
         )
 
+    def along(self, other: "Cost") -> "Cost":
+        """Both, where what makes one dear makes the other dear: their ends add."""
+        return Cost(
+            _ends(self.calls, other.calls),
+            _ends(self.tokens, other.tokens),
+            None if self.usd is None or other.usd is None else _ends(self.usd, other.usd),
+            _ends(self.seconds, other.seconds),
+        )
+
     def until(self, other: "Cost") -> "Cost":
         """From the least of this to the most of the other."""
         return Cost(
@@ -129,7 +138,9 @@ def estimate(plan: Plan, *, reading: int = 1, size: RunSize | None = None) -> di
         **whole,
         "by_phase": by_phase,
         "by_model": by_model,
-        "power": foresee(plan.split.test, reading, ASSUMED_SD).to_json(),
+        "power": foresee(
+            plan.tested, reading, ASSUMED_SD, folds=plan.request.folds, repeats=plan.request.repeats
+        ).to_json(),
         "sized_by": size.words,
         "warnings": cap_warnings(plan.request.limits, whole),
     }
@@ -156,19 +167,30 @@ def cap_warnings(limits: Limits, whole: Mapping[str, Any]) -> list[dict[str, str
 
 
 def _costs(plan: Plan, size: RunSize) -> Costs:
+    """By phase, of the search and of those of all folds; what is not known of one is not known of all."""
+    costs = dict(_costs_of_one(plan, size))
+    for split in plan.folds:
+        fold = _costs_of_one(plan.of_fold(split), size, known=True)
+        costs = {phase: cost.along(fold.get(phase, FREE)) for phase, cost in costs.items()}
+    return costs
+
+
+def _costs_of_one(plan: Plan, size: RunSize, *, known: bool = False) -> Costs:
     """By phase: from a search that gains nothing to one that gains in every round.
 
     The next round starts only when the one before gained, and only a gain is measured on the sealed test; so
     rounds and tests are not independent, and lie between these two.
     """
     sizes = sizes_of(plan, size)
-    vain = _scenario(plan, size, sizes, rounds=1, gained=False)
-    best = _scenario(plan, size, sizes, rounds=plan.request.rounds, gained=True)
+    vain = _scenario(plan, size, sizes, rounds=1, gained=False, known=known)
+    best = _scenario(plan, size, sizes, rounds=plan.request.rounds, gained=True, known=known)
     return {phase: vain.get(phase, FREE).until(best[phase]) for phase in best}
 
 
-def _scenario(plan: Plan, size: RunSize, sizes: Sizes, *, rounds: int, gained: bool) -> dict[Phase, Cost]:
-    """Costs by phase of a run with so many rounds."""
+def _scenario(
+    plan: Plan, size: RunSize, sizes: Sizes, *, rounds: int, gained: bool, known: bool
+) -> dict[Phase, Cost]:
+    """Costs by phase of a run with so many rounds; `known` where the plain program was measured before."""
     search = _search(plan, sizes, rounds)
     info, specs, effort = plan.optimizer.info, plan.models.specs, sizes.effort
     costs = {
@@ -176,7 +198,7 @@ def _scenario(plan: Plan, size: RunSize, sizes: Sizes, *, rounds: int, gained: b
         for phase, calls in search.items()
     }
     test = len(plan.split.test)
-    unchanged = exactly(sizes.train + sizes.validation + test).times(size.calls)
+    unchanged = NOTHING if known else exactly(sizes.train + sizes.validation + test).times(size.calls)
     # The candidate of each round is measured on the validation set, where the search has not done so itself.
     own = sizes.validation * rounds
     checked = Interval(0, 0, own) if "evaluation" in search else exactly(own)
@@ -200,7 +222,7 @@ def _search(plan: Plan, sizes: Sizes, rounds: int) -> dict[Phase, Interval]:
     found = {}
     for name, calls in first.items():
         more = later.get(name, NOTHING).scaled(rounds - 1)
-        found[_phase(name)] = Interval(calls.low + more.low, calls.high + more.high, calls.most + more.most)
+        found[_phase(name)] = _ends(calls, more)
     return found
 
 
@@ -241,6 +263,10 @@ def _shown(cost: Cost) -> dict[str, Any]:
         "usd": None if cost.usd is None else [round(cost.usd.low, 4), round(cost.usd.high, 4)],
         "minutes": [round(minutes.low, 2), round(minutes.high, 2)],
     }
+
+
+def _ends(one: Interval, other: Interval) -> Interval:
+    return Interval(one.low + other.low, one.high + other.high, one.most + other.most)
 
 
 def _whole(number: Interval) -> list[int]:

@@ -12,15 +12,17 @@ from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.journal import Journal
 from skill_fleet.llm.models import Connections
 from skill_fleet.optimization.changes import price_of
-from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import Listener
 from skill_fleet.optimization.plan import Plan, make_plan, resumed_plan
+from skill_fleet.optimization.price import priced
+from skill_fleet.optimization.profile import OnDone, Profile, profile_price, save_profile, take_profile
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.run import Finished, run
 from skill_fleet.optimization.runs import RunFolder, find_run, new_run, status_of, unfinished
 from skill_fleet.optimization.session import Control
 from skill_fleet.optimization.verdict import digest_of_test, next_reading
 from skill_fleet.services.context import Context
+from skill_fleet.services.recommendation import resolved
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Prepared:
         plan: What will be done.
         folder: The run to go on with, or None for a new one.
         reading: The how-manieth reading of its sealed test a new run would be.
+        profile: What a few examples took with the configured model; None where none were tried.
     """
 
     plan: Plan
     folder: RunFolder | None = None
     reading: int = 1
+    profile: Profile | None = None
 
 
 def request_of(context: Context, asked: Mapping[str, Any]) -> OptimizationRequest:
@@ -67,12 +71,12 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def prepare_optimization(context: Context, request: OptimizationRequest) -> Prepared:
-    """Check a request before anything is queued or spent.
+    """Check a request before anything is queued or spent; `auto` becomes the optimizer recommended.
 
     Raises:
         SkillFleetError: Something is wrong; one sentence says what and where.
     """
-    plan = make_plan(request, context.loaded)
+    plan = make_plan(resolved(context, request), context.loaded)
     return Prepared(plan, reading=next_reading(context.workspace.ledger, digest_of_test(plan.tested)))
 
 
@@ -110,7 +114,7 @@ def price_of_changes(context: Context, prepared: Prepared) -> dict[str, Any] | N
     place = context.workspace
     with contextlib.closing(Journal(place.ledger, place.responses, clock=context.clock)) as journal:
         spent = journal.spent(prepared.folder.run_id)
-    return {**price_of(prepared.plan.changes, spent), "estimate": estimate(prepared.plan)}
+    return {**price_of(prepared.plan.changes, spent), "estimate": priced(prepared.plan)}
 
 
 def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
@@ -123,8 +127,53 @@ def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
         "model": plan.models.names["evaluation"],
         "simulated": plan.models.simulated,
         "examples": sizes,
-        **estimate(plan, reading=prepared.reading),
+        "recommendation": plan.request.recommendation,
+        **priced(plan, reading=prepared.reading, profile=prepared.profile),
     }
+
+
+def price_of_profile(prepared: Prepared, examples: int) -> dict[str, Any]:
+    """What profiling so many examples would take: `examples`, and `calls` and `usd` as `[low, high]`."""
+    return profile_price(prepared.plan, examples)
+
+
+def profile_optimization(
+    context: Context,
+    prepared: Prepared,
+    examples: int,
+    *,
+    control: Control | None = None,
+    on_done: OnDone | None = None,
+) -> Prepared:
+    """Run a few training examples with the configured model, to size a run by them. It costs money.
+
+    The calls are those of the run: its caps hold for both together, and it finds them answered.
+
+    Args:
+        context: Settings and workspace.
+        prepared: The run; a new one.
+        examples: How many, at most.
+        control: The user's hand on it.
+        on_done: Told how many of how many are done.
+
+    Raises:
+        ProviderError: Most examples fail, or no call can succeed.
+        BudgetExhausted: A cap is reached.
+        Interrupted: The user stopped it.
+    """
+    folder = begin(context, prepared)
+    profile = take_profile(
+        prepared.plan,
+        context.loaded,
+        folder.run_id,
+        examples,
+        clock=context.clock,
+        connections=_connections(context),
+        control=control,
+        on_done=on_done,
+    )
+    save_profile(profile, folder.path)
+    return replace(prepared, folder=folder, profile=profile)
 
 
 def begin(context: Context, prepared: Prepared) -> RunFolder:
