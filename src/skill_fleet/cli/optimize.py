@@ -1,4 +1,4 @@
-"""`optimize`, and `estimate`, which is the same command line with nothing spent."""
+"""`optimize`, and the same command line with nothing spent: `estimate` and `recommend`."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from skill_fleet.services.optimization import Prepared
 
 Auto = Literal["light", "medium", "heavy"]
+Prefer = Literal["quality", "cheaper"]
 Count = Annotated[int | None, typer.Option(min=1, metavar="N")]
 
 
@@ -54,7 +55,7 @@ def optimize(
         list[str] | None, typer.Option(metavar="GROUP", help="A group that is the sealed test; repeatable.")
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="See: skill-fleet optimizers.")
+        str | None, typer.Option(metavar="NAME|auto", help="See: skill-fleet optimizers.")
     ] = None,
     auto: Annotated[Auto | None, typer.Option(help="How far to search.")] = None,
     trials: Annotated[
@@ -90,12 +91,25 @@ def optimize(
     min_groups: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Fewest independent groups to split.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, metavar="K", help="K-fold on all data instead of a sealed test.")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, metavar="R", help="How often the folds are dealt.")
+    ] = None,
+    prefer: Annotated[
+        Prefer | None, typer.Option(help="cheaper: of programs about as good the cheapest.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the split and the search.")] = None,
     max_cost: MaxCost = None,
     max_calls: MaxCalls = None,
     max_minutes: MaxMinutes = None,
     output: Annotated[
         str | None, typer.Option(metavar="DIR|FILE", help="Where to publish the program.")
+    ] = None,
+    profile: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Size the price by N training examples with the real model."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
     yes: Yes = False,
@@ -121,6 +135,9 @@ def optimize(
         optimization__num_threads=num_threads,
         optimization__min_groups=min_groups,
         optimization__seed=seed,
+        optimization__folds=folds,
+        optimization__repeats=repeats,
+        optimization__prefer=prefer,
         budget__max_cost=max_cost,
         budget__max_calls=max_calls,
         budget__max_minutes=max_minutes,
@@ -145,18 +162,44 @@ def optimize(
         "reward": reward,
     }
     view = screen(as_json=as_json, quiet=quiet)
+    if ctx.info_name == "recommend":
+        return _recommended(context, asked, view)
     only_price = dry_run or ctx.info_name == "estimate"
     ask = not (yes or no_input)
-    return _optimized(context, asked, view, globals_of(ctx), only_price=only_price, ask=ask)
+    before = globals_of(ctx)
+    return _optimized(context, asked, view, before, only_price=only_price, ask=ask, profile=profile)
+
+
+def _recommended(context: "Context", asked: dict[str, Any], view: Screen) -> int:
+    from skill_fleet.cli.show_recommendation import shown_recommendation
+    from skill_fleet.services.optimization import request_of
+    from skill_fleet.services.recommendation import recommend_optimizer
+
+    view.data(recommend_optimizer(context, request_of(context, asked)), shown_recommendation)
+    return 0
 
 
 def _optimized(
-    context: "Context", asked: dict[str, Any], view: Screen, before: Globals, *, only_price: bool, ask: bool
+    context: "Context",
+    asked: dict[str, Any],
+    view: Screen,
+    before: Globals,
+    *,
+    only_price: bool,
+    ask: bool,
+    profile: int | None,
 ) -> int:
     from skill_fleet.cli.running import carried_out
     from skill_fleet.services.optimization import estimate_optimization, prepare_optimization, request_of
 
     prepared = prepare_optimization(context, request_of(context, asked))
+    if (recommendation := prepared.plan.request.recommendation) is not None:
+        from skill_fleet.cli.show_recommendation import said_recommendation
+
+        for line in said_recommendation(recommendation):
+            view.note(line)
+    if profile is not None:
+        prepared = _profiled(context, prepared, profile, view)
     if only_price:
         from skill_fleet.cli.show_run import shown_estimate
 
@@ -167,6 +210,25 @@ def _optimized(
         view.note("Nothing was started.")
         return 0
     return carried_out(context, prepared, view, before)
+
+
+def _profiled(context: "Context", prepared: "Prepared", examples: int, view: Screen) -> "Prepared":
+    """Sized by a few real examples, once it is said what they take."""
+    from skill_fleet.cli.numbers import between, dollars, several
+    from skill_fleet.cli.running import worked
+    from skill_fleet.services.optimization import price_of_profile, profile_optimization
+
+    price = price_of_profile(prepared, examples)
+    usd = "an unknown cost" if price["usd"] is None else between(price["usd"], dollars)
+    runs = f"{several(price['examples'], 'training example')} with {prepared.plan.models.names['evaluation']}"
+    view.warn(f"The profile runs {runs}: about {between(price['calls'])} calls and {usd}.")
+    return worked(
+        view,
+        "Profiling",
+        lambda control, done: profile_optimization(
+            context, prepared, examples, control=control, on_done=done
+        ),
+    )
 
 
 def _agreed(prepared: "Prepared", view: Screen) -> bool:
@@ -181,4 +243,6 @@ def _agreed(prepared: "Prepared", view: Screen) -> bool:
     cap = prepared.plan.request.limits.usd
     capped = "" if cap is None else f", at most {dollars(cap)}"
     view.warn(f"This takes about {between(value['calls'])} calls and {price}{capped}.")
+    for warning in value["warnings"]:
+        view.warn(warning["message"])
     return typer.confirm("Start?", err=True)

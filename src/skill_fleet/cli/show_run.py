@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from skill_fleet.cli.numbers import between, count, dollars, score, seconds, several, share
+from skill_fleet.cli.numbers import UNKNOWN, between, cents, count, dollars, score, seconds, several, share
 from skill_fleet.cli.tables import facts, group, rows, words
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def shown_result(result: Mapping[str, Any]) -> "RenderableType":
     return group(
         _headline(result),
         _scores(result),
+        *_choice(result),
         words(""),
         facts(_facts(result)),
         _prices(result),
@@ -54,7 +55,7 @@ def shown_estimate(value: Mapping[str, Any]) -> "RenderableType":
         ("model", value["model"]),
         (
             "examples",
-            f"{sizes['train']} train, {sizes['validation']} validation, {sizes['test']} sealed test",
+            f"{sizes['train']} train, {sizes['validation']} validation, {_tested(value, sizes)}",
         ),
         ("calls", between(value["calls"])),
         ("tokens", between(value["tokens"])),
@@ -66,14 +67,34 @@ def shown_estimate(value: Mapping[str, Any]) -> "RenderableType":
     seen = "no difference" if effect is None else f"a difference of about {effect:.2g}, in 8 of 10 runs"
     where = f"{several(power['groups'], 'group')}, reading {power['reading']}"
     pairs.append(("would be seen", f"{seen} ({where}; differences assumed to spread by {power['sd']:g})"))
-    phases = [(phase, line["model"], between(line["calls"])) for phase, line in value["by_phase"].items()]
+    phases = [
+        (phase, line["model"], between(line["calls"]), between(line["tokens"]), between(line["usd"], dollars))
+        for phase, line in value["by_phase"].items()
+    ]
+    warnings = [words(f"! {warning['message']}", "yellow") for warning in value["warnings"]]
     return group(
         facts(pairs),
         words(""),
-        rows(("phase", "model", "calls"), phases),
-        words(f"\nSized by {value['sized_by']}. Nothing was spent.", "dim"),
+        rows(("phase", "model", "calls", "tokens", "cost"), phases),
+        *([words(""), *warnings] if warnings else []),
+        words(f"\nSized by {value['sized_by']}. {_spent_on(value['profile'])}", "dim"),
         words(f"SIMULATED: {SIMULATED_NOTICE}", "magenta") if value["simulated"] else None,
     )
+
+
+def _spent_on(profile: Mapping[str, Any] | None) -> str:
+    if profile is None:
+        return "Nothing was spent."
+    calls, tokens = several(profile["calls"], "call"), count(profile["tokens"])
+    return f"That took {calls}, {tokens} tokens, {dollars(profile['usd'])} and {seconds(profile['seconds'])}."
+
+
+def _tested(value: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    """How the result is tested."""
+    folds = value["power"]["folds"]
+    if not folds:
+        return f"{sizes['test']} sealed test"
+    return f"and {folds} searches more, each tested on a fold of the {sum(sizes.values())}"
 
 
 def _headline(result: Mapping[str, Any]) -> "RenderableType":
@@ -81,7 +102,7 @@ def _headline(result: Mapping[str, Any]) -> "RenderableType":
     if result["status"] == "failed":
         title, style = "Failed.", "bold red"
     elif result["interval"] is None:
-        title = "Not measured on the sealed test."
+        title = "Not all folds were measured." if result["folds"] else "Not measured on the sealed test."
     where = "" if result["status"] in {"succeeded", "failed"} else f" Stopped: {result['stop_reason']}."
     return words(f"{title}{_difference(result)}{where}\n", style)
 
@@ -91,22 +112,44 @@ def _difference(result: Mapping[str, Any]) -> str:
         return ""
     low, high = result["interval"]
     confidence = 100 * (1 - (result["alpha"] or 0.05))
-    return f" Difference on the sealed test: {low:+.3f} to {high:+.3f} ({confidence:.1f} % interval)."
+    what = "Gain on held-out folds" if result["folds"] else "Difference on the sealed test"
+    return f" {what}: {low:+.3f} to {high:+.3f} ({confidence:.1f} % interval)."
 
 
 def _scores(result: Mapping[str, Any]) -> "RenderableType":
-    examples, accuracy = result["examples"], result["accuracy"]
+    examples, accuracy, folds = result["examples"], result["accuracy"], result["folds"]
+    sizes = {"validation": f"validation ({examples['validation']})", "test": f"test ({examples['test']})"}
+    if folds:
+        sizes["test"] = f"held out ({sum(fold['examples'] for fold in folds['per_fold'])})"
     lines = [
-        (
-            f"quality, {part} ({examples[part]})",
-            score(result["baseline"][part]),
-            score(result["optimized"][part]),
-        )
-        for part in ("validation", "test")
+        (f"quality, {name}", score(result["baseline"][part]), score(result["optimized"][part]))
+        for part, name in sizes.items()
     ]
-    target = f"on target, test (aim {share(accuracy['target'])})"
+    target = f"on target, {'held out' if folds else 'test'} (aim {share(accuracy['target'])})"
     lines.append((target, share(accuracy["baseline"]), share(accuracy["optimized"])))
+    lines += _answers(result["cost_per_answer"])
     return rows(("", "baseline", "optimized"), lines, right=("baseline", "optimized"))
+
+
+def _answers(costs: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What an answer takes, as far as it is known: calls where they differ, tokens, dollars where it costs."""
+    baseline, optimized = costs["baseline"], costs["optimized"]
+    if baseline is None or optimized is None:
+        return
+    if baseline["calls"] != optimized["calls"]:
+        yield "calls an answer", f"{baseline['calls']:g}", f"{optimized['calls']:g}"
+    pair = (baseline["tokens"], optimized["tokens"])
+    yield "tokens an answer", *(UNKNOWN if value is None else count(value) for value in pair)
+    if baseline["usd"] or optimized["usd"]:
+        yield "cost of an answer", cents(baseline["usd"]), cents(optimized["usd"])
+
+
+def _choice(result: Mapping[str, Any]) -> list["RenderableType"]:
+    """What the choice among many did to the number it was chosen by."""
+    from skill_fleet.optimization.selection import in_words
+
+    said = in_words(result["selection"])
+    return [] if said is None else [words(""), words(said, "yellow")]
 
 
 def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -122,8 +165,12 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     rounds = several(len(result["rounds"]), "round")
     yield "run", f"{result['run_id']} ({result['optimizer']}, {result['model']}, {rounds})"
+    if result["selection"] is not None:
+        yield "choice", _front(result)
     if result["artifact"] is not None:
-        yield "artifact", f"{result['artifact']} ({_PUBLISHED[result['published']]})"
+        kept = any(warning["code"] == "incumbent_kept" for warning in result["warnings"])
+        why = "left as it was: see below" if kept else _PUBLISHED[result["published"]]
+        yield "artifact", f"{result['artifact']} ({why})"
     yield "report", str(result["report"])
 
 
@@ -146,6 +193,12 @@ def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
     if not lines:
         return None
     return group(words(""), rows(("price", "estimated", "actual", ""), lines))
+
+
+def _front(result: Mapping[str, Any]) -> str:
+    among = several(result["selection"]["candidates"], "candidate")
+    front = sum(point["on_front"] for point in result["pareto"])
+    return f"among {among}; {front} of {len(result['pareto'])} programs are on the front of quality and cost"
 
 
 def _verdict(result: Mapping[str, Any]) -> str:

@@ -147,7 +147,7 @@ def take_profile(
         examples=len(usages),
         calls=spent.calls,
         tokens=spent.input_tokens + spent.output_tokens,
-        usd=None if spent.usd_unknown_calls else spent.usd,
+        usd=None if spent.usd_unknown_calls else float(spent.usd),
         seconds=clock.monotonic() - started,
         per_run=(per_run.low, per_run.high, per_run.most),
         input_tokens=inputs,
