@@ -10,8 +10,8 @@ product on its models, with an empty journal and prefetch. Imports are not timed
 Columns: optimizer; threads (`--num-threads` of both); wall, in seconds, of stock and ours; ratio of the two;
 its target at 32 threads, and whether it is met; calls that reached the model, and how many more ours are
 (target: at most 4 %); most calls in flight at a time in ours (at most the threads); efficiency of stock and
-ours: calls x latency / (threads x wall), 1 when no thread ever waits; same: whether program and candidates are
-identical.
+ours: calls x latency / (threads x wall), 1 when no thread ever waits; same: whether program and candidates
+are identical.
 
 Replay rows: the same search again in a new process over the finished one's cache or journal. Target: no
 call, and a wall within 5 % of stock's or 1.5 ms a call, whichever is larger.

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import dspy
 from skill_fleet.config.settings import PHASES, ModelSpec
 from skill_fleet.core.dspy.examples import identified
 from skill_fleet.core.programs.catalog import clean_state, program_hash
+from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import identity_of
 from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.canonical import digest
@@ -79,6 +81,15 @@ class HashModel(ScriptedModel):
 
     def __init__(self, *, latency: float = 0.0, fault: Any = None) -> None:
         super().__init__(latency=latency, answer=_answer, fault=fault)
+        self.by_ghosts = 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def complete(self, request):
+        if threading.current_thread().name == "ghost":
+            self.by_ghosts += 1  # a share is looked at, not the count
+        return super().complete(request)
 
 
 def _answer(request) -> str:
@@ -107,6 +118,7 @@ class Done:
         best_seen: State of the best program the tracker saw.
         halt: What stopped it.
         rollouts: Scored predictions that the search was told of.
+        from_journal: Calls that were answered from the journal.
     """
 
     hash: str | None
@@ -117,6 +129,7 @@ class Done:
     best_seen: dict[str, Any] | None = None
     halt: Halt | None = None
     rollouts: int = 0
+    from_journal: int = 0
 
 
 def table_of(program: dspy.Module | None) -> str:
@@ -134,6 +147,7 @@ def ours(
     train: int = 30,
     validation: int = 20,
     calls: int | None = None,
+    gates: list[Gate] | None = None,
     program: dspy.Module | None = None,
     metric: Any = right_six_times_of_ten,
     callbacks: tuple[Any, ...] = (),
@@ -144,6 +158,8 @@ def ours(
     journal = Journal(folder / "ledger.sqlite", folder / "responses.sqlite", clock=SYSTEM_CLOCK)
     line = Line(journal, "run", SYSTEM_CLOCK, Retry(attempts=2, base=0.0))
     gate = Gate(Account(Limits(calls=calls), SYSTEM_CLOCK))
+    if gates is not None:
+        gates.append(gate)
     lms = {p: FleetLM(MeteredEngine(model, SPEC, line, gate, None), phase=p) for p in PHASES}
     rollouts = [0]
 
@@ -153,7 +169,15 @@ def ours(
     student = program or TwoSteps()
     examples = tasks(1000, validation)
     search = Search(
-        student, tasks(0, train), examples, adapt_metric(metric), lms, effort, seed, THRESHOLD, on_rollout
+        student,
+        tasks(0, train),
+        examples,
+        Judged(adapt_metric(metric), lms["judge"]),
+        lms,
+        effort,
+        seed,
+        THRESHOLD,
+        on_rollout,
     )
     tracker = Tracker([identity_of(example)[0] for example in examples])
     found = halt = None
@@ -178,6 +202,7 @@ def ours(
         tracker.best(),
         halt,
         rollouts[0],
+        line.traffic.from_journal,
     )
 
 

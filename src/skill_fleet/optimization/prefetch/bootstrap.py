@@ -7,8 +7,9 @@ starts at once, and nothing is paid that the stock run would not pay.
 
 import copy
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -140,30 +141,73 @@ def _candidate(
 def _successes(ghosts: Ghosts, order: Order, bootstrap: BootstrapFewShot) -> dict[int, Traces]:
     """The demonstrations of the examples that succeed, by the example's place."""
     found: dict[int, Traces] = {}
-    under_way: dict[Future[Traces | None], int] = {}
+    under_way: dict[Future[_Attempt], int] = {}
     tried = 0
     while True:
-        while tried < len(bootstrap.trainset) and (
-            len(found) + len(under_way) < bootstrap.max_bootstrapped_demos
-        ):
-            attempt = partial(_attempt, bootstrap, bootstrap.trainset[tried])
+        while tried < len(bootstrap.trainset) and _certain(bootstrap, len(found), under_way.values()):
+            attempt = partial(_attempted, _alone(bootstrap), bootstrap.trainset[tried])
             under_way[ghosts.call(order, attempt)] = tried
             tried += 1
         if not under_way:
             return found
         for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-            index, traces = under_way.pop(future), future.result()
-            if traces is not None:
-                found[index] = traces
+            index, attempt_made = under_way.pop(future), future.result()
+            if attempt_made.traces is not None:
+                found[index] = attempt_made.traces
+            if attempt_made.broke:
+                _hide(bootstrap, bootstrap.trainset[index])
 
 
-def _attempt(bootstrap: BootstrapFewShot, example: dspy.Example) -> Traces | None:
-    """The demonstrations one example gives; None when it does not succeed in any round."""
+@dataclass(frozen=True)
+class _Attempt:
+    """One example, tried.
+
+    Attributes:
+        traces: The demonstrations it gives; None when it did not succeed.
+        broke: The program raised.
+    """
+
+    traces: Traces | None
+    broke: bool
+
+
+def _certain(bootstrap: BootstrapFewShot, found: int, under_way: Iterable[int]) -> bool:
+    """Whether the next example will be tried, whatever comes of those under way, and with this prompt.
+
+    The prompt shows demonstrations from the data. An example that is tried does not see itself among them;
+    when the program raises on it, DSPy leaves it out for all that follow.
+    """
+    pending = list(under_way)
+    if found + len(pending) >= bootstrap.max_bootstrapped_demos:
+        return False
+    return not any(
+        demo == bootstrap.trainset[index]
+        for index in pending
+        for predictor in bootstrap.teacher.predictors()
+        for demo in predictor.demos
+    )
+
+
+def _alone(bootstrap: BootstrapFewShot) -> BootstrapFewShot:
+    """A copy for one attempt: the teacher's demonstrations change during it."""
     own = copy.copy(bootstrap)
-    own.teacher = bootstrap.teacher.deepcopy()  # its demonstrations change during the attempt
+    own.teacher = bootstrap.teacher.deepcopy()
     own._prepare_predictor_mappings()  # noqa: SLF001
     own.name2traces = {name: [] for name in own.name2predictor}
-    for number in range(own.max_rounds):
-        if own._bootstrap_one_example(example, number):  # noqa: SLF001
-            return own.name2traces
-    return None
+    return own
+
+
+def _attempted(own: BootstrapFewShot, example: dspy.Example) -> _Attempt:
+    before = _shown(own.teacher)
+    succeeded = any(own._bootstrap_one_example(example, number) for number in range(own.max_rounds))  # noqa: SLF001
+    return _Attempt(own.name2traces if succeeded else None, broke=_shown(own.teacher) != before)
+
+
+def _shown(teacher: dspy.Module) -> list[int]:
+    return [len(predictor.demos) for predictor in teacher.predictors()]
+
+
+def _hide(bootstrap: BootstrapFewShot, example: dspy.Example) -> None:
+    """Show an example no longer, as DSPy does after the program raised on it."""
+    for predictor in bootstrap.teacher.predictors():
+        predictor.demos = [demo for demo in predictor.demos if demo != example]
