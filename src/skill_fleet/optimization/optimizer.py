@@ -10,7 +10,16 @@ from skill_fleet.config.settings import Phase
 from skill_fleet.optimization.interval import Interval
 from skill_fleet.optimization.search import Effort, Search
 
-__all__ = ["Capabilities", "CostlyAnswers", "Fit", "Interval", "Optimizer", "OptimizerInfo", "Parameter", "Sizes"]
+__all__ = [
+    "Capabilities",
+    "CostlyAnswers",
+    "Fit",
+    "Interval",
+    "Optimizer",
+    "OptimizerInfo",
+    "Parameter",
+    "Sizes",
+]
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,9 @@ class Recommendation:
 
     Attributes:
         optimizer: None where nothing fits the caps.
-        rule: `ladder`, `proven`, `too_dear`, `few_examples`, `no_words`, `fruitless`, `cut_short`, `nothing_fits`.
+        rule: `ladder` (the first of it), `proven` (by past runs), what spoke against the one before
+            (`few_examples`, `no_words`, `no_answers`, `too_dear`, `price_unknown`, `fruitless`), `cut_short`
+            (all may pass the caps) or `nothing_fits`.
         reason: The rule in a sentence, with the numbers that made it decide.
         options: Every optimizer of the ladder in the order of preference, the chosen one among them.
     """
@@ -119,11 +121,11 @@ def recommend(situation: Situation, options: Sequence[Option], past: Mapping[str
     if chosen is None:
         chosen, rule, reason = _least(against, prices, situation.limits)
     else:
-        rule, reason = _rule(chosen, ladder, against, past)
+        rule, reason = _rule(chosen, ladder, against, past, situation)
     judged = []
     for option in ladder:
         name = option.info.name
-        code, words = against[name] or ("later", "Nothing speaks against it; it stands after the one chosen.")
+        code, words = against[name] or ("later", "It stands after the one chosen.")
         if name == chosen:
             code, words = "chosen", reason
         judged.append(Judged(name, prices[name], _weight(past.get(name)), code, words))
@@ -209,14 +211,12 @@ def _rule(
     ladder: Sequence[Option],
     against: Mapping[str, tuple[str, str] | None],
     past: Mapping[str, Past],
+    situation: Situation,
 ) -> tuple[str, str]:
     evidence = past.get(chosen)
     if evidence is not None and evidence.proven and evidence.gain is not None:
-        return (
-            "proven",
-            f"{chosen} was better in {evidence.better} of {evidence.runs} runs of this program on this model, "
-            f"by {evidence.gain:+.3f} in the median.",
-        )
+        share = f"better in {evidence.better} of {evidence.runs} runs of this program on this model"
+        return "proven", f"{chosen} was {share}, by {evidence.gain:+.3f} in the median."
     by_rung = sorted(ladder, key=lambda option: option.info.fit.rung or 0)
     passed = [option.info.name for option in by_rung[: [o.info.name for o in by_rung].index(chosen)]]
     for name in passed:
@@ -228,4 +228,7 @@ def _rule(
         tried = past.get(name)
         if tried is not None and tried.fruitless:
             return "fruitless", f"{name} stands before {chosen}, but was better in none of {tried.runs} runs."
-    return "ladder", f"{chosen} is the first of the ladder, and data, metric and caps allow it."
+    told = "says in words what was wrong" if situation.words else "gives a number"
+    caps = "no cap is set" if situation.limits == Limits() else "it stays within the caps"
+    examples = f"{situation.train} training examples are enough"
+    return "ladder", f"{chosen} is the first of the ladder: {examples}, the metric {told}, {caps}."

@@ -25,7 +25,7 @@ class OptimizationRequest:
         val_data: Validation examples; None splits them off.
         test_data: Sealed test examples; None splits them off.
         holdout: Groups that make up the sealed test.
-        optimizer: A name of the registry.
+        optimizer: A name of the registry; `auto` until one is recommended.
         auto: `light`, `medium` or `heavy`; None when `trials` says how far.
         trials: The optimizer's own measure of effort.
         rounds: Most rounds; each starts from the best so far.
@@ -43,6 +43,7 @@ class OptimizationRequest:
         prefer: `quality`, or `cheaper`: of programs about equally good on the validation set the cheapest.
         folds: Test every example by K-fold instead of a sealed test; None is a sealed test.
         repeats: How often the folds are dealt.
+        recommendation: Why this optimizer, where `auto` was asked for; the optimizer is then the one chosen.
     """
 
     program: str = BUILT_IN

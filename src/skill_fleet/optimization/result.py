@@ -21,6 +21,7 @@ class RunResult:
     simulated: bool
     seed: int
     examples: Mapping[str, int]
+    recommendation: Mapping[str, Any] | None = None
     status: str = "running"
     stop_reason: str | None = None
     baseline: dict[str, float | None] = field(default_factory=lambda: {"validation": None, "test": None})

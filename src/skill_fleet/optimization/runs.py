@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.foundation.errors import NotFound, StorageError, UnknownName
+from skill_fleet.foundation.errors import DataError, NotFound, StorageError, UnknownName
 from skill_fleet.foundation.files import read_json, write_json
 
 
@@ -168,9 +168,15 @@ def list_runs(runs: Path) -> list[RunFolder]:
 
 
 def status_of(folder: RunFolder) -> tuple[str, dict[str, Any] | None]:
-    """How a run stands: its result's status, `running`, or `interrupted`; and its result."""
+    """How a run stands: its result's status, `running`, or `interrupted`; and its result.
+
+    Raises:
+        DataError: The result is damaged.
+    """
     if folder.result.exists():
         result = read_json(folder.result, what="result")
+        if not isinstance(result, dict):
+            raise DataError(f"The result of the run {folder.run_id} is no JSON object.")
         return str(result.get("status", "unknown")), result
     return ("running" if folder.is_locked() else "interrupted"), None
 

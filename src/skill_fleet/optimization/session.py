@@ -169,6 +169,7 @@ def new_result(plan: Plan, run_id: str, loaded: Loaded) -> RunResult:
         simulated=plan.models.simulated,
         seed=plan.request.seed,
         examples=sizes,
+        recommendation=plan.request.recommendation,
     )
     result.accuracy["target"] = loaded.settings.evaluation.targets.accuracy
     return result
