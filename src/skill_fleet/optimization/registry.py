@@ -7,6 +7,7 @@ from skill_fleet import __version__
 from skill_fleet.foundation.errors import UnknownName
 from skill_fleet.optimization.optimizer import Optimizer, OptimizerInfo
 from skill_fleet.optimization.optimizers.best_of_n import BestOfNAnswers
+from skill_fleet.optimization.optimizers.better_together import BetterTogether
 from skill_fleet.optimization.optimizers.bootstrap import BootstrapRandomSearch
 from skill_fleet.optimization.optimizers.copro import Copro
 from skill_fleet.optimization.optimizers.ensemble import EnsembleOfDemos
@@ -34,6 +35,7 @@ def builtin_optimizers() -> OptimizerRegistry:
         Simba,
         Copro,
         InferRules,
+        BetterTogether,
         KnnFewShot,
         EnsembleOfDemos,
         BestOfNAnswers,
