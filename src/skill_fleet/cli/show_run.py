@@ -132,14 +132,14 @@ def _scores(result: Mapping[str, Any]) -> "RenderableType":
 
 
 def _answers(costs: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What an answer takes, as far as it is known: calls where they differ, tokens, dollars where it costs."""
+    """What an answer takes: calls where they differ, tokens, dollars where it costs any."""
     baseline, optimized = costs["baseline"], costs["optimized"]
     if baseline is None or optimized is None:
         return
     if baseline["calls"] != optimized["calls"]:
         yield "calls an answer", f"{baseline['calls']:g}", f"{optimized['calls']:g}"
-    pair = (baseline["tokens"], optimized["tokens"])
-    yield "tokens an answer", *(UNKNOWN if value is None else count(value) for value in pair)
+    before, after = (UNKNOWN if one["tokens"] is None else count(one["tokens"]) for one in costs.values())
+    yield "tokens an answer", before, after
     if baseline["usd"] or optimized["usd"]:
         yield "cost of an answer", cents(baseline["usd"]), cents(optimized["usd"])
 
@@ -155,6 +155,9 @@ def _choice(result: Mapping[str, Any]) -> list["RenderableType"]:
 def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     calls = result["calls"]
     yield "verdict", _verdict(result)
+    if result["folds"]:
+        done = len(result["folds"]["per_fold"])
+        yield "tested", f"how it was made, {done} times: each time without the fold that was the test"
     made = f"{count(calls['made'])} made, {count(calls['from_journal'])} answered by the journal"
     extra = [f"{calls[kind]} {kind}" for kind in ("failed", "lost") if calls[kind]]
     yield "calls", ", ".join([made, *extra])
@@ -164,6 +167,8 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{dollars(result['usd'])} ({count(sum(tokens.values()))} tokens, {seconds(result['seconds'])})",
     )
     rounds = several(len(result["rounds"]), "round")
+    if result.get("recommendation"):
+        yield "chosen", result["recommendation"]["reason"]
     yield "run", f"{result['run_id']} ({result['optimizer']}, {result['model']}, {rounds})"
     if result["selection"] is not None:
         yield "choice", _front(result)
