@@ -24,6 +24,11 @@ def dollars(value: float | None) -> str:
     return f"${value:.2f}" if value >= 1 else f"${value:.4f}"
 
 
+def cents(value: float | None) -> str:
+    """Dollars of one answer, which are few."""
+    return "unknown" if value is None else f"${value:.6f}"
+
+
 def seconds(value: float) -> str:
     """A duration."""
     if value < 60:

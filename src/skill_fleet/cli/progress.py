@@ -20,6 +20,8 @@ _STAGES = {
     "baseline": "Baseline",
     "search": "Search",
     "validation": "Validation",
+    "candidates": "Candidates, from the journal",
+    "held out": "Held-out examples",
     "sealed test": "Sealed test",
 }
 
@@ -66,6 +68,13 @@ def counting(screen: Screen, title: str) -> Iterator[OnDone]:
 
 def milestone(kind: str, data: Mapping[str, Any]) -> str | None:
     """An event worth a line, or None."""
+    if "fold" not in data:
+        return _said(kind, data)
+    # Of a fold, what came of it: a line for each of its stages would be many.
+    return f"{_fold(data)}. {_held_out(data)}" if kind == "fold" else None
+
+
+def _said(kind: str, data: Mapping[str, Any]) -> str | None:
     if kind == "baseline":
         return f"Baseline on validation: {score(data['validation'])} ({data['examples']} examples)."
     if kind == "power":
@@ -83,15 +92,25 @@ def milestone(kind: str, data: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _fold(data: Mapping[str, Any]) -> str:
+    return f"Fold {data['fold']} of {data['folds']}"
+
+
+def _held_out(data: Mapping[str, Any]) -> str:
+    gain = "no score" if data["gain"] is None else f"{data['gain']:+.3f}"
+    return f"Gain on the {data['examples']} held-out examples: {gain}."
+
+
 def power(data: Mapping[str, Any]) -> str | None:
     """What the sealed test will be able to show, in a sentence; None where no spread was seen."""
     if not data["sd"]:
         return None
     where = f"{several(data['groups'], 'group')}, reading {data['reading']}"
+    test = f"{data['folds']} folds" if data.get("folds") else "the sealed test"
     if data["effect"] is None:
-        return f"No difference could be shown on the sealed test ({where})."
+        return f"No difference could be shown on {test} ({where})."
     return (
-        f"The sealed test would show a difference of about {data['effect']:.2g} in 8 of 10 runs "
+        f"{test[0].upper()}{test[1:]} would show a difference of about {data['effect']:.2g} in 8 of 10 runs "
         f"({where}; differences assumed to spread by {data['sd']:.2g}, from the baseline's scores)."
     )
 
@@ -99,7 +118,13 @@ def power(data: Mapping[str, Any]) -> str | None:
 def stage(data: Mapping[str, Any]) -> str:
     """What a run is at, in words."""
     title = _STAGES.get(data["stage"], data["stage"].capitalize())
-    return f"{title}, round {data['round']}" if "round" in data else title
+    title = f"{title}, round {data['round']}" if "round" in data else title
+    return f"{_fold(data)} · {title}" if "fold" in data else title
+
+
+def _line(data: Mapping[str, Any]) -> str:
+    """What a line is written for: a stage, or a whole fold."""
+    return _fold(data) if "fold" in data else stage(data)
 
 
 class _Silent:
@@ -129,9 +154,9 @@ class _Lines:
         text = milestone(event.kind, event.data)
         if text is not None:
             self._screen.note(text)
-        elif event.kind == "progress" and stage(event.data) != self._stage:
-            self._stage = stage(event.data)
-            total = event.data.get("total")
+        elif event.kind == "progress" and _line(event.data) != self._stage:
+            self._stage = _line(event.data)
+            total = None if "fold" in event.data else event.data.get("total")
             self._screen.note(f"{self._stage}: {total} examples …" if total else f"{self._stage} …")
 
 

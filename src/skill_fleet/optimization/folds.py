@@ -18,6 +18,7 @@ from skill_fleet.evaluation.statistics import Comparison, alpha_for_read
 from skill_fleet.foundation.errors import NoSignal
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.canaries import try_metric
 from skill_fleet.optimization.foresight import tell_power
 from skill_fleet.optimization.publish import Incumbent, decide, keep_candidate, publish
 from skill_fleet.optimization.rounds import Best, search_rounds
@@ -68,6 +69,7 @@ def run_folds(session: Session, incumbent: Incumbent | None) -> Halt | None:
         return None
     done: list[Fold] = []
     if halt is None:
+        try_metric(session, baseline, best, Limits())
         halt = _all_folds(session, done)
     _note_folds(session, done)
     if halt is not None:

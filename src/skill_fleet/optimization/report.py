@@ -1,9 +1,10 @@
 """The result for a person with two minutes: `report.md`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from skill_fleet.optimization.price_check import price_checks
+from skill_fleet.optimization.selection import in_words
 
 _VERDICTS = {
     "better": "The optimized program is better than the baseline.",
@@ -20,12 +21,15 @@ def render_report(result: Mapping[str, Any]) -> str:
     """
     lines = [f"# Run {result['run_id']}", "", *_notice(result), _headline(result), ""]
     lines += ["| | baseline | optimized |", "|---|---|---|"]
-    for part in ("validation", "test"):
+    names = {"validation": f"validation ({result['examples']['validation']})", "test": _tested(result)}
+    for part, name in names.items():
         values = (number(result[kind][part]) for kind in ("baseline", "optimized"))
-        lines.append(f"| mean quality, {part} ({result['examples'][part]}) | {' | '.join(values)} |")
+        lines.append(f"| mean quality, {name} | {' | '.join(values)} |")
     accuracy = result["accuracy"]
     shares = f"{number(accuracy['baseline'])} | {number(accuracy['optimized'])}"
-    lines += [f"| share on target, test | {shares} |", "", *_facts(result), "", *_prices(result)]
+    lines += [f"| share on target, {'held out' if result['folds'] else 'test'} | {shares} |"]
+    lines += [*_answers(result["cost_per_answer"]), "", *_chosen(result), *_facts(result), ""]
+    lines += [*_prices(result), *_folds(result), *_front(result)]
     if result["warnings"]:
         lines += ["## Warnings", ""]
         lines += [f"- `{warning['code']}`: {warning['message']}" for warning in result["warnings"]] + [""]
@@ -51,10 +55,86 @@ def _headline(result: Mapping[str, Any]) -> str:
         return f"**Not shown**: no optimized program was measured on the sealed test.{stopped}"
     low, high = result["interval"]
     confidence = 100 * (1 - (result["alpha"] or 0.05))
+    what = "Gain on held-out folds" if result["folds"] else "Difference on the sealed test"
     return (
-        f"**{_VERDICTS[result['verdict']]}** Difference on the sealed test: {low:+.3f} to {high:+.3f} "
+        f"**{_VERDICTS[result['verdict']]}** {what}: {low:+.3f} to {high:+.3f} "
         f"({confidence:.1f} % interval, p = {result['p_value']:.2g}).{stopped}"
     )
+
+
+def _tested(result: Mapping[str, Any]) -> str:
+    if not result["folds"]:
+        return f"test ({result['examples']['test']})"
+    return f"held out ({sum(fold['examples'] for fold in result['folds']['per_fold'])})"
+
+
+def _answers(costs: Mapping[str, Any]) -> list[str]:
+    """What an answer takes, as far as it is known."""
+    pair = [costs[name] for name in ("baseline", "optimized")]
+    if None in pair:
+        return []
+    shown: dict[str, Callable[[float], str]] = {
+        "calls": lambda value: f"{value:g}",
+        "tokens": lambda value: f"{value:,.0f}",
+        "usd": lambda value: f"${value:.6f}",
+    }
+    titles = {"calls": "calls an answer", "tokens": "tokens an answer", "usd": "cost of an answer"}
+    return [
+        f"| {titles[name]} | {' | '.join('unknown' if c[name] is None else show(c[name]) for c in pair)} |"
+        for name, show in shown.items()
+    ]
+
+
+def _chosen(result: Mapping[str, Any]) -> list[str]:
+    said = in_words(result["selection"])
+    return [] if said is None else [said, ""]
+
+
+def _folds(result: Mapping[str, Any]) -> list[str]:
+    """Each fold, and what the verdict is about."""
+    folds = result["folds"]
+    if not folds:
+        return []
+    lines = [
+        "## Folds",
+        "",
+        "The verdict is about how the program was made: the same search without a fold, tested on that fold.",
+        "The program itself was made from all examples; none is left to test it on.",
+        "",
+        "| repeat | fold | examples | groups | baseline | optimized | gain |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in folds["per_fold"]:
+        scores = " | ".join(number(one[name]) for name in ("baseline", "optimized", "gain"))
+        lines.append(f"| {one['repeat']} | {one['fold']} | {one['examples']} | {one['groups']} | {scores} |")
+    return [*lines, ""]
+
+
+def _front(result: Mapping[str, Any]) -> list[str]:
+    """The programs of which no other is at least as good and cheaper."""
+    front = [point for point in result["pareto"] if point["on_front"] or point["chosen"]]
+    if len(front) < 2:
+        return []
+    lines = [
+        "## Quality against cost",
+        "",
+        "Measured on the validation set. No other program of the search was at least as good and cheaper.",
+        "",
+        "| program | round | quality | tokens an answer | calls an answer | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for point in front:
+        tokens, calls = point["tokens_per_answer"], point["calls_per_answer"]
+        cells = (
+            point["program_hash"][:12],
+            str(point["round"]),
+            number(point["quality"]),
+            "unknown" if tokens is None else f"{tokens:,.0f}",
+            "unknown" if calls is None else f"{calls:g}",
+            "chosen" if point["chosen"] else "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _facts(result: Mapping[str, Any]) -> list[str]:
@@ -105,6 +185,7 @@ def _rounds(result: Mapping[str, Any]) -> list[str]:
         cells = (number(one["score"]), number(one["best"]), f"{one['seconds']:.1f}", str(one["calls"]))
         lines.append(f"| {one['round']} | {' | '.join(cells)} |")
     lines += ["", "## Instructions of the best program", ""]
-    for name, text in result["rounds"][-1]["instructions"].items():
+    instructions = result["instructions"] or result["rounds"][-1]["instructions"]
+    for name, text in instructions.items():
         lines += [f"### {name}", "", "```text", text, "```", ""]
     return lines

@@ -1,22 +1,22 @@
 """One run from the preflight to the verdict, whatever stops it on the way."""
 
-import math
 from dataclasses import dataclass
 
 from skill_fleet.config.load import Loaded
-from skill_fleet.evaluation.statistics import Comparison, alpha_for_read
+from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.foundation.files import write_json, write_text
 from skill_fleet.llm.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import Connections
+from skill_fleet.optimization.canaries import try_metric
 from skill_fleet.optimization.changes import RESUMED_OVER
-from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import EventLog, Listener
 from skill_fleet.optimization.folds import run_folds
-from skill_fleet.optimization.foresight import reading_of, tell_power
+from skill_fleet.optimization.foresight import tell_power
 from skill_fleet.optimization.plan import Plan, save_plan
+from skill_fleet.optimization.price import price_of_run
 from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
 from skill_fleet.optimization.report import render_report
 from skill_fleet.optimization.result import RunResult
@@ -30,9 +30,9 @@ from skill_fleet.optimization.sealed import (
     warn_of_nothing,
 )
 from skill_fleet.optimization.session import Control, Session, open_session
+from skill_fleet.optimization.small_data import data_warnings
 from skill_fleet.optimization.stages import Baseline, measure_baseline
 
-_SMALL_TEST = 70
 _RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage"})
 
 
@@ -104,7 +104,7 @@ def _guarded(session: Session, *, resumed: bool) -> Finished:
     error: SkillFleetError | None = None
     try:
         session.emit("resumed" if resumed else "started", optimizer=session.result.optimizer)
-        session.result.estimate = estimate(session.plan, reading=reading_of(session))
+        session.result.estimate = price_of_run(session)
         halt = _stages(session)
         if halt is not None:
             error = _stopped(session, halt)
@@ -136,6 +136,8 @@ def _stages(session: Session) -> Halt | None:
     note_choice(session, baseline, best, pool)
     if best.from_round == 0 and halt is None:
         warn_of_nothing(session)
+    if halt is None:
+        try_metric(session, baseline, best, hold)
     if halt is not None and halt.cause != "budget":
         # The run will be gone on with: the output stays as it is, the best so far is kept.
         keep_candidate(session, best.program)
@@ -162,21 +164,8 @@ def _warn_of_data(session: Session) -> None:
             f"The run was resumed over changes: {'; '.join(session.plan.resumed_over)}. Its result is of "
             "what is there now; its data are those it began with.",
         )
-    for finding in session.plan.findings:
-        if finding.severity != "info":
-            session.warn(finding.code, finding.message)
-    test = session.plan.split.test
-    if len(test) < _SMALL_TEST:
-        session.warn(
-            "small_test_set", f"The sealed test has {len(test)} examples; {_SMALL_TEST} are advised."
-        )
-    groups = len({item.group for item in test})
-    needed = math.ceil(1 - math.log2(alpha_for_read(1)))
-    if groups < needed:
-        session.warn(
-            "small_test_set",
-            f"The sealed test has {groups} independent groups: fewer than {needed} cannot show a difference.",
-        )
+    for code, message in data_warnings(session.plan):
+        session.warn(code, message)
 
 
 def _publish(

@@ -1,0 +1,77 @@
+"""What is known of the data before anything is spent: whether the test can show anything, and what could."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from skill_fleet.domain.folds import split_without_test
+from skill_fleet.domain.trainset import trainset_from
+from skill_fleet.evaluation.statistics import alpha_for_read
+from skill_fleet.foundation.errors import DataError
+from skill_fleet.optimization.estimate import estimate
+from skill_fleet.optimization.foresight import ASSUMED_SD, foresee
+from skill_fleet.optimization.parts import folds_of
+from skill_fleet.optimization.plan import Plan
+
+SMALL_TEST = 70
+HUGE_EFFECT = 0.2
+ADVISED_FOLDS = 5
+
+
+def data_warnings(plan: Plan, reading: int = 1) -> Iterator[tuple[str, str]]:
+    """Code and message of each.
+
+    Args:
+        plan: The run.
+        reading: The how-manieth reading of its test it would be.
+    """
+    for finding in plan.findings:
+        if finding.severity != "info":
+            yield finding.code, finding.message
+    groups = len({item.group for item in plan.tested})
+    needed = math.ceil(1 - math.log2(alpha_for_read(reading)))
+    if plan.folds:
+        if groups < needed:
+            yield (
+                "small_test_set",
+                f"The data has {groups} independent groups: fewer than {needed} cannot show a difference.",
+            )
+        return
+    size = len(plan.split.test)
+    if size < SMALL_TEST:
+        yield "small_test_set", f"The sealed test has {size} examples; {SMALL_TEST} are advised."
+    effect = foresee(plan.split.test, reading, ASSUMED_SD).effect
+    if groups < needed:
+        shown = f"fewer than {needed} cannot show a difference."
+    elif effect is None or effect > HUGE_EFFECT:
+        least = "none" if effect is None else f"about {effect:.2f} or more"
+        shown = f"of differences that spread by {ASSUMED_SD:g} it would show {least}."
+    else:
+        return
+    why = f"The sealed test has {groups} independent groups: {shown}"
+    yield "small_test_set", " ".join([why, *_advice(plan)])
+
+
+def _advice(plan: Plan) -> Iterator[str]:
+    """What would show more, and what it takes; nothing where it cannot be done."""
+    folded = with_folds(plan, ADVISED_FOLDS)
+    if folded is None:
+        return
+    here, there = (sum(estimate(one)["calls"]) for one in (plan, folded))
+    times = f"about {there / here:.0f} times the calls" if here else "more calls"
+    yield f"--folds {ADVISED_FOLDS} tests all {len(folded.tested)} examples, for {times}."
+
+
+def with_folds(plan: Plan, folds: int) -> Plan | None:
+    """The same run with K-fold; None where its data does not allow it."""
+    asked = plan.request
+    if asked.val_data or asked.test_data or asked.holdout:
+        return None
+    split = plan.split
+    trainset = trainset_from((*split.train, *split.validation, *split.test), source="the data of the run")
+    request = replace(asked, folds=folds, repeats=1)
+    try:
+        whole = split_without_test(trainset, seed=asked.seed, min_groups=asked.min_groups)
+        return replace(plan, request=request, split=whole, folds=folds_of(request, trainset))
+    except DataError:
+        return None
