@@ -182,7 +182,7 @@ def resumed_plan(
         )
     inputs = tuple(kept["inputs"])
     if changes:
-        resolve_predictors(entry.build(), request.modules)
+        _check_modules(request, optimizer, entry)
         names = dict.fromkeys(name for item in (*split.train, *split.test) for name in item.fields)
         inputs = check_fields(entry, tuple(names), f"The data of the run {folder.run_id}")
         _check_incumbent(output_file(request, loaded), entry, loaded)
