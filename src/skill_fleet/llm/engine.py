@@ -110,8 +110,7 @@ class MeteredEngine:
                 flight.result()
                 continue
             try:
-                # Between the look-up and the claim another thread may have landed this very call.
-                return self._stored(key, context) or self._pay(request, document, key, context)
+                return self._landed(key, context) or self._pay(request, document, key, context)
             finally:
                 self.line.land(key, flight)
 
@@ -135,8 +134,14 @@ class MeteredEngine:
             body = self.line.journal.lookup(key)
         except StorageError as error:
             raise self._storage_halt(error) from error
-        if body is None:
-            return None
+        return None if body is None else self._from_journal(body, key, context)
+
+    def _landed(self, key: str, context: CallContext) -> Response | None:
+        """What another thread stored between the look-up and the claim: the journal remembers it."""
+        body = self.line.journal.recall(key)
+        return None if body is None else self._from_journal(body, key, context)
+
+    def _from_journal(self, body: str, key: str, context: CallContext) -> Response:
         self.line.traffic.count("from_journal")
         return self._parsed(body, key, context)
 
@@ -274,8 +279,7 @@ class AsyncMeteredEngine:
                 await asyncio.wrap_future(flight)
                 continue
             try:
-                # Between the look-up and the claim another task may have landed this very call.
-                stored = engine._stored(key, context)  # noqa: SLF001
+                stored = engine._landed(key, context)  # noqa: SLF001
                 return stored or await self._pay(request, document, key, context)
             finally:
                 engine.line.land(key, flight)

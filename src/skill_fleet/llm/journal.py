@@ -15,39 +15,23 @@ Plain `sqlite3` on purpose: this is the hot path of every model call. JSON only,
 """
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import StorageError
+from skill_fleet.llm.group_commit import GroupCommit
+from skill_fleet.llm.journal_files import explained, opened
+from skill_fleet.llm.memo import Memo
 
-_LEDGER_VERSION = 1
-_RESPONSES_VERSION = 1
 _MEMO_ENTRIES = 20_000
-_BUSY_MILLISECONDS = 30_000
-
-_RESPONSES_SCHEMA = """
-create table if not exists main.response (
-  key text primary key, body text not null, attempt text not null, model text not null,
-  input_tokens integer, output_tokens integer, usd real, stored_at real not null
-) without rowid;
-"""
-_LEDGER_SCHEMA = """
-create table if not exists ledger.attempt (
-  id integer primary key, attempt text not null unique, run text not null, key text not null,
-  phase text not null, model text not null,
-  state text not null check (state in ('open','settled','failed','lost')),
-  input_tokens integer, output_tokens integer, usd real, reason text,
-  reserved_tokens integer, reserved_usd real,
-  possibly_billed integer not null default 0, started_at real not null, ended_at real
-);
-create index if not exists ledger.attempt_run on attempt (run, state);
-"""
+_MEMO_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -110,73 +94,38 @@ class Journal:
         self.responses = responses
         self._clock = clock
         self._lock = threading.Lock()
-        self._memo: OrderedDict[str, str] = OrderedDict()
+        self._memo: Memo[str, str] = Memo(_MEMO_ENTRIES, _MEMO_BYTES)
+        self._commits = GroupCommit(self._transaction, self._explained)
+        # Attempts of a process follow one another, so that the index of their ids grows at its end.
+        self._prefix = os.urandom(8).hex()
+        self._numbers = itertools.count()
         with self._translated():
-            self._db = self._connected()
-
-    def _connected(self) -> sqlite3.Connection:
-        for path in (self.ledger, self.responses):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.responses, check_same_thread=False, isolation_level=None)
-        try:
-            self._prepare(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        run = db.execute
-        run(f"pragma busy_timeout={_BUSY_MILLISECONDS}")
-        run("attach database ? as ledger", (str(self.ledger),))
-        for schema in ("main", "ledger"):
-            self._write_ahead(db, schema)
-            run(f"pragma {schema}.synchronous=normal")
-        for schema, version, statements in (
-            ("main", _RESPONSES_VERSION, _RESPONSES_SCHEMA),
-            ("ledger", _LEDGER_VERSION, _LEDGER_SCHEMA),
-        ):
-            found = run(f"pragma {schema}.user_version").fetchone()[0]
-            if found > version:
-                path = self.responses if schema == "main" else self.ledger
-                raise StorageError(
-                    f"{path} was written by a newer skill-fleet (format {found}).",
-                    hint="Upgrade skill-fleet.",
-                )
-            db.executescript(statements)
-            if found < version:
-                run(f"pragma {schema}.user_version={version}")
-
-    def _write_ahead(self, db: sqlite3.Connection, schema: str) -> None:
-        # SQLite does not wait for a lock here, so processes that open a new journal together would fail.
-        until = self._clock.monotonic() + _BUSY_MILLISECONDS / 1000
-        while True:
-            try:
-                db.execute(f"pragma {schema}.journal_mode=wal")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or self._clock.monotonic() >= until:
-                    raise
-                self._clock.sleep(0.01)
+            self._db = opened(ledger, responses, clock)
 
     def close(self) -> None:
-        """Close the files. No call may be under way."""
+        """Close the files, after everything that is being written. No call may be under way."""
+        with contextlib.suppress(StorageError):
+            self._commits.run(lambda: None)
         with self._lock:
             self._db.close()
 
     def lookup(self, key: str) -> str | None:
         """The stored answer of a key as JSON, or None."""
-        with self._lock:
-            body = self._memo.get(key)
-            if body is not None:
-                self._memo.move_to_end(key)
-                return body
-            with self._translated():
-                row = self._db.execute("select body from main.response where key=?", (key,)).fetchone()
+        body = self._memo.get(key)
+        if body is not None:
+            return body
+        with self._lock, self._translated():
+            row = self._db.execute("select body from main.response where key=?", (key,)).fetchone()
             if row is None:
                 return None
-            self._remember(key, row[0])
-            return str(row[0])
+            body = str(row[0])
+            # With the lock held, or `clear_responses` of another thread could come in between.
+            self._remember(key, body)
+        return body
+
+    def recall(self, key: str) -> str | None:
+        """The answer of a key if this process stored or read it lately, without a look at the files."""
+        return self._memo.get(key)
 
     def open_attempt(
         self,
@@ -201,18 +150,18 @@ class Journal:
         Returns:
             The attempt's id.
         """
-        attempt = os.urandom(12).hex()
-        with self._lock, self._translated():
-            if not self.responses.exists():
-                # People delete the cache by hand: an answer written to the unlinked file would be lost.
-                self._db.close()
-                self._db = self._connected()
+        attempt = f"{self._prefix}{next(self._numbers):08x}"
+        now = self._clock.now()
+
+        def intent() -> None:
             self._db.execute(
                 "insert into ledger.attempt"
                 " (attempt, run, key, phase, model, state, reserved_tokens, reserved_usd, started_at)"
-                " values (?,?,?,?,?,'open',?,?,?)",
-                (attempt, run, key, phase, model, reserved_tokens, reserved_usd, self._clock.now()),
+                " values (?,?,?,?,?,'open',?,?,?) on conflict (attempt) do nothing",
+                (attempt, run, key, phase, model, reserved_tokens, reserved_usd, now),
             )
+
+        self._commits.run(intent)
         return attempt
 
     def settle(self, attempt: str, key: str, model: str, body: str, usage: Usage) -> str:
@@ -223,21 +172,26 @@ class Journal:
         """
         now = self._clock.now()
         tokens = (usage.input_tokens, usage.output_tokens, usage.usd)
-        with self._lock, self._translated(), self._transaction():
-            self._db.execute(
+
+        def answer() -> str:
+            added = self._db.execute(
                 "insert or ignore into main.response values (?,?,?,?,?,?,?,?)",
                 (key, body, attempt, model, *tokens, now),
-            )
+            ).rowcount
             self._db.execute(
                 "update ledger.attempt"
                 " set state='settled', input_tokens=?, output_tokens=?, usd=?, ended_at=?"
                 " where attempt=?",
                 (*tokens, now, attempt),
             )
-            stored = str(self._db.execute("select body from main.response where key=?", (key,)).fetchone()[0])
+            if added:
+                return body
+            row = self._db.execute("select body from main.response where key=?", (key,)).fetchone()
+            return str(row[0])
+
+        stored = self._commits.run(answer, heavy=True)
         # Only once it is committed: an answer that could not be written is not an answer that is there.
-        with self._lock:
-            self._remember(key, stored)
+        self._remember(key, stored)
         return stored
 
     def fail(self, attempt: str, reason: str, *, usage: Usage | None = None, billed: bool = False) -> None:
@@ -250,12 +204,17 @@ class Journal:
             billed: Whether it may have been billed all the same: it failed after it was sent.
         """
         tokens = (usage.input_tokens, usage.output_tokens, usage.usd) if usage else (None, None, None)
-        with self._lock, self._translated():
+        now = self._clock.now()
+
+        def failure() -> None:
+            # An interrupt may come after the answer was stored and before its caller knew.
             self._db.execute(
                 "update ledger.attempt set state='failed', reason=?, possibly_billed=?,"
-                " input_tokens=?, output_tokens=?, usd=?, ended_at=? where attempt=?",
-                (reason, int(billed), *tokens, self._clock.now(), attempt),
+                " input_tokens=?, output_tokens=?, usd=?, ended_at=? where attempt=? and state<>'settled'",
+                (reason, int(billed), *tokens, now, attempt),
             )
+
+        self._commits.run(failure)
 
     def reconcile(self, run: str) -> int:
         """Close the attempts that an ended process of this run left open.
@@ -266,7 +225,7 @@ class Journal:
         Returns:
             How many attempts were lost.
         """
-        with self._lock, self._translated(), self._transaction():
+        with self._translated(), self._transaction(answers=True):
             self._db.execute(
                 "update ledger.attempt set state='settled', ended_at=?,"
                 " (input_tokens, output_tokens, usd) = (select input_tokens, output_tokens, usd"
@@ -337,39 +296,31 @@ class Journal:
         return int(removed)
 
     def _remember(self, key: str, body: str) -> None:
-        self._memo[key] = body
-        if len(self._memo) > _MEMO_ENTRIES:
-            self._memo.popitem(last=False)
+        self._memo.put(key, body, len(key) + len(body))
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
-        try:
-            yield
-            self._db.execute("commit")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("rollback")
-            raise
+    def _transaction(self, answers: bool) -> Iterator[None]:  # noqa: FBT001 - a callback of `GroupCommit`
+        with self._lock:
+            if answers and not os.path.exists(self.responses):  # noqa: PTH110 - on the hot path
+                # People delete the cache by hand: an answer written to the unlinked file would be lost.
+                self._db.close()
+                self._db = opened(self.ledger, self.responses, self._clock)
+            # Two files are locked in one order, before either is written; the ledger alone, when it is.
+            self._db.execute("begin immediate" if answers else "begin")
+            try:
+                yield
+                self._db.execute("commit")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("rollback")
+                raise
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"The journal ({self.ledger}, {self.responses}) cannot be used: {error}.",
-                hint=_hint(str(error)),
-            ) from error
-        except OSError as error:
-            raise StorageError(f"The journal {self.ledger} cannot be written: {error.strerror}.") from error
+        except (sqlite3.Error, OSError) as error:
+            raise self._explained(error) from error
 
-
-def _hint(message: str) -> str:
-    if "full" in message:
-        return "Free some disk space and resume the run: nothing that was paid is lost."
-    if "malformed" in message or "not a database" in message:
-        return "Move the damaged file aside; a new one is made. Answers in it are lost, the other file stays."
-    if "locked" in message:
-        return "Another process holds the journal; end it or wait."
-    return ""
+    def _explained(self, error: Exception) -> Exception:
+        return explained(error, self.ledger, self.responses)
