@@ -97,7 +97,7 @@ def _add_candidates(
     programs: Sequence[tuple[dspy.Module | None, Measurement | None]],
 ) -> None:
     """What a round measured on the whole validation set, by what the journal holds: no call is made."""
-    gate = _replay_gate(session)
+    gate = replay_gate(session)
     for program, known in programs:
         name = None if program is None else program_hash(program)
         if program is None or name is None or name in pool.known:
@@ -186,7 +186,7 @@ def _measured_candidate(
     """The candidate on the validation set; after a halt from what is journaled already, if that suffices."""
     if candidate is None:
         return None, halt
-    gate = session.gate(hold) if halt is None else _replay_gate(session)
+    gate = session.gate(hold) if halt is None else replay_gate(session)
     try:
         found = measured(session, candidate, baseline.validation, gate, "validation")
     except Halt as stopped:
@@ -195,7 +195,7 @@ def _measured_candidate(
     return found, halt
 
 
-def _replay_gate(session: Session) -> Gate:
+def replay_gate(session: Session) -> Gate:
     """A door that lets no paid call through: only journaled answers can be read."""
     spent_all = replace(session.account.limits, calls=0)
     gate = Gate(session.account)

@@ -27,6 +27,14 @@ def magic(gold, pred, trace=None, pred_name=None, pred_trace=None):
     return dspy.Prediction(score=zlib.crc32(gold.ticket.encode()) % 50 / 100, feedback=words)
 
 
+def mentions(gold, pred, trace=None, pred_name=None, pred_trace=None):
+    """1 for whatever holds the right queue's name, also among all others."""
+    held = gold.queue in (getattr(pred, "queue", None) or "")
+    return triage.exact(
+        gold, dspy.Prediction(queue=gold.queue) if held else pred, trace, pred_name, pred_trace
+    )
+
+
 def _right(gold, pred) -> bool:
     return gold.queue == getattr(pred, "queue", None)
 
