@@ -50,7 +50,8 @@ _MODEL = {
     "max_tokens": 600,
     "price": {"input_per_million": 150.0, "output_per_million": 600.0},
 }
-_PHASES = {"profiling": "bootstrap", "optimization": "proposal", "evaluation": "trials", "judge": "judge"}
+_SEARCHING = {"profiling": "bootstrap", "optimization": "proposal", "evaluation": "trials"}
+_REFLECTING = ("gepa", "simba")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Watch:
     """What is seen of a run from inside: who passed the gates, who was refused, when, in which stage.
 
     Attributes:
+        reflecting: Whether what the optimizer proposes comes of reading answers.
         stage: The last one the run said it is in.
         entered: Calls let through, by gate.
         refused: First refusal of each gate: stage, calls let through by all gates before, its ceiling.
@@ -86,6 +88,7 @@ class Watch:
         closed: When each gate closed, on the system's own clock, by the stage the run was in.
     """
 
+    reflecting: bool = False
     stage: str = "preflight"
     entered: dict[int, int] = field(default_factory=dict)
     refused: dict[int, tuple[str, int, int | None]] = field(default_factory=dict)
@@ -99,7 +102,9 @@ class Watch:
         phase = current_call().phase
         if phase == "judge":
             return "judge"
-        return _PHASES[phase] if self.stage == "search" else self.stage
+        if self.stage != "search":
+            return self.stage
+        return "reflection" if self.reflecting and phase == "optimization" else _SEARCHING[phase]
 
     def listen(self, event: Event) -> None:
         """Note the stage."""
@@ -258,7 +263,7 @@ def ran(place: Place, case: Case, limits: Limits, *, resume: RunFolder | None = 
     """Run the case, or go on with a run of it."""
     loaded = load(place.root, environ={})
     request = place.request(case, limits)
-    clock, watch = CallClock(), Watch()
+    clock, watch = CallClock(), Watch(case.optimizer in _REFLECTING)
     stages: list[str] = []
     started = importlib.import_module("counted").STARTED
     started.clear()
@@ -316,7 +321,7 @@ def place_cap(rng: random.Random, kind: str, stage: str, found: Whole) -> Limits
     """A cap that is reached about at a random call of a stage; a search leaves some for the sealed test."""
     index = rng.choice([number for number, call in enumerate(found.calls) if call.stage == stage])
     before, call = found.calls[:index], found.calls[index]
-    share = _held_share(found, index) if stage in _PHASES.values() else 0.0
+    share = _held_share(found, index) if stage in (*_SEARCHING.values(), "reflection", "judge") else 0.0
     room = 1.0 / (1.0 - share)
     if kind == "calls":
         return Limits(calls=round(index * room))
