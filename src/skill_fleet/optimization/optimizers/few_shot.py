@@ -2,10 +2,14 @@
 
 import random
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import dspy
 
 from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
+from skill_fleet.optimization.prefetch.ahead import running_ahead
+from skill_fleet.optimization.prefetch.bootstrap import BOOTSTRAP_NAMES, prefetch_bootstrap
 from skill_fleet.optimization.search import Search
 from skill_fleet.optimization.spending import bootstrapping, taught
 
@@ -31,6 +35,7 @@ class BootstrapFewShot:
             Parameter("trials", "int", None, ">= 1", "max_rounds: attempts an example, most"),
             Parameter("max_bootstrapped_demos", "int", _DEFAULT_BOOTSTRAPPED, ">= 0", "own demos, most"),
             Parameter("max_labeled_demos", "int", 4, ">= 0", "demos in all that data may fill up to"),
+            Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
         capabilities=Capabilities(phases=("profiling",), tracked=False),
         fit=Fit(rung=4),
@@ -48,15 +53,21 @@ class BootstrapFewShot:
         effort = search.effort
         train = list(search.train)
         random.Random(search.seed).shuffle(train)
-        optimizer = dspy.BootstrapFewShot(
-            metric=search.score,
-            metric_threshold=search.demo_threshold,
-            teacher_settings={"lm": search.lms["profiling"]},
-            max_bootstrapped_demos=_wanted(effort.max_bootstrapped_demos),
-            max_labeled_demos=effort.max_labeled_demos,
-            max_rounds=_attempts(effort.auto, effort.trials),
-        )
-        return optimizer.compile(search.student, trainset=train)
+        settings: dict[str, Any] = {
+            "metric_threshold": search.demo_threshold,
+            "max_bootstrapped_demos": _wanted(effort.max_bootstrapped_demos),
+            "max_labeled_demos": effort.max_labeled_demos,
+            "max_rounds": _attempts(effort.auto, effort.trials),
+        }
+        with running_ahead(search, BOOTSTRAP_NAMES) as ahead:
+            settings["teacher_settings"] = {"lm": ahead.search.lms["profiling"]}
+            ghost = dspy.BootstrapFewShot(metric=ahead.score, **settings)
+            student = search.student.deepcopy()
+            ahead.start(
+                partial(prefetch_bootstrap, order=(0,), bootstrap=ghost, student=student, trainset=train)
+            )
+            stock = dspy.BootstrapFewShot(metric=ahead.search.score, **settings)
+            return stock.compile(search.student, trainset=train)
 
 
 def _attempts(auto: str | None, trials: int | None) -> int:
