@@ -195,7 +195,7 @@ def _conclude(
     result.selection = _selection(done, found)
     plain = program_hash(baseline.program)
     if incumbent is not None and incumbent.hash != plain:
-        if found.verdict == "better":
+        if found.verdict == "better" and incumbent.hash != program_hash(best.program):
             session.warn(
                 "incumbent_kept",
                 "What is published was kept: no example is left on which both programs are new. To publish "
