@@ -16,6 +16,7 @@ KILLED = [
     Case("bootstrap_random_search", 1),
     Case("bootstrap_few_shot", 8),
     Case("copro", 1),
+    Case("ensemble", 8),
 ]
 INTERRUPTED = [Case("copro", 8), Case("miprov2", 1)]
 

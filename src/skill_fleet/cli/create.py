@@ -28,6 +28,9 @@ def create_skill(
     task: Annotated[str, typer.Option(metavar="TEXT", help="What an agent should be able to do.")],
     program: ProgramFile = None,
     best_of: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Drafts; the best is kept.")] = 1,
+    refine: Annotated[
+        int, typer.Option(min=1, max=64, metavar="N", help="Drafts, each with advice on the one before.")
+    ] = 1,
     model: Model = None,
     output: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write DIR/<name>/SKILL.md; default: into skills/.")
@@ -36,9 +39,6 @@ def create_skill(
     max_cost: MaxCost = None,
     max_calls: MaxCalls = None,
     max_minutes: MaxMinutes = None,
-    refine: Annotated[
-        int, typer.Option(min=1, max=64, metavar="N", help="Drafts, each with advice on the one before.")
-    ] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
