@@ -31,6 +31,7 @@ from skill_fleet.llm.engine import MeteredEngine, OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import PhaseModels, check_limits
+from skill_fleet.optimization.door import Doorkeeper
 from skill_fleet.optimization.evaluate import Evaluate, EvaluationScore, default_lm, examples_for
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.registry import find_optimizer
@@ -292,8 +293,10 @@ def _one_round(setup: _Setup, search: Search) -> tuple[dspy.Module | None, Halt 
     """The round's program; after a cap was reached, the best that was seen."""
     tracker = Tracker([identity_of(example)[0] for example in search.validation])
     try:
-        callbacks = [*(dspy.settings.callbacks or ()), tracker]
-        with dspy.context(lm=setup.lms["evaluation"], callbacks=callbacks, max_errors=10**9):
+        lm = setup.lms["evaluation"]
+        doors = [Doorkeeper(lm.engine.gate)] if isinstance(lm, FleetLM) else []
+        callbacks = [*(dspy.settings.callbacks or ()), tracker, *doors]
+        with dspy.context(lm=lm, callbacks=callbacks, max_errors=10**9):
             found = setup.optimizer.improve(search)
     except Halt as halt:
         if halt.cause != "budget":
