@@ -16,13 +16,15 @@ Plain `sqlite3` on purpose: this is the hot path of every model call. JSON only,
 
 import contextlib
 import itertools
+import math
 import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import StorageError
@@ -44,6 +46,21 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class PhaseSpent:
+    """What the calls of one phase have spent.
+
+    Attributes:
+        calls: Attempts made.
+        tokens: Known tokens, input and output together.
+        usd: Dollars; None where an attempt may have cost something nobody knows.
+    """
+
+    calls: int
+    tokens: int
+    usd: float | None
+
+
+@dataclass(frozen=True)
 class Spent:
     """What a run has spent so far, every attempt counted, also those whose outcome is not known.
 
@@ -61,6 +78,7 @@ class Spent:
         bound_tokens: What counts against a cap on tokens: tokens used where known, else the worst case that
             was reserved for the attempt. A resumed run's account starts here.
         bound_usd: The same in dollars.
+        phases: Calls, tokens and dollars by phase.
     """
 
     calls: int
@@ -75,6 +93,7 @@ class Spent:
     by_model: dict[str, int]
     bound_tokens: int = 0
     bound_usd: float = 0.0
+    phases: Mapping[str, PhaseSpent] = field(default_factory=dict)
 
 
 class Journal:
@@ -272,6 +291,7 @@ class Journal:
             by_model=dict(sorted(by_model.items())),
             bound_tokens=sum(row[9] or 0 for row in charged),
             bound_usd=sum(row[10] or 0.0 for row in charged),
+            phases={phase: _of_phase([row for row in rows if row[1] == phase]) for phase in sorted(by_phase)},
         )
 
     def stats(self) -> dict[str, int]:
@@ -324,3 +344,13 @@ class Journal:
 
     def _explained(self, error: Exception) -> Exception:
         return explained(error, self.ledger, self.responses)
+
+
+def _of_phase(rows: Sequence[tuple[Any, ...]]) -> PhaseSpent:
+    """Of the rows that `Journal.spent` reads, those of one phase."""
+    unknown = any(row[8] for row in rows if not row[3])
+    return PhaseSpent(
+        calls=sum(row[4] for row in rows),
+        tokens=sum((row[5] or 0) + (row[6] or 0) for row in rows),
+        usd=None if unknown else math.fsum(row[7] or 0.0 for row in rows),
+    )

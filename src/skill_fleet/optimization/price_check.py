@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 _DIGITS = {"calls": 0, "tokens": 0, "usd": 4, "minutes": 2}  # those of the estimate
+_BY_PHASE = ("calls", "tokens", "usd")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class PriceCheck:
 
 
 def price_checks(result: Mapping[str, Any]) -> list[PriceCheck]:
-    """The four measures of a result; none where nothing was estimated.
+    """The four measures of a result, over all processes of its run; none where nothing was estimated.
 
     A run that was stopped took less than a whole one, so it is never said to lie below.
     """
@@ -38,8 +39,38 @@ def price_checks(result: Mapping[str, Any]) -> list[PriceCheck]:
         "usd": result["usd"],
         "minutes": result["seconds"] / 60,
     }
-    whole = result["status"] == "succeeded"
+    whole = _whole(result)
     return [_check(measure, estimate[measure], actual[measure], whole=whole) for measure in _DIGITS]
+
+
+def phase_checks(result: Mapping[str, Any]) -> dict[str, list[PriceCheck]]:
+    """Calls, tokens and dollars of a result by phase, in the order of the estimate.
+
+    None where nothing was estimated by phase, or where the run did not count so: both are so in results of
+    older versions. A phase that nobody estimated is estimated at nothing.
+    """
+    estimated = (result["estimate"] or {}).get("by_phase", {})
+    counted = result.get("by_phase")
+    if not counted or any("tokens" not in line for line in estimated.values()):
+        return {}
+    nothing = dict.fromkeys(_BY_PHASE, (0, 0))
+    unused = dict.fromkeys(_BY_PHASE, 0)
+    return {
+        phase: [
+            _check(
+                measure,
+                estimated.get(phase, nothing)[measure],
+                counted.get(phase, unused)[measure],
+                whole=_whole(result),
+            )
+            for measure in _BY_PHASE
+        ]
+        for phase in dict.fromkeys([*estimated, *counted])
+    }
+
+
+def _whole(result: Mapping[str, Any]) -> bool:
+    return bool(result["status"] == "succeeded")
 
 
 def _check(

@@ -49,6 +49,7 @@ class RunResult:
     tokens: dict[str, int] = field(default_factory=dict)
     usd: float | None = None
     usd_unknown_calls: int = 0
+    by_phase: dict[str, dict[str, Any]] = field(default_factory=dict)
     estimate: dict[str, Any] | None = None
     program_hash: str | None = None
     seconds: float = 0.0

@@ -1,6 +1,6 @@
 """One run from the preflight to the verdict, whatever stops it on the way."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from skill_fleet.config.load import Loaded
 from skill_fleet.evaluation.statistics import Comparison
@@ -208,6 +208,7 @@ def _finish(session: Session) -> None:
     result.tokens = {"input": spent.input_tokens, "output": spent.output_tokens}
     result.usd = None if spent.usd_unknown_calls else spent.usd
     result.usd_unknown_calls = spent.usd_unknown_calls
+    result.by_phase = {phase: asdict(one) for phase, one in spent.phases.items()}
     result.seconds = round(session.account.elapsed(), 3)
     result.report = session.loaded.workspace.relative(folder.report)
     value = result.to_json()
