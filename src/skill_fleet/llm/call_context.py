@@ -5,7 +5,7 @@ requests. Both must be told apart in the journal and by a deterministic model, s
 """
 
 import contextvars
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -16,11 +16,13 @@ class CallContext:
         phase: `profiling`, `optimization`, `evaluation` or `judge`.
         rollout: The caller's rollout id, or None.
         candidate: How many requests of this call were answered so far: the index of the next one.
+        answers: Their keys and stored answers, in order.
     """
 
     phase: str
     rollout: int | None = None
     candidate: int = 0
+    answers: list[tuple[str, str]] = field(default_factory=list)
 
 
 CURRENT_CALL: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar(

@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self
 
@@ -127,13 +127,27 @@ class MeteredEngine:
         place = [self.spec.model, self.spec.api_base, context.rollout, context.candidate]
         return document, digest([document.decode(), place]), context
 
-    def _stored(self, key: str, context: CallContext) -> Response | None:
+    def confirm(self, answers: Sequence[tuple[str, str]]) -> bool:
+        """Whether the journal would give just these answers now; counted as given when it does.
+
+        Raises:
+            Halt: As for any call: the gate is closed, or the journal cannot be read.
+        """
+        if any(self._looked_up(key) != body for key, body in answers):
+            return False
+        self.line.traffic.count("from_journal", len(answers))
+        return True
+
+    def _looked_up(self, key: str) -> str | None:
         if self.gate.closed is not None:
             raise self.gate.closed.again()
         try:
-            body = self.line.journal.lookup(key)
+            return self.line.journal.lookup(key)
         except StorageError as error:
             raise self._storage_halt(error) from error
+
+    def _stored(self, key: str, context: CallContext) -> Response | None:
+        body = self._looked_up(key)
         return None if body is None else self._from_journal(body, key, context)
 
     def _landed(self, key: str, context: CallContext) -> Response | None:
@@ -155,6 +169,7 @@ class MeteredEngine:
             )
             raise self._storage_halt(damaged) from error
         context.candidate += 1
+        context.answers.append((key, body))
         return response
 
     def _storage_halt(self, error: StorageError) -> Halt:

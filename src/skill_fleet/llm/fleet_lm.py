@@ -1,18 +1,24 @@
-"""`FleetLM`: a `dspy.LM` that tells its engine what each call is part of.
+"""`FleetLM`: a `dspy.LM` that tells its engine what each call is part of, and remembers whole calls.
 
 DSPy's own cache stays off (it is a pickle, and has no single-flight); the journal in the engine replaces it.
 DSPy drops `rollout_id` before an engine sees the request, so it travels in a context variable.
 """
 
+import asyncio
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
 import dspy
+from dspy.lm15 import Request
+from dspy.utils.callback import with_callbacks
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.llm.call_context import CURRENT_CALL, CallContext
+from skill_fleet.llm.dspy_steps import Steps, steps
 from skill_fleet.llm.engine import AsyncMeteredEngine, MeteredEngine
+from skill_fleet.llm.remembered import memo_key, remembered
 
 
 class FleetLM(dspy.LM):
@@ -58,19 +64,74 @@ class FleetLM(dspy.LM):
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **options: Any) -> Any:
         """One call; `rollout_id` reaches the engine."""
+        if steps() is not None:
+            return self._in_steps(prompt, messages=messages, **options)
         with self._context(options):
             return super().__call__(prompt, messages=messages, **options)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **options: Any) -> Any:
         """One call, awaited; `rollout_id` reaches the engine."""
+        if steps() is not None:
+            return await self._awaited_in_steps(prompt, messages=messages, **options)
         with self._context(options):
             return await super().acall(prompt, messages=messages, **options)
 
+    # Callbacks are told the parameters by their names: these are the names that `dspy.LM` has.
+    @with_callbacks
+    def _in_steps(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        taken, call, key = self._begun(prompt, messages, kwargs)
+        result = self._recalled(key)
+        if result is None:
+            with self._context(kwargs) as context:
+                result = taken.execute(self, call)
+            self._remember(key, context, result)
+        return taken.finalize(self, call, result)
+
+    @with_callbacks
+    async def _awaited_in_steps(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        media = "request" in kwargs or isinstance(prompt, Request)  # prepared, it reads files
+        begin = functools.partial(self._begun, prompt, messages, kwargs, asynchronous=True)
+        taken, call, key = await asyncio.to_thread(begin) if media else begin()
+        result = self._recalled(key)
+        if result is None:
+            with self._context(kwargs) as context:
+                result = await taken.aexecute(self, call)
+            self._remember(key, context, result)
+        return taken.finalize(self, call, result)
+
+    def _begun(
+        self, prompt: Any, messages: Any, kwargs: dict[str, Any], *, asynchronous: bool = False
+    ) -> tuple[Steps, Any, bytes | None]:
+        """The steps, the call as DSPy prepares it, and the key it is remembered by."""
+        taken = steps()
+        assert taken is not None  # noqa: S101 - looked at by the caller
+        call = taken.prepare(self, prompt, messages, kwargs, asynchronous=asynchronous)
+        call.cache = False  # also where a call asks for DSPy's own cache
+        taken.warn(self, messages)
+        return taken, call, self._memo_key(call)
+
+    def _memo_key(self, call: Any) -> bytes | None:
+        engine = self.engine
+        if call.request is not None or not isinstance(engine, MeteredEngine):
+            return None
+        if dspy.settings.send_stream is not None:
+            return None  # the words are sent on their way
+        return memo_key([engine.spec.model, engine.spec.api_base, self.phase, self.model_type], call.legacy)
+
+    def _recalled(self, key: bytes | None) -> Any:
+        entry = None if key is None else self.engine.line.memo.get(key)
+        return entry.fresh() if entry is not None and self.engine.confirm(entry.answers) else None
+
+    def _remember(self, key: bytes | None, context: CallContext, result: Any) -> None:
+        entry = None if key is None else remembered(context.answers, result)
+        if entry is not None:
+            self.engine.line.memo.put(key, entry, entry.size)
+
     @contextmanager
-    def _context(self, options: dict[str, Any]) -> Iterator[None]:
-        rollout = options.get("rollout_id", self.kwargs.get("rollout_id"))
-        token = CURRENT_CALL.set(CallContext(self.phase, rollout))
+    def _context(self, options: dict[str, Any]) -> Iterator[CallContext]:
+        context = CallContext(self.phase, options.get("rollout_id", self.kwargs.get("rollout_id")))
+        token = CURRENT_CALL.set(context)
         try:
-            yield
+            yield context
         finally:
             CURRENT_CALL.reset(token)

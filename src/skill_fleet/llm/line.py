@@ -3,11 +3,15 @@
 import concurrent.futures
 import threading
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.memo import Memo
+
+_MEMO_ENTRIES = 10_000
+_MEMO_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,10 @@ class Traffic:
     from_journal: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def count(self, what: Literal["made", "from_journal"]) -> None:
-        """One more."""
+    def count(self, what: Literal["made", "from_journal"], number: int = 1) -> None:
+        """So many more."""
         with self.lock:
-            setattr(self, what, getattr(self, what) + 1)
+            setattr(self, what, getattr(self, what) + number)
 
 
 class Flight(concurrent.futures.Future[None]):
@@ -58,7 +62,7 @@ class Flight(concurrent.futures.Future[None]):
 
 @dataclass(frozen=True)
 class Line:
-    """What the engines of a process share: one journal, one table of calls under way, one traffic count.
+    """What the engines of a process share: journal, calls under way, traffic, memory of whole calls.
 
     Args:
         journal: Answers and ledger.
@@ -73,6 +77,7 @@ class Line:
     retry: Retry = Retry()
     traffic: Traffic = field(default_factory=Traffic)
     flights: dict[str, Flight] = field(default_factory=dict)
+    memo: Memo[bytes, Any] = field(default_factory=lambda: Memo(_MEMO_ENTRIES, _MEMO_BYTES), repr=False)
     slots: dict[tuple[str, str | None], threading.BoundedSemaphore] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
