@@ -181,7 +181,7 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
     """What was estimated beside what it took."""
-    from skill_fleet.optimization.price_check import price_checks
+    from skill_fleet.optimization.price_check import phase_checks, price_checks
 
     shown: dict[str, tuple[str, Callable[[float], str]]] = {
         "calls": ("calls", count),
@@ -197,7 +197,18 @@ def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
         lines.append((title, between(check.expected, show), actual, remark))
     if not lines:
         return None
-    return group(words(""), rows(("price", "estimated", "actual", ""), lines))
+    prices = rows(("price", "estimated", "actual", ""), lines)
+    phases = [
+        (
+            phase,
+            *(cell for check in checks[:2] for cell in (between(check.expected), count(check.actual or 0))),
+        )
+        for phase, checks in phase_checks(result).items()
+    ]
+    if not phases:
+        return group(words(""), prices)
+    columns = ("phase", "calls estimated", "made", "tokens estimated", "used")
+    return group(words(""), prices, words(""), rows(columns, phases))
 
 
 def _front(result: Mapping[str, Any]) -> str:

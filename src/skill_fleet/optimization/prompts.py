@@ -19,7 +19,7 @@ _OTHER_INPUT = Interval(0.8, 1.3)
 _OTHER_OUTPUT = Interval(0.7, 3.0)
 _SAME = Interval(0.9, 1.15)
 _SECONDS = Interval(0.5, 6.0)
-_OFFLINE_SECONDS = Interval(0.0008, 0.015)
+_OFFLINE_SECONDS = Interval(0.001, 0.04)
 # Share of its threads that are under way, where an optimizer works in small batches.
 _LEAST_BUSY = 0.45
 

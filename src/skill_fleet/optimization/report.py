@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from skill_fleet.optimization.price_check import price_checks
+from skill_fleet.optimization.price_check import phase_checks, price_checks
 from skill_fleet.optimization.selection import in_words
 
 _VERDICTS = {
@@ -174,6 +174,21 @@ def _prices(result: Mapping[str, Any]) -> list[str]:
         actual = "unknown" if check.actual is None else f"{check.actual:,.{digits}f}"
         remark = f"{check.outside} the estimate" if check.outside else ""
         lines.append(f"| {check.measure} | {expected} | {actual} | {remark} |")
+    return [*lines, "", *_phase_prices(result)]
+
+
+def _phase_prices(result: Mapping[str, Any]) -> list[str]:
+    """The same of the calls and tokens of each phase."""
+    phases = phase_checks(result)
+    if not phases:
+        return []
+    lines = ["| phase | calls estimated | made | tokens estimated | used |", "|---|---|---|---|---|"]
+    for phase, checks in phases.items():
+        cells = []
+        for check in checks:
+            if check.measure != "usd" and check.expected is not None:
+                cells += [" to ".join(f"{end:,.0f}" for end in check.expected), f"{check.actual or 0:,.0f}"]
+        lines.append(f"| {phase} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 

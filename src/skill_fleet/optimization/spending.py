@@ -12,6 +12,9 @@ _AGAIN = 1.0
 # Rules, advice and proposals that cannot be read are asked for a second time, in JSON.
 ASKED_TWICE = 2
 _SOMETIMES_TWICE = 1.15
+# Candidates that meet every example before none is left that teaches: in the first round, in a later one.
+_MET = (1.5, 5.5)
+_MET_LATER = (0.0, 2.0)
 
 
 def bootstrapping(wanted: range, train: int, attempts: int = 1) -> Interval:
@@ -94,6 +97,29 @@ def more_answers(number: int, sizes: Sizes) -> Interval:
     further = (number - 1) * sizes.validation
     runs = Interval(0.3 * further, further, further + sizes.validation)
     return runs.times(sizes.calls_per_run)
+
+
+def reflected(rollouts: int, most: int, batch: int, sizes: Sizes) -> tuple[Interval, Interval]:
+    """Runs of the program, and reflections, of GEPA with so many rollouts.
+
+    A rollout is paid for where its candidate meets its example for the first time. Half of a step is the
+    parent's, which it has mostly met; a step that has nothing to teach is no more than that. Where full marks
+    are within reach, few candidates have met every example before nothing teaches any more.
+
+    Args:
+        rollouts: GEPA's budget.
+        most: With what its last step may run over by.
+        batch: Examples of a step.
+        sizes: Of the run.
+    """
+    runs = Interval(0.25 * rollouts, 0.75 * rollouts, most)
+    steps = Interval(0.05 * rollouts, rollouts / (2 * batch), rollouts / batch)
+    if sizes.perfectible:
+        met = _MET if sizes.round == 1 else _MET_LATER
+        least, likely = (number * (sizes.train + sizes.validation) for number in met)
+        runs = Interval(min(least, runs.low), min(likely, runs.high), most)
+        steps = Interval(min(batch, steps.low), rollouts / (4 * batch), steps.most)
+    return runs, steps
 
 
 def changed_by_one(predictors: int) -> float:

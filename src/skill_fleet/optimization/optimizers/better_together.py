@@ -16,7 +16,7 @@ from skill_fleet.optimization.optimizer import (
     Sizes,
 )
 from skill_fleet.optimization.search import Search, uncompiled
-from skill_fleet.optimization.spending import random_search
+from skill_fleet.optimization.spending import random_search, reflected
 
 _EFFORT = {"light": 4, "medium": 8, "heavy": 16}
 _DEFAULT_BOOTSTRAPPED = 4
@@ -65,8 +65,7 @@ class BetterTogether:
         # GEPA checks its budget between steps: the last may run over by a batch and a full pass. What each
         # step found is measured once more, which the journal mostly knows.
         most = rollouts + 3 * sizes.validation + 2 * _MINIBATCH
-        runs = Interval(0.15 * rollouts, 0.75 * rollouts, most)
-        reflections = Interval(min(_MINIBATCH, 0.05 * rollouts), rollouts / 6, rollouts / _MINIBATCH)
+        runs, reflections = reflected(rollouts, most, _MINIBATCH, sizes)
         evaluation = demos["evaluation"].plus(runs.times(sizes.calls_per_run))
         return {**demos, "evaluation": evaluation, "optimization": reflections}
 

@@ -8,12 +8,10 @@ import dspy
 
 from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
+from skill_fleet.optimization.spending import reflected
 
 _CANDIDATES = {"light": 6, "medium": 12, "heavy": 18}
 _MINIBATCH = 3
-# Candidates that meet every example before none is left that teaches, where full marks are possible.
-_CANDIDATES_MET = (1.5, 5.5)
-_MET_LATER = (0.0, 2.0)
 
 
 class Gepa:
@@ -44,15 +42,7 @@ class Gepa:
         rollouts = self._rollouts(sizes)
         # GEPA checks its budget between steps: the last step may run over by a batch and a full pass.
         most = rollouts + sizes.validation + 2 * _MINIBATCH
-        # A rollout is paid for where its candidate meets its example for the first time. Half of a step is
-        # the parent's, which it has mostly met; a step that has nothing to teach is no more than that.
-        runs = Interval(0.25 * rollouts, 0.75 * rollouts, most)
-        steps = Interval(0.05 * rollouts, rollouts / (2 * _MINIBATCH), rollouts / _MINIBATCH)
-        if sizes.perfectible:
-            met = _CANDIDATES_MET if sizes.round == 1 else _MET_LATER
-            least, likely = (number * (sizes.train + sizes.validation) for number in met)
-            runs = Interval(min(least, runs.low), min(likely, runs.high), most)
-            steps = Interval(min(_MINIBATCH, steps.low), rollouts / (4 * _MINIBATCH), steps.most)
+        runs, steps = reflected(rollouts, most, _MINIBATCH, sizes)
         return {"evaluation": runs.times(sizes.calls_per_run), "optimization": steps}
 
     def improve(self, search: Search) -> dspy.Module:
