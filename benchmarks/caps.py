@@ -31,18 +31,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "optimization"))
 
-from caps_harness import (
-    KINDS,
-    Case,
-    Whole,
-    judge_capped,
-    judge_late,
-    judge_resumed,
-    make_place,
-    place_cap,
-    ran,
-    whole,
-)
+from caps_books import judge_capped, judge_late, judge_resumed
+from caps_harness import KINDS, Case, Whole, make_place, place_cap, ran, whole
 
 from skill_fleet.optimization.registry import builtin_optimizers
 
