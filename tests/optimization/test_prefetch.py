@@ -1,6 +1,7 @@
 """Ghost = stock: with prefetch an optimizer makes the calls it makes without, and finds the same program."""
 
 import contextlib
+import itertools
 import logging
 import threading
 from collections import Counter
@@ -13,7 +14,7 @@ from prefetch_problem import HashModel, TwoSteps, ours, right_six_times_of_ten, 
 
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.optimization.optimizers import bootstrap, miprov2
-from skill_fleet.optimization.prefetch import ahead, guard
+from skill_fleet.optimization.prefetch import ghosts, guard
 from skill_fleet.optimization.prefetch.guard import usable
 from skill_fleet.optimization.search import Effort
 
@@ -263,14 +264,47 @@ def test_another_dspy_is_run_as_it_is(stock_of, tmp_path, caplog):
     ],
 )
 def test_a_script_that_breaks_changes_nothing(case, module, script, stock_of, tmp_path, monkeypatch, caplog):
-    def broken(ghosts, **given):
+    def broken(_ghosts, **given):
         raise LookupError("not as it was")
 
     monkeypatch.setattr(module, script, broken)
-    with caplog.at_level(logging.WARNING, logger=ahead.__name__):
+    with caplog.at_level(logging.WARNING, logger=ghosts.__name__):
         done = searched(case, tmp_path, HashModel(latency=LATENCY))
     assert (done.hash, done.calls) == (stock_of(case).hash, stock_of(case).calls)
     assert "Prefetch gave up" in caplog.text
+
+
+NUMBERS = itertools.count()
+
+
+class Restless(TwoSteps):
+    """Never asks the same thing twice."""
+
+    def forward(self, task):
+        return super().forward(f"{task}, request {next(NUMBERS)}")
+
+
+@pytest.mark.parametrize("case", [*SMALL, "bootstrap_few_shot"])
+def test_a_program_that_never_asks_the_same_twice_is_left_alone(case, tmp_path, caplog):
+    model = HashModel(latency=LATENCY)
+    with caplog.at_level(logging.WARNING, logger=ghosts.__name__):
+        searched(case, tmp_path, model, program=Restless())
+    assert model.by_ghosts <= 4, "two runs of the program to find out"
+    assert "does not ask the same thing twice" in caplog.text
+
+
+class Acting(TwoSteps):
+    """Has tools: what they do is in no journal."""
+
+    def __init__(self):
+        super().__init__()
+        self.agent = dspy.ReAct("task -> answer", tools=[len])
+
+
+def test_a_program_that_acts_is_left_alone(tmp_path):
+    model = HashModel(latency=LATENCY)
+    searched("bootstrap_random_search", tmp_path, model, program=Acting())
+    assert model.by_ghosts == 0
 
 
 class Unsaved(dspy.LM):

@@ -158,3 +158,25 @@ def test_who_waits_for_what_is_dropped_is_told():
     late = pool.call((0,), lambda: 1)
     assert wait([late], timeout=5).done == {late}
     pool.close()
+
+
+def test_what_broke_a_script_is_said_once(caplog):
+    pool = Ghosts(1)
+    with caplog.at_level(logging.WARNING, logger=Ghosts.__module__):
+        first = pool.script(lambda: 1 / 0)
+        second = pool.script(lambda: first.result() + 1)
+        wait([first, second], timeout=5)
+        pool.close()
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
+
+
+def test_what_repeats_itself_pays_once(ghosts):
+    paid = []
+
+    def steady():
+        if not paid:
+            paid.append(1)
+            ghosts.paid()
+
+    assert ghosts.script(lambda: ghosts.repeats((), steady)).result(5)
+    assert not ghosts.script(lambda: ghosts.repeats((), ghosts.paid)).result(5)

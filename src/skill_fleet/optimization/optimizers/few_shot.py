@@ -9,7 +9,7 @@ import dspy
 
 from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.prefetch.ahead import running_ahead
-from skill_fleet.optimization.prefetch.bootstrap import BOOTSTRAP_NAMES, prefetch_bootstrap
+from skill_fleet.optimization.prefetch.bootstrap import BOOTSTRAP_NAMES, prefetch_few_shot
 from skill_fleet.optimization.search import Search
 from skill_fleet.optimization.spending import bootstrapping, taught
 
@@ -63,9 +63,7 @@ class BootstrapFewShot:
             settings["teacher_settings"] = {"lm": ahead.search.lms["profiling"]}
             ghost = dspy.BootstrapFewShot(metric=ahead.score, **settings)
             student = search.student.deepcopy()
-            ahead.start(
-                partial(prefetch_bootstrap, order=(0,), bootstrap=ghost, student=student, trainset=train)
-            )
+            ahead.start(partial(prefetch_few_shot, bootstrap=ghost, student=student, trainset=train))
             stock = dspy.BootstrapFewShot(metric=ahead.search.score, **settings)
             return stock.compile(search.student, trainset=train)
 

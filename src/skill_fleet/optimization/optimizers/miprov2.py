@@ -9,7 +9,8 @@ import dspy
 
 from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.prefetch.ahead import running_ahead
-from skill_fleet.optimization.prefetch.miprov2 import MIPROV2_NAMES, prefetch_miprov2
+from skill_fleet.optimization.prefetch.mipro_plan import MIPROV2_NAMES
+from skill_fleet.optimization.prefetch.miprov2 import prefetch_miprov2
 from skill_fleet.optimization.search import Effort, Search
 from skill_fleet.optimization.spending import bootstrapping, changed_by_one, distinct, proposals, taught
 

@@ -1,9 +1,7 @@
 """The way in: a search whose stock optimizer is preceded by ghosts."""
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,7 +15,8 @@ from skill_fleet.optimization.prefetch.turnstile import Turnstile, is_fleet
 from skill_fleet.optimization.search import Search
 
 Script = Callable[[Ghosts], None]
-_logger = logging.getLogger(__name__)
+# They use tools, run code or search: that costs, or changes something, each time.
+_ACTING = ("ReAct", "ReActV2", "CodeAct", "ProgramOfThought", "RLM", "Retrieve")
 
 
 class Ahead:
@@ -41,7 +40,7 @@ class Ahead:
         """
         ghosts = self._ghosts
         if ghosts is not None:
-            ghosts.script(lambda: self._follow(script, ghosts)).add_done_callback(_report)
+            ghosts.script(lambda: self._follow(script, ghosts))
 
     def score(self, gold: Any, pred: Any, trace: Any = None) -> float:
         """The metric for ghosts that must know whether an example succeeded: counted by nobody."""
@@ -67,7 +66,12 @@ def running_ahead(search: Search, names: tuple[Name, ...]) -> Iterator[Ahead]:
         yield Ahead(search, None, threading.Event())
         return
     paid = threading.Event()
-    lms = Turnstile(search.effort.num_threads, paid.set).bound(search.lms)
+
+    def on_pay() -> None:
+        ghosts.paid()
+        paid.set()
+
+    lms = Turnstile(search.effort.num_threads, on_pay).bound(search.lms)
     metric = search.metric
     if isinstance(metric, Judged):
         metric = replace(metric, judge=lms["judge"])
@@ -82,16 +86,9 @@ def running_ahead(search: Search, names: tuple[Name, ...]) -> Iterator[Ahead]:
 
 
 def _possible(search: Search) -> bool:
-    """Whether there is something to gain, and no call is made past the journal."""
+    """Whether there is something to gain, and nothing is done that the journal does not keep."""
     if search.effort.num_threads < 2 or not all(is_fleet(lm) for lm in search.lms.values()):
         return False
-    return all(getattr(module, "lm", None) is None for _, module in search.student.named_sub_modules())
-
-
-def _report(done: Future[None]) -> None:
-    """Say when a script broke: the search goes on without it, only slower."""
-    if done.cancelled():
-        return
-    error = done.exception()
-    if isinstance(error, Exception) and not isinstance(error, CancelledError):
-        _logger.warning("Prefetch gave up, the search goes on without it.", exc_info=error)
+    acting = tuple(getattr(dspy, name) for name in _ACTING if hasattr(dspy, name))
+    modules = [search.student, *(module for _, module in search.student.named_sub_modules())]
+    return not any(isinstance(module, acting) or getattr(module, "lm", None) for module in modules)

@@ -55,9 +55,7 @@ def prefetch_bootstrap(
         CancelledError: The ghosts were ended.
         Halt: A call was refused.
     """
-    bootstrap.trainset = list(trainset)
-    bootstrap._prepare_student_and_teacher(student, None)  # noqa: SLF001 - behind the guard, as all below
-    bootstrap._prepare_predictor_mappings()  # noqa: SLF001
+    _prepare(bootstrap, student, trainset)
     found = _successes(ghosts, order, bootstrap)
     bootstrap.name2traces = {
         name: [demo for index in sorted(found) for demo in found[index][name]]
@@ -66,6 +64,26 @@ def prefetch_bootstrap(
     bootstrap.validation = [x for index, x in enumerate(bootstrap.trainset) if index not in found]
     random.Random(0).shuffle(bootstrap.validation)
     return bootstrap._train()  # noqa: SLF001
+
+
+def prefetch_few_shot(
+    ghosts: Ghosts, bootstrap: BootstrapFewShot, student: dspy.Module, trainset: Sequence[dspy.Example]
+) -> None:
+    """The attempts of one bootstrapping at once, as a script.
+
+    Args:
+        ghosts: Who makes the calls.
+        bootstrap: One like the stock optimizer, and nobody else's; its metric says which example succeeded.
+        student: The program.
+        trainset: As given to `bootstrap.compile`.
+    """
+    _prepare(bootstrap, student, trainset)
+
+    def first() -> None:
+        _attempted(_alone(bootstrap), bootstrap.trainset[0])
+
+    if bootstrap.max_bootstrapped_demos > 0 and ghosts.repeats((), first):
+        prefetch_bootstrap(ghosts, (), bootstrap, student, trainset)
 
 
 def prefetch_random_search(
@@ -94,8 +112,10 @@ def prefetch_random_search(
         program = _candidate(ghosts, order, search, metric, student, trainset, seed)
         prefetch_runs(ghosts, order, program, valset)
 
-    for seed in range(_LABELS_ONLY, search.num_candidate_sets):
-        ghosts.script(partial(candidate, seed))
+    first = _candidate(ghosts, (), search, metric, student, trainset, _LABELS_ONLY)
+    if ghosts.repeats((), partial(run_once, first, valset[0])):
+        for seed in range(_LABELS_ONLY, search.num_candidate_sets):
+            ghosts.script(partial(candidate, seed))
 
 
 def prefetch_runs(
@@ -103,10 +123,11 @@ def prefetch_runs(
 ) -> None:
     """Run a program on examples, as an evaluation of it will, without scoring."""
     for example in examples:
-        ghosts.call(order, partial(_run, program, example))
+        ghosts.call(order, partial(run_once, program, example))
 
 
-def _run(program: dspy.Module, example: dspy.Example) -> None:
+def run_once(program: dspy.Module, example: dspy.Example) -> None:
+    """Run a program on one example."""
     program(**example.inputs())
 
 
@@ -136,6 +157,12 @@ def _candidate(
         max_rounds=search.max_rounds,
     )
     return prefetch_bootstrap(ghosts, order, bootstrap, student, examples)
+
+
+def _prepare(bootstrap: BootstrapFewShot, student: dspy.Module, trainset: Sequence[dspy.Example]) -> None:
+    bootstrap.trainset = list(trainset)
+    bootstrap._prepare_student_and_teacher(student, None)  # noqa: SLF001 - behind the guard, as all below
+    bootstrap._prepare_predictor_mappings()  # noqa: SLF001
 
 
 def _successes(ghosts: Ghosts, order: Order, bootstrap: BootstrapFewShot) -> dict[int, Traces]:

@@ -1,8 +1,10 @@
 """Ghosts: a bounded pool of threads that works in the order of the stock run, in its DSPy context."""
 
+import contextlib
 import contextvars
 import heapq
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
@@ -12,6 +14,7 @@ import dspy
 
 T = TypeVar("T")
 Order = tuple[int, ...]
+_logger = logging.getLogger(__name__)
 
 
 class Ghosts:
@@ -37,6 +40,8 @@ class Ghosts:
         self._number = itertools.count()
         self._idle = 0
         self._closed = False
+        self._told = False
+        self._payments = threading.local()
         self._workers: list[threading.Thread] = []
         self._scripts: list[threading.Thread] = []
 
@@ -64,7 +69,37 @@ class Ghosts:
             if self._closed:
                 return _dropped(future)
             self._scripts.append(_started(lambda: self._run(thunk, future)))
+        future.add_done_callback(self._report)
         return future
+
+    def paid(self) -> None:
+        """Note that the thread that says so pays for a call."""
+        self._payments.number = getattr(self._payments, "number", 0) + 1
+
+    def repeats(self, order: Order, thunk: Callable[[], Any]) -> bool:
+        """Whether something, run twice, asks nothing new the second time.
+
+        What does not repeat itself would ask ghosts and stock run for different things. To be called from a
+        script, with something that the stock run does too.
+
+        Raises:
+            CancelledError: The ghosts were ended.
+            Halt: A call was refused.
+        """
+
+        def twice() -> bool:
+            return [self._payments_of(thunk) for _ in range(2)][-1] == 0
+
+        steady = self.call(order, twice).result()
+        if not steady:
+            self._tell("No prefetch: the program does not ask the same thing twice.")
+        return steady
+
+    def _payments_of(self, thunk: Callable[[], Any]) -> int:
+        before: int = getattr(self._payments, "number", 0)
+        with contextlib.suppress(Exception):
+            thunk()
+        return getattr(self._payments, "number", 0) - before
 
     def all(self, order: Order, thunks: Iterable[Callable[[], T]]) -> list[T | None]:
         """The results of several calls, in their order; None for one that failed.
@@ -89,6 +124,18 @@ class Ghosts:
             self._ready.notify_all()
         for *_, future in queued:
             _dropped(future)
+
+    def _report(self, done: Future[Any]) -> None:
+        """Say when a script broke: the search goes on without it, only slower."""
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Exception) and not isinstance(error, CancelledError):
+            self._tell("Prefetch gave up, the search goes on without it.", error)
+
+    def _tell(self, message: str, error: Exception | None = None) -> None:
+        with self._ready:
+            told, self._told = self._told, True
+        if not told:
+            _logger.warning(message, exc_info=error)
 
     def _work(self) -> None:
         while True:
