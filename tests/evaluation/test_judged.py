@@ -119,6 +119,25 @@ def test_a_broken_metric_is_not_asked_again(judge):
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("face", ["score", "metric"])
+def test_a_model_of_the_metrics_own_is_refused_before_it_is_called(judge, rig, face):
+    made, own = judge(good), dspy.LM("openai/gpt-own", api_key="none", cache=False)
+    asking = dspy.Predict("question, answer -> good: bool")
+    asking.lm = own
+
+    def elsewhere(gold, pred):
+        return asking(question=gold.question, answer=str(pred.answer)).good
+
+    metric = Judged(adapt_metric(elsewhere), made.lm)
+    with pytest.raises(Halt, match=r"elsewhere calls a model of its own \(openai/gpt-own\)") as caught:
+        getattr(metric, face)(EXAMPLES[0], dspy.Prediction(answer="42"))
+    assert caught.value.cause == "metric"
+    assert caught.value.error.hint
+    asking.lm = dspy.utils.DummyLM([{"good": "True"}])
+    free = Judged(adapt_metric(elsewhere), made.lm, own_models=True)
+    assert free.metric(EXAMPLES[0], dspy.Prediction(answer="42")) == 1.0
+
+
 def refuse_after(number):
     def fault(attempt, _request):
         if attempt > number:

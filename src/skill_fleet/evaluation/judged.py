@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dspy
+from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import AdapterParseError
 
 from skill_fleet.evaluation.score import Metric, Score
 from skill_fleet.foundation.errors import MetricError
+from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 
 Returned = TypeVar("Returned")
@@ -30,10 +32,12 @@ class Judged:
     Args:
         inner: The metric.
         judge: The model of the phase `judge` of this stage.
+        own_models: Whether the metric may call a model of its own, which no journal sees and no cap holds.
     """
 
     inner: Metric
     judge: Any
+    own_models: bool = False
 
     @property
     def name(self) -> str:
@@ -76,9 +80,33 @@ class Judged:
         return self._with(_ATTEMPTS - 1, score)
 
     def _with(self, number: int, score: Callable[[], Returned]) -> Returned:
+        guard = [] if self.own_models else [_MeteredOnly(self.name)]
+        callbacks = [*(dspy.settings.callbacks or ()), *guard]
         # A trace of its own: what is recorded around the metric becomes the program's demonstrations.
-        with dspy.context(lm=_again(self.judge, number), trace=[], caller_modules=[]):
+        with dspy.context(lm=_again(self.judge, number), trace=[], caller_modules=[], callbacks=callbacks):
             return score()
+
+
+class _MeteredOnly(BaseCallback):
+    """Refuses models that are not on the journal. DSPy swallows what a callback raises, but not a `Halt`."""
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
+        """Before a call of any model.
+
+        Raises:
+            Halt: Nobody would count or cap the call.
+        """
+        if not isinstance(instance, FleetLM):
+            raise Halt(
+                "metric",
+                MetricError(
+                    f"The metric {self._metric} calls a model of its own ({instance.model}): no cap holds.",
+                    hint="Let it use DSPy's default model: inside a metric that is the judge, --judge-model.",
+                ),
+            )
 
 
 def _again(judge: Any, number: int) -> Any:

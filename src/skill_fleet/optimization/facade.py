@@ -61,6 +61,7 @@ class _Setup:
     lms: Mapping[Phase, FleetLM]
     seed: int
     rounds: int
+    capped: bool
 
 
 class _Documented:
@@ -114,7 +115,9 @@ class _Documented:
         """
         train, validation = self._parts(student, trainset, valset)
         optimizer, models = find_optimizer(self._optimizer), self._models()
-        setup = _Setup(optimizer, self.metric, self._effort, models, self._seed, self._rounds)
+        setup = _Setup(
+            optimizer, self.metric, self._effort, models, self._seed, self._rounds, self._budget is not None
+        )
         try:
             return _improved(setup, student, train, validation)
         except Halt as halt:
@@ -233,7 +236,7 @@ def _improved(
             uncompiled(best),
             train,
             validation,
-            Judged(setup.metric, setup.lms["judge"]),
+            Judged(setup.metric, setup.lms["judge"], own_models=not setup.capped),
             setup.lms,
             setup.effort,
             setup.seed + 1000 * (number - 1),
@@ -274,7 +277,7 @@ def _measured(setup: _Setup, program: dspy.Module, examples: list[dspy.Example],
     judge = setup.lms["judge"]
     if isinstance(lm, FleetLM) and isinstance(judge, FleetLM):
         judge = _metered(judge, "judge", lm.engine.gate, lm.engine.on_failure)
-    metric = Judged(setup.metric, judge)
+    metric = Judged(setup.metric, judge, own_models=not setup.capped)
     return measure(program, examples, metric, lm=lm, num_threads=setup.effort.num_threads)
 
 
