@@ -97,8 +97,15 @@ def sealed_test(folder: RunFolder) -> tuple[TrainingItem, ...]:
 
     Raises:
         NotFound: The run's folder is not complete.
+        DataError: It was tested by folds: there is no example that its program did not see.
     """
-    return split_from_json(read_json(folder.data, what="run data")).test
+    test = split_from_json(read_json(folder.data, what="run data")).test
+    if not test:
+        raise DataError(
+            f"The run {folder.run_id} was tested by folds: it has no sealed test.",
+            hint="Name examples that it did not see: --data FILE.",
+        )
+    return test
 
 
 def run_request(folder: RunFolder) -> OptimizationRequest:
