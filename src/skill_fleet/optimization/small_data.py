@@ -12,6 +12,7 @@ from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.foresight import ASSUMED_SD, foresee
 from skill_fleet.optimization.parts import folds_of
 from skill_fleet.optimization.plan import Plan
+from skill_fleet.optimization.run_size import size_of_run
 
 SMALL_TEST = 70
 HUGE_EFFECT = 0.2
@@ -57,7 +58,9 @@ def _advice(plan: Plan) -> Iterator[str]:
     folded = with_folds(plan, ADVISED_FOLDS)
     if folded is None:
         return
-    here, there = (sum(estimate(one)["calls"]) for one in (plan, folded))
+    # By the training examples of the run as asked: the folded plan's are also those of its sealed test.
+    size = size_of_run(plan)
+    here, there = (sum(estimate(one, size=size)["calls"]) for one in (plan, folded))
     times = f"about {there / here:.0f} times the calls" if here else "more calls"
     yield f"--folds {ADVISED_FOLDS} tests all {len(folded.tested)} examples, for {times}."
 
