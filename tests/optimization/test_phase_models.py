@@ -7,7 +7,10 @@ from collections import Counter
 import pytest
 from dspy.utils.exceptions import LMAuthError
 
+from skill_fleet.foundation.errors import MetricError
 from skill_fleet.llm.call_context import current_call
+from skill_fleet.optimization.estimate import estimate
+from skill_fleet.optimization.plan import make_plan
 from skill_fleet.optimization.registry import builtin_optimizers, find_optimizer
 from skill_fleet.services.context import open_context
 from skill_fleet.services.measuring import Measuring, evaluate_program
@@ -112,3 +115,17 @@ def test_an_evaluation_books_its_judge_too(place):
     again = evaluate_program(context, "triage:TriageProgram", plain)
     assert again["mean"] == found["mean"]
     assert again["calls"]["made"] == 0
+
+
+def test_neither_an_estimate_nor_a_run_lets_a_metric_bring_a_model(place):
+    asking = place.request(metric="judging:with_its_own")
+    with pytest.raises(MetricError, match=r"with_its_own calls a model of its own \(openai/gpt-own\)"):
+        estimate(make_plan(asking, place.loaded))
+    finished = place.optimize(asking)
+    assert finished.result.status == "failed"
+    assert isinstance(finished.error, MetricError)
+    assert finished.result.calls["made"] <= 1
+    context = open_context(place.root)
+    how = Measuring(data="tickets.json", metric="judging:with_its_own")
+    with pytest.raises(MetricError, match="a model of its own"):
+        evaluate_program(context, "triage:TriageProgram", how)

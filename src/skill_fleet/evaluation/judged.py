@@ -80,18 +80,19 @@ class Judged:
         return self._with(_ATTEMPTS - 1, score)
 
     def _with(self, number: int, score: Callable[[], Returned]) -> Returned:
-        guard = [] if self.own_models else [_MeteredOnly(self.name)]
+        guard = [] if self.own_models else [_JudgeOnly(self.name, self.judge)]
         callbacks = [*(dspy.settings.callbacks or ()), *guard]
         # A trace of its own: what is recorded around the metric becomes the program's demonstrations.
         with dspy.context(lm=_again(self.judge, number), trace=[], caller_modules=[], callbacks=callbacks):
             return score()
 
 
-class _MeteredOnly(BaseCallback):
+class _JudgeOnly(BaseCallback):
     """Refuses models that are not on the journal. DSPy swallows what a callback raises, but not a `Halt`."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, metric: str, judge: Any) -> None:
         self._metric = metric
+        self._judge = judge
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """Before a call of any model.
@@ -99,7 +100,7 @@ class _MeteredOnly(BaseCallback):
         Raises:
             Halt: Nobody would count or cap the call.
         """
-        if not isinstance(instance, FleetLM):
+        if not isinstance(instance, FleetLM) and _engine(instance) is not _engine(self._judge):
             raise Halt(
                 "metric",
                 MetricError(
@@ -107,6 +108,11 @@ class _MeteredOnly(BaseCallback):
                     hint="Let it use DSPy's default model: inside a metric that is the judge, --judge-model.",
                 ),
             )
+
+
+def _engine(lm: Any) -> Any:
+    """What a model's copies share."""
+    return getattr(lm, "engine", lm)
 
 
 def _again(judge: Any, number: int) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import dspy
 
 from skill_fleet.config.load import Loaded
+from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.evaluation.usage import AnswerUsage
@@ -123,12 +124,13 @@ def take_profile(
         line = Line(journal, run_id, clock)
         gate = (control or Control()).watch(Gate(Account(plan.request.limits, clock)))
         started = clock.monotonic()
+        lms = build_lms(plan.models, line, gate, connections, "raise")
         with dspy.context(disable_history=True):
             found = measure(
                 plan.entry.build(),
                 plan.examples("train")[:examples],
-                plan.metric,
-                lm=build_lms(plan.models, line, gate, connections, "raise")["evaluation"],
+                Judged(plan.metric, lms["judge"]),
+                lm=lms["evaluation"],
                 num_threads=plan.request.num_threads,
                 on_outcome=None if on_done is None else lambda done, all_of, _outcome: on_done(done, all_of),
                 clock=clock,

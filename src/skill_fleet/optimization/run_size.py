@@ -12,6 +12,8 @@ from typing import Any
 import dspy
 
 from skill_fleet.config.settings import ModelSpec
+from skill_fleet.evaluation.judged import Judged
+from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.offline.model import OfflineModel
 from skill_fleet.optimization.interval import Interval
 from skill_fleet.optimization.plan import Plan
@@ -51,7 +53,11 @@ class RunSize:
 
 
 def size_of_run(plan: Plan) -> RunSize:
-    """One run of the program, seen on a few training examples with the offline model."""
+    """One run of the program, seen on a few training examples with the offline model.
+
+    Raises:
+        MetricError: The metric calls a model of its own, which would be paid for.
+    """
     program = plan.entry.build()
     counter = _Counter(OfflineModel())
     lm = dspy.LM("offline/rules-v1", engine=counter, cache=False)
@@ -63,7 +69,9 @@ def size_of_run(plan: Plan) -> RunSize:
         with dspy.context(lm=lm, disable_history=True, trace=[]):
             try:
                 answer = program(**example.inputs())
-                marks.append(plan.metric.score(example, answer).value)
+                marks.append(Judged(plan.metric, lm).score(example, answer).value)
+            except Halt as halt:
+                raise halt.error from None
             except Exception:  # noqa: BLE001 - a program may refuse the simulator's words; it is sized by its parts
                 counter.calls = max(counter.calls, before + len(program.named_predictors()))
             demos += demo_sizes(dspy.settings.trace)
