@@ -12,7 +12,7 @@ from dspy.utils.exceptions import AdapterParseError
 from skill_fleet.core.programs.artifact import load_artifact, manifest_path, save_artifact
 from skill_fleet.core.programs.catalog import clean_state, program_hash, source_digest
 from skill_fleet.core.programs.recipes.nearest import NearestDemos
-from skill_fleet.core.programs.recipes.rebuild import KINDS, with_state
+from skill_fleet.core.programs.recipes.rebuild import KINDS, code_digest, with_state
 from skill_fleet.core.programs.recipes.recipe import is_recipe, members_of, runs_per_answer
 from skill_fleet.core.programs.recipes.sampled import Sampled
 from skill_fleet.core.programs.recipes.voting import Ensemble
@@ -56,8 +56,10 @@ RECIPES = {
 }
 
 
-def facts(**more):
-    plain = {"program": PROGRAM, "source_digest": source_digest(Triage()), "simulated": True}
+def facts(program=None, **more):
+    source = source_digest(Triage())
+    source = source if program is None else code_digest(source, program)
+    plain = {"program": PROGRAM, "source_digest": source, "simulated": True}
     return {**plain, "created_at": "2026-01-15T00:00:00.000+00:00", **more}
 
 
@@ -81,7 +83,7 @@ def test_the_kinds_are_a_closed_table():
 def test_a_recipe_saved_and_loaded_is_the_same_and_answers_the_same(kind, rig, tmp_path):
     program = RECIPES[kind]()
     path = tmp_path / "made.json"
-    manifest = save_artifact(program, path, facts())
+    manifest = save_artifact(program, path, facts(program))
     loaded = load_artifact(path)
     assert type(loaded.program) is type(program)
     assert clean_state(loaded.program) == clean_state(program)
@@ -162,7 +164,7 @@ def test_predictors_called_like_the_keys_of_a_recipe_are_predictors(tmp_path):
     again = with_state(Cookery(), clean_state(program))
     assert clean_state(again) == clean_state(program)
     path = tmp_path / "cookery.json"
-    save_artifact(program, path, facts(program="recipe_programs:Cookery"))
+    save_artifact(program, path, {**facts(), "program": "recipe_programs:Cookery"})
     program.save(str(tmp_path / "plain.json"))
     assert path.read_bytes() == (tmp_path / "plain.json").read_bytes()
     assert clean_state(load_artifact(path).program) == clean_state(program)
@@ -427,6 +429,20 @@ def test_a_reward_is_looked_up_in_the_workspace_and_known_by_its_source(tmp_path
     assert find_reward("own_rewards:short", search=tmp_path)({}, None) == 1.0
     assert reward_digest(WORDY) != reward_digest("recipe_programs:by_number")
     assert reward_digest(WORDY) == reward_digest(WORDY)
+
+
+def test_a_reward_that_has_changed_is_said_when_the_program_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    module = tmp_path / "changing_rewards.py"
+    module.write_text("def short(args, pred):\n    return 1.0\n")
+    program = Sampled("best_of_n", Triage(), n=2, reward="changing_rewards:short", search=tmp_path)
+    path = tmp_path / "made.json"
+    source = code_digest(source_digest(Triage()), program, search=tmp_path)
+    save_artifact(program, path, facts(source_digest=source))
+    assert load_artifact(path, search=tmp_path).differences == ()
+    module.write_text("def short(args, pred):\n    return 0.0  # another one\n")
+    said = load_artifact(path, search=tmp_path).differences
+    assert said == (f"The code of {PROGRAM}, or of its reward, has changed since it was optimized.",)
 
 
 def test_the_reward_of_the_skill_program_is_the_guard_and_validity_first(good):

@@ -16,6 +16,7 @@ from skill_fleet.core.programs.artifact import (
 )
 from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.core.programs.history import exclusive, keep_version
+from skill_fleet.core.programs.recipes.rebuild import code_digest
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import iso
 from skill_fleet.foundation.errors import IntegrityError
@@ -97,7 +98,7 @@ def keep_candidate(session: Session, candidate: dspy.Module) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    save_artifact(candidate, session.folder.candidate, _facts(session, optimizer=True))
+    save_artifact(candidate, session.folder.candidate, _facts(session, candidate, optimizer=True))
     session.result.program_hash = program_hash(candidate)
 
 
@@ -115,21 +116,24 @@ def publish(session: Session, choice: Published, candidate: dspy.Module, baselin
         chosen = candidate if choice == "candidate" else baseline
         with exclusive(session.loaded.workspace.state):
             keep_version(session.plan.output, at=iso(session.clock.now()), how="optimize")
-            save_artifact(chosen, session.plan.output, _facts(session, optimizer=choice == "candidate"))
+            facts = _facts(session, chosen, optimizer=choice == "candidate")
+            save_artifact(chosen, session.plan.output, facts)
     result.published = choice
     result.artifact = session.loaded.workspace.relative(session.plan.output)
     result.manifest = session.loaded.workspace.relative(manifest_path(session.plan.output))
     session.emit("published", published=choice, artifact=result.artifact, program_hash=result.program_hash)
 
 
-def _facts(session: Session, *, optimizer: bool) -> Mapping[str, Any]:
+def _facts(session: Session, program: dspy.Module, *, optimizer: bool) -> Mapping[str, Any]:
     """Provenance for the manifest."""
     result, plan = session.result, session.plan
     spent = session.line.journal.spent(session.folder.run_id)
     split = plan.split
     return {
         "program": plan.entry.name,
-        "source_digest": plan.identity["program source"],
+        "source_digest": code_digest(
+            plan.identity["program source"], program, search=session.loaded.workspace.root
+        ),
         "simulated": result.simulated,
         "created_at": iso(session.clock.now()),
         "run_id": result.run_id,

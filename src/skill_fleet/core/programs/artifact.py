@@ -27,7 +27,7 @@ from skill_fleet.core.programs.catalog import (
     source_digest,
     without_models,
 )
-from skill_fleet.core.programs.recipes.rebuild import with_state
+from skill_fleet.core.programs.recipes.rebuild import code_digest, with_state
 from skill_fleet.core.programs.recipes.recipe import members_in
 from skill_fleet.foundation.errors import DataError, IntegrityError
 from skill_fleet.foundation.files import read_json, read_text, write_bytes, write_json
@@ -43,7 +43,7 @@ class Manifest:
         program: `SkillCreationProgram` or `module:Class`.
         program_sha256: Of the program file's bytes.
         program_hash: Of instructions, demos and fields.
-        source_digest: Of the code it was made with.
+        source_digest: Of the code it was made with, a recipe's reward included.
         versions: Of skill-fleet, DSPy, gepa, optuna and Python.
         simulated: Whether any model behind it was the built-in offline one.
         run_id: The run that made it, or None.
@@ -158,7 +158,7 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
     state = read_json(path, what="program file")
     entry = find_program(program or (manifest.program if manifest else BUILT_IN), search=search)
     fresh = entry.build()
-    differences = _differences(manifest, entry, source_digest(fresh))
+    source = source_digest(fresh)
     if not isinstance(state, dict):
         raise DataError(f"{path} is not the saved state of a program.")
     for part in members_in(state):
@@ -169,7 +169,9 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
         raise DataError(f"{path} is not a saved state of {entry.name}: {error}.") from error
     except DataError as error:
         raise DataError(f"{path} is not a saved state of {entry.name}: {error.message}") from error
-    return Loaded(found, entry, manifest, differences)
+    whole = code_digest(source, found, search=search)
+    code = entry.name if whole == source else f"{entry.name}, or of its reward,"
+    return Loaded(found, entry, manifest, _differences(manifest, code, whole))
 
 
 def read_origin(path: Path) -> Manifest | None:
@@ -237,7 +239,7 @@ def _read_manifest(path: Path) -> Manifest | None:
     return manifest
 
 
-def _differences(manifest: Manifest | None, entry: ProgramEntry, source: str) -> tuple[str, ...]:
+def _differences(manifest: Manifest | None, code: str, source: str) -> tuple[str, ...]:
     if manifest is None:
         return ("It has no manifest, so where it came from and how good it is are unknown.",)
     found = []
@@ -250,5 +252,5 @@ def _differences(manifest: Manifest | None, entry: ProgramEntry, source: str) ->
     if changed:
         found.append(f"It was made with other versions: {', '.join(changed)}.")
     if manifest.source_digest != source:
-        found.append(f"The code of {entry.name} has changed since it was optimized.")
+        found.append(f"The code of {code} has changed since it was optimized.")
     return tuple(found)

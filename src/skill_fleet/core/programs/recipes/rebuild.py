@@ -10,6 +10,8 @@ from skill_fleet.core.programs.recipes.nearest import nearest_demos
 from skill_fleet.core.programs.recipes.recipe import Recipe, is_recipe
 from skill_fleet.core.programs.recipes.sampled import sampled
 from skill_fleet.core.programs.recipes.voting import ensemble
+from skill_fleet.core.programs.rewards import reward_digest
+from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import DataError
 
 Kind = Callable[[Mapping[str, Any], Sequence[dspy.Module], Path | None], Recipe]
@@ -42,6 +44,21 @@ def with_state(program: dspy.Module, state: Mapping[str, Any], *, search: Path |
     copy = program.deepcopy()
     copy.load_state(dict(state))
     return copy
+
+
+def code_digest(source: str, program: dspy.Module, *, search: Path | None = None) -> str:
+    """A digest of all code that a program's answers rest on.
+
+    Args:
+        source: `source_digest` of the ordinary program.
+        program: That one, or a recipe of it, whose reward counts too.
+        search: Where the reward is looked up before the installed modules.
+
+    Raises:
+        UsageError: The reward cannot be used.
+    """
+    reward = program.recipe.get("reward") if isinstance(program, Recipe) else None
+    return source if reward is None else digest([source, reward_digest(reward, search=search)])
 
 
 def rebuild(
