@@ -5,9 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dspy
+import orjson
 import pydantic
 import pytest
+from dspy._vendor.lm15.serde import response_from_dict, response_to_dict
 from dspy.lm15 import Message, Request, Response, TextPart, ToolCallPart, Usage
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm import dspy_steps, fleet_lm
@@ -16,6 +20,7 @@ from skill_fleet.llm.engine import Line
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal import Journal
 from skill_fleet.llm.memo import Memo
+from skill_fleet.llm.remembered import unchangeable
 from skill_fleet.llm.testing import ScriptedModel
 
 
@@ -343,3 +348,37 @@ def test_another_dspy_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "finalize takes lm, call" in (dspy_steps._problem(dspy_steps.CHECKED[0]) or "")
     monkeypatch.delattr(execution, "execute")
     assert "execute cannot be used" in (dspy_steps._problem(dspy_steps.CHECKED[0]) or "")
+
+
+counts = st.none() | st.integers(0, 10**12)
+
+
+@given(
+    text=st.text(min_size=1),
+    parts=st.integers(1, 3),
+    ident=st.none() | st.text(min_size=1),
+    reason=st.sampled_from(["stop", "tool_call"]),
+    tokens=st.tuples(counts, counts, counts, counts),
+)
+def test_what_many_share_comes_back_whole_from_its_json(
+    text: str, parts: int, ident: str | None, reason: Any, tokens: Any
+) -> None:
+    """So the one who paid may keep the answer it has: who replays it reads the same."""
+    response = Response(
+        id=ident,
+        model="m",
+        message=Message.assistant([TextPart(text)] * parts),
+        finish_reason=reason,
+        usage=Usage(*tokens),
+    )
+    assert unchangeable(response)
+    body = orjson.dumps(response_to_dict(response, include_provider_data=True))
+    assert response_from_dict(orjson.loads(body)) == response
+
+
+def test_half_a_character_is_the_same_for_who_paid_and_who_replays(rig: Any) -> None:
+    made = rig(ScriptedModel(answer=lambda _: "broken \ud83d"))
+    assert made.lm("hello") == ["broken ?"]
+    again = rig(made.model)
+    assert again.lm("hello") == ["broken ?"]
+    assert made.model.attempts == 1

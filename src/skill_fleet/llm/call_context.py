@@ -25,6 +25,22 @@ class CallContext:
     answers: list[tuple[str, str]] = field(default_factory=list)
 
 
+class Calling:
+    """`with Calling(call):` makes it the current call of this thread or task."""
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: CallContext) -> None:
+        self._call = call
+
+    def __enter__(self) -> CallContext:
+        self._token = CURRENT_CALL.set(self._call)
+        return self._call
+
+    def __exit__(self, *_: object) -> None:
+        CURRENT_CALL.reset(self._token)
+
+
 CURRENT_CALL: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar(
     "current_call", default=None
 )

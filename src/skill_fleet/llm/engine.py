@@ -28,6 +28,7 @@ from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal import Usage
 from skill_fleet.llm.line import Line, Retry, Traffic
 from skill_fleet.llm.pricing import Price, cost_of, worst_case
+from skill_fleet.llm.remembered import unchangeable
 
 __all__ = ["AsyncMeteredEngine", "Inner", "Line", "MeteredEngine", "OnFailure", "Retry", "Traffic"]
 
@@ -102,12 +103,12 @@ class MeteredEngine:
             stored = self._stored(key, context)
             if stored is not None:
                 return stored
-            flight, leading = self.line.claim(key)
-            if not leading:
+            flight, landing = self.line.claim(key)
+            if landing is not None:
                 if flight.thread == threading.get_ident():
                     # A task of this very thread makes it, and cannot go on while we wait for it.
                     return self._pay(request, document, key, context)
-                flight.result()
+                landing.result()
                 continue
             try:
                 return self._landed(key, context) or self._pay(request, document, key, context)
@@ -168,6 +169,9 @@ class MeteredEngine:
                 hint="Clear the cache: the ledger of what was paid stays.",
             )
             raise self._storage_halt(damaged) from error
+        return self._answered(response, body, key, context)
+
+    def _answered(self, response: Response, body: str, key: str, context: CallContext) -> Response:
         context.candidate += 1
         context.answers.append((key, body))
         return response
@@ -181,7 +185,7 @@ class MeteredEngine:
                 opened = self._open(request, document, key, context)
                 try:
                     response = self.inner.complete(request)
-                    return self._parsed(self._settle(opened, request, response), key, context)
+                    return self._settle(opened, request, response)
                 except Halt:
                     raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
                 except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
@@ -218,19 +222,22 @@ class MeteredEngine:
         self.line.traffic.count("made")
         return _Open(attempt, key, worst, context)
 
-    def _settle(self, opened: _Open, request: Request, response: Response) -> str:
+    def _settle(self, opened: _Open, request: Request, response: Response) -> Response:
         usage = self._usage(request, response)
         problem = _unusable(response)
         if problem is not None:
             self._book(opened, usage, problem.code or "unusable", billed=True)
             raise problem
-        body = _text(response_to_dict(response, include_provider_data=True))
+        body, exact = _text(response_to_dict(response, include_provider_data=True))
         try:
             stored = self.line.journal.settle(opened.attempt, opened.key, self.spec.model, body, usage)
         except StorageError as error:
             raise self._storage_halt(error) from error
         self.gate.account.settle(opened.worst, _total(usage), usage.usd)
-        return stored
+        if stored is body and exact and unchangeable(response):
+            return self._answered(response, body, opened.key, opened.context)
+        # Read back, so that the caller gets what whoever replays it will get.
+        return self._parsed(stored, opened.key, opened.context)
 
     def _usage(self, request: Request, response: Response) -> Usage:
         usage = response.usage
@@ -289,9 +296,9 @@ class AsyncMeteredEngine:
             stored = engine._stored(key, context)  # noqa: SLF001
             if stored is not None:
                 return stored
-            flight, leading = engine.line.claim(key)
-            if not leading:
-                await asyncio.wrap_future(flight)
+            flight, landing = engine.line.claim(key)
+            if landing is not None:
+                await asyncio.wrap_future(landing)
                 continue
             try:
                 stored = engine._landed(key, context)  # noqa: SLF001
@@ -314,8 +321,7 @@ class AsyncMeteredEngine:
                 opened = engine._open(request, document, key, context)  # noqa: SLF001
                 try:
                     response = await engine.inner.acomplete(request)
-                    stored = engine._settle(opened, request, response)  # noqa: SLF001
-                    return engine._parsed(stored, key, context)  # noqa: SLF001
+                    return engine._settle(opened, request, response)  # noqa: SLF001
                 except Halt:
                     raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
                 except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
@@ -352,12 +358,12 @@ def _events(response: Response) -> Iterator[Any]:
             yield replace(event, delta=replace(event.delta, text=word))
 
 
-def _text(document: dict[str, Any]) -> str:
-    """An answer as JSON. Half a surrogate pair, which some providers send, becomes a question mark."""
+def _text(document: dict[str, Any]) -> tuple[str, bool]:
+    """An answer as JSON, and whether it is exact: half a surrogate pair, which some send, becomes a `?`."""
     try:
-        return orjson.dumps(document).decode()
+        return orjson.dumps(document).decode(), True
     except TypeError:
-        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode()
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode(), False
 
 
 def _unusable(response: Response) -> UnusableAnswer | None:

@@ -6,8 +6,6 @@ DSPy drops `rollout_id` before an engine sees the request, so it travels in a co
 
 import asyncio
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 
 import dspy
@@ -15,7 +13,7 @@ from dspy.lm15 import Request
 from dspy.utils.callback import with_callbacks
 
 from skill_fleet.config.settings import Phase
-from skill_fleet.llm.call_context import CURRENT_CALL, CallContext
+from skill_fleet.llm.call_context import CallContext, Calling
 from skill_fleet.llm.dspy_steps import Steps, steps
 from skill_fleet.llm.engine import AsyncMeteredEngine, MeteredEngine
 from skill_fleet.llm.remembered import memo_key, remembered
@@ -127,11 +125,5 @@ class FleetLM(dspy.LM):
         if entry is not None:
             self.engine.line.memo.put(key, entry, entry.size)
 
-    @contextmanager
-    def _context(self, options: dict[str, Any]) -> Iterator[CallContext]:
-        context = CallContext(self.phase, options.get("rollout_id", self.kwargs.get("rollout_id")))
-        token = CURRENT_CALL.set(context)
-        try:
-            yield context
-        finally:
-            CURRENT_CALL.reset(token)
+    def _context(self, options: dict[str, Any]) -> Calling:
+        return Calling(CallContext(self.phase, options.get("rollout_id", self.kwargs.get("rollout_id"))))

@@ -133,8 +133,11 @@ class Journal:
         body = self._memo.get(key)
         if body is not None:
             return body
-        with self._lock, self._translated():
-            row = self._db.execute("select body from main.response where key=?", (key,)).fetchone()
+        with self._lock:
+            try:
+                row = self._db.execute("select body from main.response where key=?", (key,)).fetchone()
+            except sqlite3.Error as error:
+                raise self._explained(error) from error
             if row is None:
                 return None
             body = str(row[0])

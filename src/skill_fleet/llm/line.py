@@ -48,16 +48,25 @@ class Traffic:
             setattr(self, what, getattr(self, what) + number)
 
 
-class Flight(concurrent.futures.Future[None]):
-    """A call under way, for those who wait for an equal one.
+@dataclass
+class Flight:
+    """A call under way.
 
-    It counts as running from the start: a waiting task that is cancelled must not cancel it for the others.
+    Attributes:
+        thread: Who makes it.
+        landing: What those wait for who want an equal one; None as long as nobody does.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.set_running_or_notify_cancel()
-        self.thread = threading.get_ident()
+    thread: int
+    landing: concurrent.futures.Future[None] | None = None
+
+    def wanted(self) -> concurrent.futures.Future[None]:
+        """What another waits for. Call with the line's lock held."""
+        if self.landing is None:
+            self.landing = concurrent.futures.Future()
+            # Running from the start: a waiting task that is cancelled must not cancel it for the others.
+            self.landing.set_running_or_notify_cancel()
+        return self.landing
 
 
 @dataclass(frozen=True)
@@ -90,17 +99,18 @@ class Line:
                 (spec.model, spec.api_base), threading.BoundedSemaphore(spec.in_flight)
             )
 
-    def claim(self, key: str) -> tuple[Flight, bool]:
-        """The call under way for a key, and whether the caller has to make it."""
+    def claim(self, key: str) -> tuple[Flight, concurrent.futures.Future[None] | None]:
+        """The call under way for a key, and what to wait for; None when the caller has to make it."""
         with self.lock:
             flight = self.flights.get(key)
             if flight is not None:
-                return flight, False
-            flight = self.flights[key] = Flight()
-            return flight, True
+                return flight, flight.wanted()
+            flight = self.flights[key] = Flight(threading.get_ident())
+            return flight, None
 
     def land(self, key: str, flight: Flight) -> None:
         """The call of a key is over, well or not: those who wait look again."""
         with self.lock:
             self.flights.pop(key, None)
-        flight.set_result(None)
+        if flight.landing is not None:
+            flight.landing.set_result(None)

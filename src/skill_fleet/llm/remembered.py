@@ -5,7 +5,6 @@ while the journal gives just these. What one caller gets is never another's: wha
 """
 
 import copy
-import dataclasses
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,9 @@ _OPTIONS = (
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,10 @@ class Remembered:
     def fresh(self) -> Any:
         """The result as a new caller may have it."""
         result = self.result
-        changes: dict[str, Any] = {
-            name: _fresh(getattr(result, name)) for name in ("outputs", "usage", "cost_details")
-        }
-        if not self.shared:
-            responses = tuple(response_from_dict(orjson.loads(body)) for _, body in self.answers)
-            changes |= {"responses": responses, "raw": responses[0] if len(responses) == 1 else None}
-        return dataclasses.replace(result, **changes)
+        if self.shared:
+            return _copied(result)
+        responses = tuple(response_from_dict(orjson.loads(body)) for _, body in self.answers)
+        return _copied(result, responses=responses, raw=responses[0] if len(responses) == 1 else None)
 
 
 def remembered(answers: list[tuple[str, str]], result: Any) -> Remembered | None:
@@ -59,10 +58,7 @@ def remembered(answers: list[tuple[str, str]], result: Any) -> Remembered | None
     whole = len(answers) == len(responses) > 0 and result.raw in (None, responses[0])
     if not whole:
         return None
-    mine = dataclasses.replace(
-        result, **{name: _fresh(getattr(result, name)) for name in ("outputs", "usage", "cost_details")}
-    )
-    return Remembered(tuple(answers), mine, all(map(_unchangeable, responses)))
+    return Remembered(tuple(answers), _copied(result), all(map(unchangeable, responses)))
 
 
 def memo_key(place: list[Any], asked: dict[str, Any]) -> bytes | None:
@@ -79,21 +75,40 @@ def memo_key(place: list[Any], asked: dict[str, Any]) -> bytes | None:
     return hashlib.blake2b(document, digest_size=32).digest()
 
 
-def _unchangeable(response: Response) -> bool:
+def unchangeable(response: Response) -> bool:
+    """Whether it is words and numbers alone: many may share it, and it comes back whole from its JSON."""
     message = response.message
     return (
         response.provider_data is None
+        and response.logprobs is None
         and not response.adaptations
         and not message.continuation
         and all(type(part) is TextPart and not part.continuation for part in message.parts)
     )
 
 
+def _copied(result: Any, **changes: Any) -> Any:
+    return type(result)(
+        **{
+            **vars(result),
+            "outputs": _fresh(result.outputs),
+            "usage": _fresh(result.usage),
+            "cost_details": _fresh(result.cost_details),
+            **changes,
+        }
+    )
+
+
 def _fresh(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float):
+    """A copy of what JSON can say; it is on the hot path, so nothing is called for plain values."""
+    kind = type(value)
+    if kind in _PLAIN:
         return value
     if isinstance(value, dict):
-        return type(value)((key, _fresh(item)) for key, item in value.items())
-    if isinstance(value, list):
-        return [_fresh(item) for item in value]
+        copied = kind()
+        for name, item in value.items():
+            copied[name] = item if type(item) in _PLAIN else _fresh(item)
+        return copied
+    if kind is list:
+        return [item if type(item) in _PLAIN else _fresh(item) for item in value]
     return copy.deepcopy(value)
