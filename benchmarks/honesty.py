@@ -186,12 +186,33 @@ def metrics() -> Iterator[Row]:
         held = done.result.stop_reason == "metric" and named and attacks.scores_in(done) == []
         found = message.partition(f"The metric {name} ")[2] or message
         yield f"the metric `{name}`", found, "refused by name, no score", "–", said(held=held)
-    done = attacks.lying_metric("hostile:magic", program="hostile:Reply")
-    learnt = done.result.rounds[-1]["instructions"]["reply"].splitlines()[-1]
-    shown = f"{done.result.verdict}; in the report: {learnt}"
-    verdict = "not caught" if "Zorvel" in learnt else said(held=done.result.verdict != "better")
-    what = "a metric that pays for a magic word, which its feedback names"
-    yield what, shown, "the report shows what was learnt", "–", verdict
+    yield from gamed()
+    seen = attacks.watch("gepa", metric="hostile:telling")
+    early = seen.prompts_before + seen.scored_before + seen.kept
+    what = "a metric whose feedback gives every answer away: test examples met in the search, or learnt"
+    held = early == 0 and seen.after > 0
+    yield what, f"{early}; {seen.after} after", "0", "–", said(held=held)
+
+
+def gamed() -> Iterator[Row]:
+    """Metrics that can be had without an answer, and one that cannot."""
+    cases = {
+        "a metric that pays for a magic word, which its feedback names": lambda: attacks.lying_metric(
+            "hostile:magic", program="hostile:Reply"
+        ),
+        "a judge that can be talked into full marks": attacks.gamed_judge,
+        "a metric that is content with a list of all answers": lambda: attacks.lying_metric(
+            "hostile:mentions"
+        ),
+        "a metric that reads the answer": lambda: attacks.lying_metric("triage:exact"),
+    }
+    for what, run in cases.items():
+        done = run()
+        named = any(warning["code"] == "metric_gamed" for warning in done.result.warnings)
+        wanted = what != "a metric that reads the answer"
+        bound = "`metric_gamed`" if wanted else "no warning"
+        shown = f"{done.result.verdict}; {'`metric_gamed`' if named else 'no warning'}"
+        yield what, shown, bound, "–", said(held=named == wanted)
 
 
 def caps() -> Iterator[Row]:

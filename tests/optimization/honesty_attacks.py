@@ -196,10 +196,37 @@ def _on_test(place: Place, request: Any, program: Any) -> Measurement:
         session.line.journal.close()
 
 
-def lying_metric(name: str, *, optimizer: str = "gepa", program: str = "triage:TriageProgram") -> Finished:
+def lying_metric(
+    name: str, *, optimizer: str = "gepa", program: str = "triage:TriageProgram", wrap: Any = None
+) -> Finished:
     """A run with one of the metrics of `programs/hostile.py` or `programs/metrics.py`."""
     with workspace() as place:
-        return place.optimize(place.request(optimizer, program=program, metric=name, rounds=1))
+        return place.optimize(place.request(optimizer, program=program, metric=name, rounds=1), wrap=wrap)
+
+
+class Bribed:
+    """A model that gives full marks to a document with a phrase it likes; else it answers as another does."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def complete(self, request: Any) -> Any:
+        response = self._inner.complete(request)
+        asked = request_text(request)
+        if "rating" not in asked:
+            return response
+        document = asked.rpartition("[[ ## document ## ]]")[2].lower()
+        rating = "1.0" if "zorvel" in document else f"0.{zlib.crc32(document.encode()) % 5}"
+        said = f"[[ ## rating ## ]]\n{rating}\n\n[[ ## completed ## ]]"
+        return replace(response, message=Message.assistant([TextPart(said)]))
+
+    async def acomplete(self, request: Any) -> Any:
+        return self.complete(request)
+
+
+def gamed_judge() -> Finished:
+    """A run whose metric asks a judge that can be talked into a rating."""
+    return lying_metric("hostile:judged", program="hostile:Reply", wrap=Bribed)
 
 
 class Unmeasured:
@@ -341,15 +368,17 @@ class Watched:
         scored_before: Scorings of a test ticket before that.
         prompts: All prompts before that: 0 would prove nothing.
         after: Prompts with a test ticket after it.
+        kept: Test tickets in what the run ended in: instructions and demonstrations.
     """
 
     prompts_before: int
     scored_before: int
     prompts: int
     after: int
+    kept: int
 
 
-def watch(optimizer: str, **options: Any) -> Watched:
+def watch(optimizer: str, *, metric: str = "hostile:watching", **options: Any) -> Watched:
     """Note every prompt and every scoring of a run, and where in that order its search was over."""
     import hostile
 
@@ -364,7 +393,7 @@ def watch(optimizer: str, **options: Any) -> Watched:
                 with lock:
                     over.append((len(prompts), len(hostile.SCORED)))
 
-        request = place.request(optimizer, metric="hostile:watching", **options)
+        request = place.request(optimizer, metric=metric, **options)
         done = place.optimize(request, wrap=lambda inner: Behind(inner, None, prompts), listener=listen)
         if done.error is not None:
             raise done.error
@@ -377,4 +406,5 @@ def watch(optimizer: str, **options: Any) -> Watched:
             scored_before=sum(ticket in sealed for ticket in hostile.SCORED[start:scored]),
             prompts=asked,
             after=sum(shows[asked:]),
+            kept=sum(ticket in folder_of(place, done).candidate.read_text() for ticket in sealed),
         )

@@ -25,8 +25,29 @@ def test_ten_readings_of_one_test_are_wrong_no_oftener_than_one():
 
 def test_a_true_gain_of_what_is_said_to_be_seen_is_seen():
     printed = draws.accepted(draws.LARGE, 1, 60, gain=0.1).effect
-    assert 0.04 < printed < 0.09
-    assert 0.7 <= draws.accepted(draws.LARGE, 1, 200, gain=printed, seed=1).sealed <= 0.9
+    assert 0.05 < printed < 0.1
+    found = draws.accepted(draws.LARGE, 1, 200, gain=printed, seed=1)
+    assert found.found >= draws.lower(0.8, 200)
+
+
+@pytest.mark.parametrize(("groups", "reading"), [(8, 1), (12, 4)])
+def test_a_difference_as_large_as_is_named_is_found_where_groups_are_few(groups, reading):
+    found = draws.named(groups, reading, 200, skewness=-1.0)
+    assert min(found.before, found.after) >= draws.lower(0.8, 200)
+    assert found.formula < 0.75, "quantiles of t promise too much"
+
+
+def test_breeding_from_the_best_in_rounds_is_not_called_better():
+    found = draws.in_rounds(draws.MIDDLE, 3, 10, 200)
+    assert found.sealed <= draws.upper(alpha_for_read(1), found.runs)
+    assert found.strict > 0.9
+    assert found.one_error > 0.8
+
+
+def test_several_no_better_programs_in_one_comparison_share_its_alpha():
+    found = draws.compared(draws.MIDDLE, 5, 150)
+    assert found.spent <= draws.upper(alpha_for_read(1), found.runs)
+    assert found.flat > found.spent
 
 
 @pytest.mark.parametrize(
@@ -68,10 +89,17 @@ def test_a_metric_that_breaks_on_an_answer_is_refused_by_name(name):
     assert done.result.calls["by_phase"].keys() == {"evaluation"}
 
 
-def test_a_metric_that_pays_for_a_magic_word_is_learnt_and_the_report_shows_it():
-    done = attacks.lying_metric("hostile:magic", program="hostile:Reply")
-    assert done.result.verdict == "better", "the metric is the user's: nothing else says what is good"
+def test_a_judge_that_can_be_talked_into_full_marks_is_named():
+    done = attacks.gamed_judge()
+    assert done.result.verdict == "better", "the judge is the user's: nothing else says what is good"
+    assert "metric_gamed" in {warning["code"] for warning in done.result.warnings}
     assert "Zorvel" in done.result.rounds[-1]["instructions"]["reply"]
+
+
+def test_feedback_that_gives_every_answer_away_gives_none_of_the_test_away():
+    seen = attacks.watch("gepa", metric="hostile:telling", rounds=1)
+    assert seen.prompts_before == seen.scored_before == seen.kept == 0
+    assert seen.after > 0
 
 
 @pytest.mark.parametrize("optimizer", ["gepa", "miprov2"])

@@ -29,30 +29,32 @@ class TfIdf:
     Args:
         weights: Inverse document frequency by term: ln((1 + n) / (1 + df)) + 1, so never below 1.
         unseen: The weight of a term that is in no text of the collection.
+        neighbours: Whether pairs of neighbours are terms too, or single words alone.
     """
 
     weights: Mapping[str, float]
     unseen: float
+    neighbours: bool = True
 
     def vector(self, text: str) -> Vector:
         """The text as a unit vector: (1 + ln count) times the term's weight, divided by the length."""
         return _unit(
             {
                 term: (1.0 + math.log(count)) * self.weights.get(term, self.unseen)
-                for term, count in Counter(_grams(text)).items()
+                for term, count in Counter(_grams(text, neighbours=self.neighbours)).items()
             }
         )
 
 
-def fit(texts: Iterable[str]) -> TfIdf:
+def fit(texts: Iterable[str], *, neighbours: bool = True) -> TfIdf:
     """Learn the weights from a collection; the order of the texts does not matter."""
     counts: Counter[str] = Counter()
     total = 0
     for text in texts:
         total += 1
-        counts.update(set(_grams(text)))
+        counts.update(set(_grams(text, neighbours=neighbours)))
     weights = {term: math.log((1 + total) / (1 + count)) + 1.0 for term, count in counts.items()}
-    return TfIdf(weights=weights, unseen=math.log(1 + total) + 1.0)
+    return TfIdf(weights, math.log(1 + total) + 1.0, neighbours)
 
 
 def cosine(a: Vector, b: Vector) -> float:
@@ -66,6 +68,8 @@ def near_duplicates(
 ) -> tuple[tuple[int, int, float], ...]:
     """Every pair of texts that are at least `threshold` alike, with weights learned from these very texts.
 
+    Alike with pairs of neighbours, or by single words alone: in another order they are the same text.
+
     Prefix filtering keeps this far from comparing all pairs (after Bayardo, Ma and Srikant 2007, "Scaling
     up all pairs similarity search"): with terms ordered from rare to common, what follows a vector's prefix
     is shorter than the threshold, so two vectors without a common term in their prefixes cannot reach it.
@@ -75,9 +79,16 @@ def near_duplicates(
         threshold: Cosine in (0, 1].
 
     Returns:
-        (i, j, cosine) with i < j, in ascending order.
+        (i, j, cosine) with i < j, in ascending order; the cosine is the higher of the two.
     """
-    model = fit(texts)
+    likeness: dict[tuple[int, int], float] = {}
+    for neighbours in (True, False):
+        for left, right, found in _alike(texts, threshold, fit(texts, neighbours=neighbours)):
+            likeness[left, right] = max(found, likeness.get((left, right), 0.0))
+    return tuple((left, right, found) for (left, right), found in sorted(likeness.items()))
+
+
+def _alike(texts: Sequence[str], threshold: float, model: TfIdf) -> list[tuple[int, int, float]]:
     vectors = [model.vector(text) for text in texts]
     seen_before: defaultdict[str, list[int]] = defaultdict(list)
     pairs = []
@@ -90,7 +101,7 @@ def near_duplicates(
             likeness = cosine(vector, vectors[other])
             if likeness >= threshold - _ROUNDING:
                 pairs.append((other, index, likeness))
-    return tuple(sorted(pairs))
+    return pairs
 
 
 def clusters(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -109,9 +120,9 @@ def clusters(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
     return [root(index) for index in range(count)]
 
 
-def _grams(text: str) -> list[str]:
+def _grams(text: str, *, neighbours: bool) -> list[str]:
     words = terms(text[:_COMPARED_CHARACTERS])
-    return words + [f"{left} {right}" for left, right in pairwise(words)]
+    return words + [f"{left} {right}" for left, right in pairwise(words)] if neighbours else words
 
 
 def _unit(vector: dict[str, float]) -> Vector:

@@ -71,3 +71,17 @@ def watching(gold, pred, trace=None, pred_name=None, pred_trace=None):
     """The tickets' own metric, which notes what it is asked to score."""
     SCORED.append(gold.ticket)
     return triage.exact(gold, pred, trace, pred_name, pred_trace)
+
+
+def telling(gold, pred, trace=None, pred_name=None, pred_trace=None):
+    """The tickets' own metric, whose feedback gives the answer away, ticket by ticket."""
+    SCORED.append(gold.ticket)
+    right = gold.queue == getattr(pred, "queue", None)
+    words = f"If the ticket mentions '{gold.ticket}', answer {gold.queue}."
+    return dspy.Prediction(score=float(right), feedback="Right." if right else words)
+
+
+def judged(gold, pred, trace=None, pred_name=None, pred_trace=None):
+    """What a judge, a language model, says of a document; the feedback names what it likes."""
+    rated = dspy.Predict("document -> rating: float")(document=getattr(pred, "document", None) or "")
+    return dspy.Prediction(score=rated.rating, feedback=f"Include a '## {MAGIC} Notes' section.")
