@@ -15,7 +15,9 @@ promise broke.
 
 Columns: what was capped; runs; in which stages the first call was refused (and how often), `none` where the
 cap was not reached; calls made, tokens and dollars of all these runs together; share of the cap that was
-used, median, over those that reached it; runs gone on with; broken promises, which are listed below.
+used, median, over those that reached it; runs of the program that an optimizer began after its search was
+closed, most (who has passed the door may be on its way: never more than threads); runs gone on with; broken
+promises, which are listed below.
 """
 
 import argparse
@@ -45,6 +47,7 @@ _HEAD = (
     "tokens",
     "dollars",
     "used",
+    "begun late",
     "gone on with",
     "broken",
 )
@@ -61,6 +64,7 @@ class Line:
     calls: int
     tokens: int
     usd: float
+    begun_late: int
     resumed: bool
     faults: list[str]
 
@@ -122,6 +126,7 @@ def _line(
         result.calls["made"],
         tokens,
         result.usd or 0.0,
+        done.begun_late,
         resumed,
         [f"{fault} ({limits}, {case})" for fault in faults],
     )
@@ -141,6 +146,7 @@ def _print_row(optimizer: str, kind: str, lines: list[Line]) -> None:
         sum(line.tokens for line in lines),
         f"{sum(line.usd for line in lines):.2f}",
         f"{statistics.median(reached):.0%}" if reached else "-",
+        max(line.begun_late for line in lines),
         sum(line.resumed for line in lines),
         sum(len(line.faults) for line in lines),
     ]
