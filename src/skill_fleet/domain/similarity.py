@@ -14,7 +14,7 @@ from itertools import pairwise
 from skill_fleet.domain.words import terms
 
 NEAR_DUPLICATE = 0.5
-"""Cosine from which two tasks count as one task in other words: a tenth of the words replaced, and more."""
+"""Cosine from which two tasks count as one task in other words: three tenths of the words replaced."""
 
 _COMPARED_CHARACTERS = 20_000
 _ROUNDING = 1e-9
