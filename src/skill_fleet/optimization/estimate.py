@@ -5,12 +5,13 @@ as such (`optimization.interval`), so an interval is narrower than all worst cas
 passes stands beside it as `most`. The share that holds is measured by `benchmarks/estimates.py`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from skill_fleet.config.settings import ModelSpec, Phase
 from skill_fleet.llm.budget import Limits
+from skill_fleet.optimization.costs import FREE, Cost, Costs, sum_of
 from skill_fleet.optimization.foresight import ASSUMED_SD, foresee
 from skill_fleet.optimization.interval import NOTHING, ONE, Interval, exactly
 from skill_fleet.optimization.optimizer import CostlyAnswers, Sizes
@@ -20,54 +21,6 @@ from skill_fleet.optimization.run_size import RunSize, size_of_run
 from skill_fleet.optimization.search import Effort
 
 __all__ = ["RunSize", "cap_warnings", "effort_of", "estimate", "size_of_run", "sizes_of"]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Some calls of one phase.
-
-    Attributes:
-        calls: How many.
-        tokens: Both ways.
-        usd: None where the price is unknown.
-        seconds: What they add to the run.
-    """
-
-    calls: Interval
-    tokens: Interval
-    usd: Interval | None
-    seconds: Interval
-
-    def plus(self, other: "Cost") -> "Cost":
-        """Both."""
-        return Cost(
-            self.calls.plus(other.calls),
-            self.tokens.plus(other.tokens),
-            None if self.usd is None or other.usd is None else self.usd.plus(other.usd),
-            self.seconds.plus(other.seconds),
-        )
-
-    def along(self, other: "Cost") -> "Cost":
-        """Both, where what makes one dear makes the other dear: their ends add."""
-        return Cost(
-            _ends(self.calls, other.calls),
-            _ends(self.tokens, other.tokens),
-            None if self.usd is None or other.usd is None else _ends(self.usd, other.usd),
-            _ends(self.seconds, other.seconds),
-        )
-
-    def until(self, other: "Cost") -> "Cost":
-        """From the least of this to the most of the other."""
-        return Cost(
-            self.calls.until(other.calls),
-            self.tokens.until(other.tokens),
-            None if self.usd is None or other.usd is None else self.usd.until(other.usd),
-            self.seconds.until(other.seconds),
-        )
-
-
-FREE = Cost(NOTHING, NOTHING, NOTHING, NOTHING)
-Costs = Mapping[Phase, Cost]
 
 
 def effort_of(plan: Plan) -> Effort:
@@ -118,22 +71,22 @@ def estimate(plan: Plan, *, reading: int = 1, size: RunSize | None = None) -> di
         spread; `sized_by` in words; `warnings`, each `code` and `message`.
     """
     size = size or size_of_run(plan)
-    costs = _costs(plan, size)
-    whole = _shown(_sum(costs.values()))
+    ends, names = _ends(plan, size), plan.models.names
+
+    def of(phases: Sequence[Phase]) -> Cost:
+        """Of some phases together."""
+        vain, best = (sum_of([end.get(phase, FREE) for phase in phases]) for end in ends)
+        return vain.until(best)
+
+    phases = sorted(ends[1])
+    whole = _shown(of(phases))
     by_phase = {
-        phase: {
-            "model": plan.models.names[phase],
-            **_shown(cost),
-            "most": int(cost.calls.most),
-        }
-        for phase, cost in sorted(costs.items())
-        if cost.calls.most > 0
+        phase: {"model": names[phase], **_shown(of([phase])), "most": int(of([phase]).calls.most)}
+        for phase in phases
+        if of([phase]).calls.most > 0
     }
-    models = sorted({plan.models.names[phase] for phase in costs})
-    by_model = {
-        model: _shown(_sum(cost for phase, cost in costs.items() if plan.models.names[phase] == model))
-        for model in models
-    }
+    models = sorted({names[phase] for phase in phases})
+    by_model = {model: _shown(of([phase for phase in phases if names[phase] == model])) for model in models}
     return {
         **whole,
         "by_phase": by_phase,
@@ -166,25 +119,30 @@ def cap_warnings(limits: Limits, whole: Mapping[str, Any]) -> list[dict[str, str
     return found
 
 
-def _costs(plan: Plan, size: RunSize) -> Costs:
-    """By phase, of the search and of those of all folds; what is not known of one is not known of all."""
-    costs = dict(_costs_of_one(plan, size))
-    for split in plan.folds:
-        fold = _costs_of_one(plan.of_fold(split), size, known=True)
-        costs = {phase: cost.along(fold.get(phase, FREE)) for phase, cost in costs.items()}
-    return costs
-
-
-def _costs_of_one(plan: Plan, size: RunSize, *, known: bool = False) -> Costs:
-    """By phase: from a search that gains nothing to one that gains in every round.
+def _ends(plan: Plan, size: RunSize) -> tuple[Costs, Costs]:
+    """By phase: where no round gains, and where every round does; in each, what is likely.
 
     The next round starts only when the one before gained, and only a gain is measured on the sealed test; so
-    rounds and tests are not independent, and lie between these two.
+    rounds and tests are not independent, and the price lies between the two. With folds it is that of the
+    search and of those of all folds: what is not known of one is not known of all.
     """
-    sizes = sizes_of(plan, size)
-    vain = _scenario(plan, size, sizes, rounds=1, gained=False, known=known)
-    best = _scenario(plan, size, sizes, rounds=plan.request.rounds, gained=True, known=known)
-    return {phase: vain.get(phase, FREE).until(best[phase]) for phase in best}
+    rounds, whole = plan.request.rounds, sizes_of(plan, size)
+    ends = [
+        _scenario(plan, size, whole, rounds=1, gained=False, known=False),
+        _scenario(plan, size, whole, rounds=rounds, gained=True, known=False),
+    ]
+    for split in plan.folds:
+        fold = plan.of_fold(split)
+        sizes = sizes_of(fold, size)
+        folds = (
+            _scenario(fold, size, sizes, rounds=1, gained=False, known=True),
+            _scenario(fold, size, sizes, rounds=rounds, gained=True, known=True),
+        )
+        ends = [
+            {phase: cost.along(more.get(phase, FREE)) for phase, cost in end.items()}
+            for end, more in zip(ends, folds, strict=True)
+        ]
+    return ends[0], ends[1]
 
 
 def _scenario(
@@ -208,10 +166,13 @@ def _scenario(
         incumbent = 1 if plan.output.exists() else 0
         checked = checked.plus(runs.scaled(test)).plus(Interval(0, incumbent * test))
     model = specs["evaluation"]
-    evaluated = _cost(plan, size, "evaluation", unchanged, plain(size, model)).plus(
-        _cost(plan, size, "evaluation", checked.times(size.calls), changed(size, model, info, effort))
+    costs["evaluation"] = sum_of(
+        [
+            costs.get("evaluation", FREE),
+            _cost(plan, size, "evaluation", unchanged, plain(size, model)),
+            _cost(plan, size, "evaluation", checked.times(size.calls), changed(size, model, info, effort)),
+        ]
     )
-    costs["evaluation"] = costs.get("evaluation", FREE).plus(evaluated)
     return costs
 
 
@@ -222,7 +183,7 @@ def _search(plan: Plan, sizes: Sizes, rounds: int) -> dict[Phase, Interval]:
     found = {}
     for name, calls in first.items():
         more = later.get(name, NOTHING).scaled(rounds - 1)
-        found[_phase(name)] = _ends(calls, more)
+        found[_phase(name)] = calls.along(more)
     return found
 
 
@@ -247,13 +208,6 @@ def _cost(plan: Plan, size: RunSize, phase: Phase, calls: Interval, prompt: Prom
     )
 
 
-def _sum(costs: Iterable[Cost]) -> Cost:
-    found = FREE
-    for cost in costs:
-        found = found.plus(cost)
-    return found
-
-
 def _shown(cost: Cost) -> dict[str, Any]:
     """The likely ends of each measure, rounded outwards to what means something."""
     minutes = cost.seconds.scaled(1 / 60)
@@ -263,10 +217,6 @@ def _shown(cost: Cost) -> dict[str, Any]:
         "usd": None if cost.usd is None else [round(cost.usd.low, 4), round(cost.usd.high, 4)],
         "minutes": [round(minutes.low, 2), round(minutes.high, 2)],
     }
-
-
-def _ends(one: Interval, other: Interval) -> Interval:
-    return Interval(one.low + other.low, one.high + other.high, one.most + other.most)
 
 
 def _whole(number: Interval) -> list[int]:

@@ -49,6 +49,10 @@ class Interval:
             return _likely(0, self.high * math.sqrt(other.low * other.high), most)
         return _likely(0, self.high * other.high, most)
 
+    def along(self, other: "Interval") -> "Interval":
+        """The sum of two numbers that are high together and low together: their ends add."""
+        return Interval(self.low + other.low, self.high + other.high, self.most + other.most)
+
     def scaled(self, factor: float) -> "Interval":
         """So many times as much of everything."""
         return Interval(self.low * factor, self.high * factor, self.most * factor)

@@ -10,14 +10,14 @@ from skill_fleet.optimization.run_size import RunSize
 from skill_fleet.optimization.search import Effort
 
 # Tokens that a search adds to an instruction: sentences of the optimizing model.
-_LONGER_INSTRUCTION = Interval(0, 110)
+_LONGER_INSTRUCTION = Interval(5, 100)
 # A proposal's own words around the examples it shows, and its answer.
-_PROPOSAL = Interval(200, 900)
+_PROPOSAL = Interval(250, 750)
 _PROPOSED = Interval(40, 150)
 # The model that will answer against the simulator, in tokens: another tokenizer, longer or shorter answers.
 _OTHER_INPUT = Interval(0.8, 1.3)
 _OTHER_OUTPUT = Interval(0.7, 3.0)
-_SAME = Interval(0.9, 1.15)
+_SAME = Interval(0.93, 1.1)
 _SECONDS = Interval(0.5, 6.0)
 _OFFLINE_SECONDS = Interval(0.001, 0.04)
 # Share of its threads that are under way, where an optimizer works in small batches.
@@ -62,7 +62,7 @@ def changed(size: RunSize, spec: ModelSpec, info: OptimizerInfo, effort: Effort)
     grown = before.input
     if "demos" in info.changes:
         most = _most_demos(info, effort)
-        shown = Interval(0.3 * most, 1.35 * most)
+        shown = Interval(0.4 * most, 1.2 * most)
         grown = grown.plus(shown.scaled(size.demo_tokens).times(inputs))
     if "instructions" in info.changes:
         grown = grown.plus(_LONGER_INSTRUCTION.times(outputs))

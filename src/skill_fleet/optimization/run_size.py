@@ -23,8 +23,25 @@ _SIZED_ON = 12
 # A slip of format is asked again in JSON; longer prompts make a step or two more likely to be repaired.
 _SLIPS = 1.1
 _FULL_MARKS = 1 - 1e-9
+# An answer of the judge that cannot be read is asked for three times, each in two forms.
+_JUDGED_MOST = 6
 _BYTES_A_TOKEN = 4
 _TOKENS_A_HEADER = 8
+
+
+@dataclass(frozen=True)
+class JudgeSize:
+    """What a metric that asks a model takes to score one answer.
+
+    Attributes:
+        calls: Model calls.
+        input_tokens: Of a call, on average.
+        output_tokens: Of a call, on average.
+    """
+
+    calls: Interval
+    input_tokens: float
+    output_tokens: float
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,7 @@ class RunSize:
     """One run of a program, as it is before a search.
 
     Attributes:
-        calls: Model calls of a run, those of the metric among them.
+        calls: Model calls of a run, without those of the metric.
         input_tokens: Of a call, on average.
         output_tokens: Of a call, on average.
         demo_tokens: What one example as a demonstration adds to a call, on average.
@@ -40,6 +57,7 @@ class RunSize:
         seen: The model this was seen with; None is the simulator.
         seconds: Of a call, with that model; None where it was not timed.
         words: By what it was sized, in words.
+        judge: What the metric asks about an answer; None where it asks nothing.
     """
 
     calls: Interval
@@ -50,6 +68,7 @@ class RunSize:
     seen: ModelSpec | None = None
     seconds: Interval | None = None
     words: str = BY_SIMULATOR
+    judge: JudgeSize | None = None
 
 
 def size_of_run(plan: Plan) -> RunSize:
@@ -59,17 +78,19 @@ def size_of_run(plan: Plan) -> RunSize:
         MetricError: The metric calls a model of its own, which would be paid for.
     """
     program = plan.entry.build()
-    counter = _Counter(OfflineModel())
-    lm = dspy.LM("offline/rules-v1", engine=counter, cache=False)
+    counter, asked = _Counter(OfflineModel()), _Counter(OfflineModel())
+    lm, judge = (dspy.LM("offline/rules-v1", engine=engine, cache=False) for engine in (counter, asked))
     calls: list[int] = []
+    judged: list[int] = []
     demos: list[float] = []
     marks: list[float] = []
     for example in plan.examples("train")[:_SIZED_ON]:
-        before = counter.calls
+        before, unasked = counter.calls, asked.calls
         with dspy.context(lm=lm, disable_history=True, trace=[]):
             try:
                 answer = program(**example.inputs())
-                marks.append(Judged(plan.metric, lm).score(example, answer).value)
+                marks.append(Judged(plan.metric, judge).score(example, answer).value)
+                judged.append(asked.calls - unasked)
             except Halt as halt:
                 raise halt.error from None
             except Exception:  # noqa: BLE001 - a program may refuse the simulator's words; it is sized by its parts
@@ -82,6 +103,19 @@ def size_of_run(plan: Plan) -> RunSize:
         counter.output_tokens / max(1, counter.calls),
         math.fsum(demos) / max(1, len(demos)),
         perfectible(marks),
+        judge=_judge_size(judged, asked),
+    )
+
+
+def _judge_size(calls: Sequence[int], asked: "_Counter") -> JudgeSize | None:
+    """What the metric asks about an answer, give or take; none at all where some answers are not asked about."""
+    if asked.calls == 0:
+        return None
+    seen = calls_of(calls) if calls else Interval(1, 1)
+    least = 0.0 if not calls or min(calls) == 0 else seen.low
+    most = _JUDGED_MOST * max(1, *calls, 1)
+    return JudgeSize(
+        Interval(least, seen.high, most), asked.input_tokens / asked.calls, asked.output_tokens / asked.calls
     )
 
 

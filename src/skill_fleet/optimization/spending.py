@@ -6,7 +6,7 @@ from skill_fleet.optimization.interval import NOTHING, ONE, Interval
 from skill_fleet.optimization.optimizer import Sizes
 
 # Runs for one good answer. Demonstrations are asked to reach what the upper quarter reaches, or the target.
-_RUNS_FOR_ONE = (1.1, 4.5)
+_RUNS_FOR_ONE = (1.2, 3.8)
 # Share of the examples at which a further attempt is made, per attempt that is allowed.
 _AGAIN = 1.0
 # Rules, advice and proposals that cannot be read are asked for a second time, in JSON.
@@ -81,10 +81,10 @@ def random_search(sizes: Sizes, candidates: int, own: int) -> dict[str, Interval
     """
     first = bootstrapping(range(own, own + 1), sizes.train)
     others = bootstrapping(range(1, own + 1), sizes.train).scaled(candidates)
-    boots = Interval(first.low + others.low, first.high + others.high, first.most + others.most)
+    boots = first.along(others)
     new = candidates + 2
     # Candidates of few examples may be the same, and a chain may begin with the same answers.
-    least = 0.85 * changed_by_one(sizes.predictors) if sizes.predictors > 1 else 0.85
+    least = 0.92 * changed_by_one(sizes.predictors)
     runs = Interval(least * new, new, new + 1).scaled(sizes.validation)
     return {
         "profiling": taught(boots, sizes),
@@ -112,7 +112,7 @@ def reflected(rollouts: int, most: int, batch: int, sizes: Sizes) -> tuple[Inter
         batch: Examples of a step.
         sizes: Of the run.
     """
-    runs = Interval(0.25 * rollouts, 0.75 * rollouts, most)
+    runs = Interval(0.25 * rollouts, 0.9 * rollouts, most)
     steps = Interval(0.05 * rollouts, rollouts / (2 * batch), rollouts / batch)
     if sizes.perfectible:
         met = _MET if sizes.round == 1 else _MET_LATER

@@ -49,7 +49,7 @@ class Simba:
         # Few examples come again in later steps, to programs that have answered them; and where answers no
         # longer differ a step tries nothing.
         new = sizes.train / (sizes.train + _BATCH)
-        runs = Interval(0.45 * new * most, min(1.0, 1.25 * new) * most, most)
+        runs = Interval(0.45 * new * most, min(1.0, 1.2 * new) * most, most)
         return {
             # The first of the sampling models is that of `profiling`.
             "profiling": Interval(0.5 * new * asked, asked).times(sizes.calls_per_run),
