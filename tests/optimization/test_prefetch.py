@@ -13,7 +13,8 @@ from dspy.utils.callback import BaseCallback
 from prefetch_problem import HashModel, TwoSteps, ours, right_six_times_of_ten, stock
 
 from skill_fleet.foundation.errors import ProviderError
-from skill_fleet.optimization.optimizers import bootstrap, miprov2
+from skill_fleet.optimization import demo_search
+from skill_fleet.optimization.optimizers import miprov2
 from skill_fleet.optimization.prefetch import ghosts, guard
 from skill_fleet.optimization.prefetch.guard import usable
 from skill_fleet.optimization.search import Effort
@@ -259,7 +260,7 @@ def test_another_dspy_is_run_as_it_is(stock_of, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("case", "module", "script"),
     [
-        ("bootstrap_random_search", bootstrap, "prefetch_random_search"),
+        ("bootstrap_random_search", demo_search, "prefetch_random_search"),
         ("miprov2", miprov2, "prefetch_miprov2"),
     ],
 )

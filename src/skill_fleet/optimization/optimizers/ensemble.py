@@ -1,6 +1,5 @@
 """The best programs of a random search, voting (`dspy.Ensemble` of what `dspy`'s random search tried)."""
 
-import random
 from collections.abc import Mapping
 
 import dspy
@@ -10,13 +9,17 @@ from skill_fleet.core.programs.recipes.rebuild import with_state
 from skill_fleet.core.programs.recipes.voting import Ensemble
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.optimization.choosing import best_of
+from skill_fleet.optimization.demo_search import (
+    DEFAULT_BOOTSTRAPPED,
+    candidates_of,
+    own_demos_of,
+    searched_demos,
+)
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Effort, Search
 from skill_fleet.optimization.spending import random_search
 
-_CANDIDATES = {"light": 8, "medium": 16, "heavy": 32}
 _SIZES = (3, 5, 7)
-_DEFAULT_BOOTSTRAPPED = 4
 
 
 class EnsembleOfDemos:
@@ -36,7 +39,7 @@ class EnsembleOfDemos:
         parameters=(
             Parameter("auto", "choice", "light", "light|medium|heavy", "8, 16 or 32 candidate programs"),
             Parameter("trials", "int", None, ">= 1", "num_candidate_programs"),
-            Parameter("max_bootstrapped_demos", "int", _DEFAULT_BOOTSTRAPPED, ">= 1", "own demos, most"),
+            Parameter("max_bootstrapped_demos", "int", DEFAULT_BOOTSTRAPPED, ">= 1", "own demos, most"),
             Parameter("max_labeled_demos", "int", 4, ">= 0", "demos from the data, most"),
             Parameter("num_threads", "int", 8, "1-256", "examples under way at a time"),
         ),
@@ -45,11 +48,7 @@ class EnsembleOfDemos:
 
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
         """Calls of one round by phase; votes are made of answers that are there."""
-        effort = sizes.effort
-        candidates = _candidates(effort.auto, effort.trials)
-        bootstrapped = effort.max_bootstrapped_demos
-        own = max(1, _DEFAULT_BOOTSTRAPPED if bootstrapped is None else bootstrapped)
-        return random_search(sizes, candidates, own)
+        return random_search(sizes, candidates_of(sizes.effort), own_demos_of(sizes.effort))
 
     def runs_per_answer(self, _effort: Effort) -> Interval:
         """Runs of the program for one answer of the result."""
@@ -64,25 +63,8 @@ class EnsembleOfDemos:
 
 def _searched(search: Search) -> list[dspy.Module]:
     """All different programs of a random search, the best on the validation set first."""
-    effort = search.effort
-    bootstrapped = effort.max_bootstrapped_demos
-    train = list(search.train)
-    random.Random(search.seed).shuffle(train)
-    optimizer = dspy.BootstrapFewShotWithRandomSearch(
-        metric=search.score,
-        teacher_settings={"lm": search.lms["profiling"]},
-        max_bootstrapped_demos=max(1, _DEFAULT_BOOTSTRAPPED if bootstrapped is None else bootstrapped),
-        max_labeled_demos=effort.max_labeled_demos,
-        num_candidate_programs=_candidates(effort.auto, effort.trials),
-        num_threads=effort.num_threads,
-        metric_threshold=search.demo_threshold,
-    )
-    found = optimizer.compile(search.student, trainset=train, valset=list(search.validation))
+    found = searched_demos(search)
     # By their states: DSPy marks its programs compiled, which hides their predictors inside another.
     states = [clean_state(each["program"]) for each in found.candidate_programs]
-    different = {digest(state): state for state in reversed(states)}
-    return [with_state(search.student, state) for state in reversed(different.values())]
-
-
-def _candidates(auto: str | None, trials: int | None) -> int:
-    return trials if trials is not None else _CANDIDATES[auto or "light"]
+    different = {digest(state): state for state in states}
+    return [with_state(search.student, state) for state in different.values()]

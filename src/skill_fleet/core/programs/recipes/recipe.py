@@ -53,17 +53,19 @@ class Recipe(dspy.Module):
         }
 
     def load_state(self, state: Mapping[str, Any], **_options: Any) -> None:
-        """Become what a state of the same kind of recipe describes.
+        """Load the members' states; the recipe is this one, since DSPy's `load` knows no other.
 
         Raises:
-            DataError: It is no such state.
+            DataError: It is the state of something else.
         """
-        from skill_fleet.core.programs.recipes.rebuild import with_state
-
-        found = with_state(self.members[0], state)
-        if not isinstance(found, Recipe) or found.kind != self.kind:
-            raise DataError(f"The state is not that of a recipe of the kind {self.kind}.")
-        self.__dict__.update(found.__dict__)
+        states = members_in(state)
+        if not is_recipe(state) or state["recipe"] != self.recipe or len(states) != len(self.members):
+            raise DataError(
+                f"The state is not that of this recipe ({self.kind}).",
+                hint="Use `load_artifact` or `with_state`.",
+            )
+        for member, part in zip(self.members, states, strict=True):
+            member.load_state(part)
 
 
 def is_recipe(state: Any) -> bool:
