@@ -80,8 +80,11 @@ def test_the_price_of_folds_is_said_before(cli, few):
 
 
 def test_a_test_that_can_show_nothing_names_the_way_out(cli, few):
-    ended = cli("optimize", *ASKED, "--quiet")
-    assert "fewer than 7 cannot show a difference. --folds 5 tests all 36 examples, for about" in ended.out
+    said = "fewer than 7 cannot show a difference. --folds 5 tests all 36 examples, for about"
+    assert said in cli("estimate", *ASKED).out
+    ended = cli("optimize", *ASKED)
+    assert said in ended.out
+    assert said in ended.err.partition("Preflight")[0], "told before anything is spent"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ DESIGNS = {
     "5 folds": Design(EVEN),
     "5 x 5 folds": Design(EVEN, repeats=5),
     "5 x 5 folds, alike": Design(EVEN, repeats=5, kind="alike"),
+    "7 groups, 3 folds": Design((3,) * 7, folds=3),
     "2 folds": Design(EVEN, folds=2),
     "10 folds": Design(EVEN, folds=10),
     "3 x 5 folds, uneven groups": Design(UNEVEN, repeats=3),

@@ -26,6 +26,9 @@ _STAGES = {
 }
 
 
+_TOLD_AT_ONCE = frozenset({"slow_round", "small_test_set"})  # the others stand with the result
+
+
 class Watcher(Protocol):
     """Told of every event of a run, in whatever thread it happens."""
 
@@ -87,7 +90,7 @@ def _said(kind: str, data: Mapping[str, Any]) -> str | None:
             ("what was published before", "test") if kind == "incumbent" else (data["program"], "mean")
         )
         return f"Sealed test, {name}: {score(data[found])}."
-    if kind == "warning" and data["code"] == "slow_round":
+    if kind == "warning" and data["code"] in _TOLD_AT_ONCE:
         return f"Warning: {data['message']}"
     return None
 

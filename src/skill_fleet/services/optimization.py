@@ -20,6 +20,7 @@ from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.run import Finished, run
 from skill_fleet.optimization.runs import RunFolder, find_run, new_run, status_of, unfinished
 from skill_fleet.optimization.session import Control
+from skill_fleet.optimization.small_data import data_warnings
 from skill_fleet.optimization.verdict import digest_of_test, next_reading
 from skill_fleet.services.context import Context
 from skill_fleet.services.recommendation import resolved
@@ -121,6 +122,8 @@ def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
     """What a run would take: calls, tokens, dollars, minutes, each as `[low, high]`. Nothing is spent."""
     plan = prepared.plan
     sizes = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
+    price = priced(plan, reading=prepared.reading, profile=prepared.profile)
+    of_data = [{"code": code, "message": said} for code, said in data_warnings(plan, prepared.reading)]
     return {
         "program": plan.entry.name,
         "optimizer": plan.optimizer.info.name,
@@ -128,7 +131,8 @@ def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
         "simulated": plan.models.simulated,
         "examples": sizes,
         "recommendation": plan.request.recommendation,
-        **priced(plan, reading=prepared.reading, profile=prepared.profile),
+        **price,
+        "warnings": [*price["warnings"], *of_data],
     }
 
 
