@@ -117,6 +117,18 @@ def test_an_evaluation_books_its_judge_too(place):
     assert again["calls"]["made"] == 0
 
 
+@pytest.mark.parametrize("name", ["bootstrap_random_search", "gepa"])
+def test_the_price_of_the_judge_is_estimated_with_its_own_model(place, name):
+    asking = request(place, name)
+    told = estimate(make_plan(asking, place.loaded))["by_phase"]["judge"]
+    made = place.optimize(asking).result.calls["by_phase"]["judge"]
+    assert told["model"] == MODELS["judge"]
+    assert told["calls"][0] <= made <= told["calls"][1]
+    assert made <= told["most"]
+    plain = request(place, name, metric="triage:exact")
+    assert "judge" not in estimate(make_plan(plain, place.loaded))["by_phase"]
+
+
 def test_neither_an_estimate_nor_a_run_lets_a_metric_bring_a_model(place):
     asking = place.request(metric="judging:with_its_own")
     with pytest.raises(MetricError, match=r"with_its_own calls a model of its own \(openai/gpt-own\)"):

@@ -17,10 +17,13 @@ from skill_fleet.optimization.interval import NOTHING, ONE, Interval, exactly
 from skill_fleet.optimization.optimizer import CostlyAnswers, Sizes
 from skill_fleet.optimization.plan import Plan
 from skill_fleet.optimization.prompts import Prompt, changed, plain, proposal, seconds
-from skill_fleet.optimization.run_size import RunSize, size_of_run
+from skill_fleet.optimization.run_size import JudgeSize, RunSize, size_of_run
 from skill_fleet.optimization.search import Effort
 
 __all__ = ["RunSize", "cap_warnings", "effort_of", "estimate", "size_of_run", "sizes_of"]
+
+# Share of answers that no candidate gave before: about equal ones the judge is asked once.
+_NEW_ANSWERS = Interval(0.4, 1)
 
 
 def effort_of(plan: Plan) -> Effort:
@@ -173,7 +176,18 @@ def _scenario(
             _cost(plan, size, "evaluation", checked.times(size.calls), changed(size, model, info, effort)),
         ]
     )
+    if size.judge is not None:
+        costs["judge"] = _judged(plan, size, size.judge, costs)
     return costs
+
+
+def _judged(plan: Plan, size: RunSize, judge: JudgeSize, costs: Costs) -> Cost:
+    """What a metric that asks a model asks: about every answer of the program, in whatever phase."""
+    answers = costs["evaluation"].calls.along(costs.get("profiling", FREE).calls)
+    runs = answers.scaled(2 / (size.calls.low + size.calls.high))
+    calls = runs.times(_NEW_ANSWERS).times(judge.calls)
+    spoken = replace(size, input_tokens=judge.input_tokens, output_tokens=judge.output_tokens, seen=None)
+    return _cost(plan, size, "judge", calls, plain(spoken, plan.models.specs["judge"]))
 
 
 def _search(plan: Plan, sizes: Sizes, rounds: int) -> dict[Phase, Interval]:

@@ -108,7 +108,7 @@ def size_of_run(plan: Plan) -> RunSize:
 
 
 def _judge_size(calls: Sequence[int], asked: "_Counter") -> JudgeSize | None:
-    """What the metric asks about an answer, give or take; none at all where some answers are not asked about."""
+    """What the metric asks about an answer; perhaps nothing, where it was not asked about each."""
     if asked.calls == 0:
         return None
     seen = calls_of(calls) if calls else Interval(1, 1)
