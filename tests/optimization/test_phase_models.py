@@ -2,13 +2,18 @@
 
 import contextlib
 import sqlite3
+import zlib
 from collections import Counter
 
+import dspy
 import pytest
 from dspy.utils.exceptions import LMAuthError
 
+from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import MetricError
 from skill_fleet.llm.call_context import current_call
+from skill_fleet.llm.testing import ScriptedModel
+from skill_fleet.optimization import BootstrapFewShotWithRandomSearch
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.plan import make_plan
 from skill_fleet.optimization.registry import builtin_optimizers, find_optimizer
@@ -115,6 +120,35 @@ def test_an_evaluation_books_its_judge_too(place):
     again = evaluate_program(context, "triage:TriageProgram", plain)
     assert again["mean"] == found["mean"]
     assert again["calls"]["made"] == 0
+
+
+REMARK = dspy.Predict("question, answer -> remark")
+
+
+def remarked(gold, pred, trace=None):
+    """Something of the answer alone; the judge is asked all the same."""
+    REMARK(question=gold.question, answer=pred.answer)
+    return zlib.crc32(pred.answer.encode()) % 100 / 100
+
+
+@pytest.mark.parametrize("calls", [60, None])
+def test_the_documented_classes_book_the_judge_and_the_teacher_as_such(rig, calls):
+    target = rig()
+    teacher = rig(ScriptedModel(), spec=ModelSpec(model="offline/teacher", temperature=0.7), line=target.line)
+    examples = [{"question": f"What is {number}?"} for number in range(12)]
+    compiling = BootstrapFewShotWithRandomSearch(
+        remarked,
+        num_trials=2,
+        teacher_settings={"lm": teacher.lm},
+        budget=None if calls is None else {"calls": calls},
+    )
+    reached = contextlib.nullcontext() if calls is None else pytest.warns(UserWarning, match="is reached")
+    with dspy.context(lm=target.lm), reached:
+        compiling.compile(dspy.Predict("question -> answer"), trainset=examples[:6], valset=examples[6:])
+    spent = target.spent
+    assert spent.by_phase.keys() == {"evaluation", "profiling", "judge"}
+    assert spent.by_phase["profiling"] == teacher.model.attempts > 0
+    assert spent.calls == (calls or spent.calls)
 
 
 @pytest.mark.parametrize("name", ["bootstrap_random_search", "gepa"])
