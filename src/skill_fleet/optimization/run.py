@@ -14,7 +14,7 @@ from skill_fleet.optimization.canaries import try_metric
 from skill_fleet.optimization.changes import RESUMED_OVER
 from skill_fleet.optimization.events import EventLog, Listener
 from skill_fleet.optimization.folds import run_folds
-from skill_fleet.optimization.foresight import tell_power
+from skill_fleet.optimization.foresight import reading_of, tell_power
 from skill_fleet.optimization.plan import Plan, save_plan
 from skill_fleet.optimization.price import price_of_run
 from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
@@ -164,7 +164,7 @@ def _warn_of_data(session: Session) -> None:
             f"The run was resumed over changes: {'; '.join(session.plan.resumed_over)}. Its result is of "
             "what is there now; its data are those it began with.",
         )
-    for code, message in data_warnings(session.plan):
+    for code, message in data_warnings(session.plan, reading_of(session)):
         session.warn(code, message)
 
 
