@@ -47,7 +47,7 @@ def rows(runs: int, seed: int) -> Iterator[Row]:
     yield from rounds(runs // 2, seed)
     yield from again(runs // 2, seed)
     yield from together(runs // 2, seed)
-    yield from power(runs, seed)
+    yield from power(runs // 4, seed)
     yield from named(runs // 4, seed)
     yield from failing()
     yield from planted(seed)
