@@ -22,8 +22,7 @@ SAMPLE = (
     ("bootstrap_few_shot", "medium", "triage:TriageProgram", 16, 4, 2),
     ("labeled_few_shot", "light", "two_steps:TwoSteps", 16, 4, 1),
     ("bootstrap_random_search", "light", "triage:TriageProgram", 10, 3, 1),
-    ("miprov2", "light", "triage:TriageProgram", 10, 3, 1),
-    ("gepa", "light", "triage:TriageProgram", 10, 3, 2),
+    ("gepa", "light", "triage:TriageProgram", 10, 3, 1),
     ("copro", "light", "triage:TriageProgram", 10, 3, 1),
 )
 
