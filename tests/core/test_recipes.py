@@ -13,7 +13,7 @@ from skill_fleet.core.programs.artifact import load_artifact, manifest_path, sav
 from skill_fleet.core.programs.catalog import clean_state, program_hash, source_digest
 from skill_fleet.core.programs.recipes.nearest import NearestDemos
 from skill_fleet.core.programs.recipes.rebuild import KINDS, code_digest, with_state
-from skill_fleet.core.programs.recipes.recipe import is_recipe, members_of, runs_per_answer
+from skill_fleet.core.programs.recipes.recipe import instructions_of, is_recipe, members_of, runs_per_answer
 from skill_fleet.core.programs.recipes.sampled import Sampled
 from skill_fleet.core.programs.recipes.voting import Ensemble
 from skill_fleet.core.programs.rewards import SKILL_REWARD, find_reward, reward_digest
@@ -177,6 +177,16 @@ def test_an_ordinary_program_is_its_only_member():
     assert members_of(program) == [program]
     assert runs_per_answer(program) == 1
     assert [runs_per_answer(make()) for make in RECIPES.values()] == [1, 3, 3, 2]
+
+
+def test_instructions_are_told_once_where_all_members_have_the_same():
+    told_once = instructions_of(Ensemble([told("Route it."), told("Route it.")]))
+    assert told_once["route"] == "Route it."
+    assert list(told_once) == ["summarize", "route"]
+    each = instructions_of(RECIPES["ensemble"]())
+    assert list(each) == ["summarize", "1: route", "2: route", "3: route"]
+    assert each["2: route"] == "Two."
+    assert instructions_of(told("Route it."))["route"] == "Route it."
 
 
 def test_recipes_are_not_nested():

@@ -10,7 +10,7 @@ import dspy
 
 from skill_fleet.core.programs.catalog import clean_state, program_hash
 from skill_fleet.core.programs.recipes.rebuild import with_state
-from skill_fleet.core.programs.recipes.recipe import Recipe
+from skill_fleet.core.programs.recipes.recipe import Recipe, instructions_of
 from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import Measurement, identity_of, paired
 from skill_fleet.foundation.errors import ProgramError, SkillFleetError
@@ -217,7 +217,7 @@ def _note_round(
     made: int,
     candidates: int,
 ) -> None:
-    instructions = {name: p.signature.instructions for name, p in best.program.named_predictors()}
+    instructions = instructions_of(best.program)
     line = {
         "round": number,
         "score": None if found is None else found.mean,

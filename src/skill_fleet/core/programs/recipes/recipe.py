@@ -83,6 +83,19 @@ def members_of(program: dspy.Module) -> list[dspy.Module]:
     return list(program.members) if isinstance(program, Recipe) else [program]
 
 
+def instructions_of(program: dspy.Module) -> dict[str, str]:
+    """Instructions by predictor; where the members of a recipe differ, by `1: NAME` and so on."""
+    texts: dict[str, list[str]] = {}
+    for member in members_of(program):
+        for name, predictor in member.named_predictors():
+            texts.setdefault(name, []).append(predictor.signature.instructions)
+    found = {}
+    for name, said in texts.items():
+        alike = len(set(said)) == 1
+        found |= {name: said[0]} if alike else {f"{i}: {name}": text for i, text in enumerate(said, start=1)}
+    return found
+
+
 def runs_per_answer(program: dspy.Module) -> int:
     """Runs of the ordinary program that one answer takes, most."""
     return program.runs_per_answer if isinstance(program, Recipe) else 1
