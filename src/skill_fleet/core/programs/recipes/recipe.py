@@ -89,7 +89,7 @@ def instructions_of(program: dspy.Module) -> dict[str, str]:
     for member in members_of(program):
         for name, predictor in member.named_predictors():
             texts.setdefault(name, []).append(predictor.signature.instructions)
-    found = {}
+    found: dict[str, str] = {}
     for name, said in texts.items():
         alike = len(set(said)) == 1
         found |= {name: said[0]} if alike else {f"{i}: {name}": text for i, text in enumerate(said, start=1)}
