@@ -12,6 +12,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from skill_fleet.evaluation.sign_flip import (
+    GROUPS_ENUMERATED,
     GROUPS_FOR_T,
     attainable_alpha,
     flip_intervals,
@@ -34,7 +35,7 @@ _NOISES_SKEWED = 4000
 _FEW_EXTREME_FLIPS = 32
 _FLIPS_ENUMERATED = 2048
 _EXTREME_FLIPS = 6
-_LEAST_SIMULATED_ALPHA = 1e-4
+_LEAST_SIMULATED_ALPHA = 5e-4
 _GROUPS_SIMULATED = 200
 _GRID = 32
 _PAIRINGS = 3
@@ -147,12 +148,13 @@ def _reached(needed: "Floats", errors: "Floats", power: float) -> Reach:
 
 def _flips(groups: int, alpha: float) -> "Floats | None":
     """The flips that stand for the test's own; None where it is a t test, or too strict to be simulated."""
-    if groups >= GROUPS_FOR_T or alpha < _LEAST_SIMULATED_ALPHA:
+    if groups >= GROUPS_FOR_T:
         return None
-    if 2 ** (groups - 1) <= _FLIPS_ENUMERATED:
-        return subsets(groups, None)
     extreme = max(_EXTREME_FLIPS, math.floor(alpha * _FLIPS_ENUMERATED))
-    return subsets(groups, (_SEED, math.ceil(extreme / alpha - 1e-6) - 1))
+    number = math.ceil(extreme / alpha - 1e-6)
+    if groups <= GROUPS_ENUMERATED and 2 ** (groups - 1) <= max(_FLIPS_ENUMERATED, number):
+        return subsets(groups, None)
+    return None if alpha < _LEAST_SIMULATED_ALPHA else subsets(groups, (_SEED, number - 1))
 
 
 def _by_formula(sizes: Sequence[int], alpha: float, power: float) -> Reach:
