@@ -26,6 +26,8 @@ _PARAMETERS = {
     (_EXECUTION, "execute"): ("lm", "call"),
     (_EXECUTION, "aexecute"): ("lm", "call"),
     (_EXECUTION, "finalize"): ("lm", "call", "result"),
+    (_EXECUTION, "_result"): ("lm", "response", "call", "provider", "request", "estimate"),
+    (_EXECUTION, "combine"): ("results", "model_type"),
     ("dspy.clients._deprecation", "warn_openai_messages"): ("lm", "messages"),
 }
 _logger = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ class Steps:
         execute: (lm, call) -> its result, by the engine.
         aexecute: The same, awaited.
         finalize: (lm, call, result) -> what the caller gets, told to the usage tracker and the history.
+        result: (lm, response, call, provider, request) -> the result of one response.
+        combine: (results, model_type=) -> the result of several completions.
         warn: (lm, messages): DSPy's warning for a way of calling that it gives up.
     """
 
@@ -47,6 +51,8 @@ class Steps:
     execute: Callable[..., Any]
     aexecute: Callable[..., Awaitable[Any]]
     finalize: Callable[..., Any]
+    result: Callable[..., Any]
+    combine: Callable[..., Any]
     warn: Callable[..., None]
 
 

@@ -78,7 +78,7 @@ class FleetLM(dspy.LM):
     @with_callbacks
     def _in_steps(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         taken, call, key = self._begun(prompt, messages, kwargs)
-        result = self._recalled(key)
+        result = self._recalled(key, call)
         if result is None:
             with self._context(kwargs) as context:
                 result = taken.execute(self, call)
@@ -90,7 +90,7 @@ class FleetLM(dspy.LM):
         media = "request" in kwargs or isinstance(prompt, Request)  # prepared, it reads files
         begin = functools.partial(self._begun, prompt, messages, kwargs, asynchronous=True)
         taken, call, key = await asyncio.to_thread(begin) if media else begin()
-        result = self._recalled(key)
+        result = self._recalled(key, call)
         if result is None:
             with self._context(kwargs) as context:
                 result = await taken.aexecute(self, call)
@@ -100,9 +100,8 @@ class FleetLM(dspy.LM):
     def _begun(
         self, prompt: Any, messages: Any, kwargs: dict[str, Any], *, asynchronous: bool = False
     ) -> tuple[Steps, Any, bytes | None]:
-        """The steps, the call as DSPy prepares it, and the key it is remembered by."""
-        taken = steps()
-        assert taken is not None  # noqa: S101 - looked at by the caller
+        """The steps, the call as DSPy prepares it, and the key that it is remembered by."""
+        taken = _taken()
         call = taken.prepare(self, prompt, messages, kwargs, asynchronous=asynchronous)
         call.cache = False  # also where a call asks for DSPy's own cache
         taken.warn(self, messages)
@@ -116,14 +115,25 @@ class FleetLM(dspy.LM):
             return None  # the words are sent on their way
         return memo_key([engine.spec.model, engine.spec.api_base, self.phase, self.model_type], call.legacy)
 
-    def _recalled(self, key: bytes | None) -> Any:
+    def _recalled(self, key: bytes | None, call: Any) -> Any:
+        """DSPy's result of a call that is remembered; None when it has to be made."""
         entry = None if key is None else self.engine.line.memo.get(key)
-        return entry.fresh() if entry is not None and self.engine.confirm(entry.answers) else None
+        if entry is None or not self.engine.confirm(entry.answers):
+            return None
+        taken = _taken()
+        results = [taken.result(self, response, call, None) for response in entry.responses()]
+        return results[0] if len(results) == 1 else taken.combine(results, model_type=self.model_type)
 
     def _remember(self, key: bytes | None, context: CallContext, result: Any) -> None:
-        entry = None if key is None else remembered(context.answers, result)
+        entry = None if key is None else remembered(context.answers, result.responses)
         if entry is not None:
             self.engine.line.memo.put(key, entry, entry.size)
 
     def _context(self, options: dict[str, Any]) -> Calling:
         return Calling(CallContext(self.phase, options.get("rollout_id", self.kwargs.get("rollout_id"))))
+
+
+def _taken() -> Steps:
+    taken = steps()
+    assert taken is not None  # noqa: S101 - looked at before every call
+    return taken

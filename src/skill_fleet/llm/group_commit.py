@@ -106,7 +106,7 @@ class GroupCommit:
             return
         try:
             if not item.done:
-                self._lead()
+                self._lead(item)
         finally:
             with self._lock:
                 self._leader = None
@@ -114,7 +114,7 @@ class GroupCommit:
             if following is not None:
                 following.wake()
 
-    def _lead(self) -> None:
+    def _lead(self, own: _Item) -> None:
         with self._lock:
             batch, self._queue = self._queue, []
         try:
@@ -124,7 +124,7 @@ class GroupCommit:
             if left:  # an interrupt of this very thread: whoever leads next does their work
                 with self._lock:
                     self._queue[:0] = left
-            for item in batch:
+            for item in batch[1:] if batch[:1] == [own] else batch:
                 item.wake()
 
     def _write(self, batch: list[_Item]) -> None:

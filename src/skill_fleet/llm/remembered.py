@@ -1,10 +1,10 @@
 """Calls that a process remembers whole: what `FleetLM` gives again without asking its engine.
 
-The memory decides nothing: an entry names the answers in the journal that it was made of, and is only used
-while the journal gives just these. What one caller gets is never another's: whatever can be changed is new.
+The memory decides nothing: an entry names the answers in the journal that the call was given, and is used
+only while the journal gives just these. What one caller gets is never another's: DSPy makes its result anew,
+of responses that cannot be changed, or that are read anew.
 """
 
-import copy
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -21,44 +21,35 @@ _OPTIONS = (
 )
 
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Remembered:
-    """One call and what came of it.
+    """What one call was given.
 
     Attributes:
-        answers: Key and stored body of each candidate, in order.
-        result: DSPy's result of the call.
-        shared: Whether its responses cannot be changed, so that callers may share them.
+        answers: Key and stored body of each completion, in order.
+        shared: The responses, where they cannot be changed, so that callers may share them; else None.
     """
 
     answers: tuple[tuple[str, str], ...]
-    result: Any
-    shared: bool
+    shared: tuple[Response, ...] | None
 
     @property
     def size(self) -> int:
         """Bytes it takes, about: the answers and what was read out of them."""
         return sum(len(key) + 2 * len(body) for key, body in self.answers)
 
-    def fresh(self) -> Any:
-        """The result as a new caller may have it."""
-        result = self.result
-        if self.shared:
-            return _copied(result)
-        responses = tuple(response_from_dict(orjson.loads(body)) for _, body in self.answers)
-        return _copied(result, responses=responses, raw=responses[0] if len(responses) == 1 else None)
+    def responses(self) -> tuple[Response, ...]:
+        """The responses as a new caller may have them."""
+        if self.shared is not None:
+            return self.shared
+        return tuple(response_from_dict(orjson.loads(body)) for _, body in self.answers)
 
 
-def remembered(answers: list[tuple[str, str]], result: Any) -> Remembered | None:
-    """A call to remember; None when what came of it is not just the answers of the engine."""
-    responses = result.responses
-    whole = len(answers) == len(responses) > 0 and result.raw in (None, responses[0])
-    if not whole:
+def remembered(answers: list[tuple[str, str]], responses: tuple[Response, ...]) -> Remembered | None:
+    """A call to remember; None when its responses are not just the answers of the engine."""
+    if not responses or len(answers) != len(responses):
         return None
-    return Remembered(tuple(answers), _copied(result), all(map(unchangeable, responses)))
+    return Remembered(tuple(answers), responses if all(map(unchangeable, responses)) else None)
 
 
 def memo_key(place: list[Any], asked: dict[str, Any]) -> bytes | None:
@@ -85,30 +76,3 @@ def unchangeable(response: Response) -> bool:
         and not message.continuation
         and all(type(part) is TextPart and not part.continuation for part in message.parts)
     )
-
-
-def _copied(result: Any, **changes: Any) -> Any:
-    return type(result)(
-        **{
-            **vars(result),
-            "outputs": _fresh(result.outputs),
-            "usage": _fresh(result.usage),
-            "cost_details": _fresh(result.cost_details),
-            **changes,
-        }
-    )
-
-
-def _fresh(value: Any) -> Any:
-    """A copy of what JSON can say; it is on the hot path, so nothing is called for plain values."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if isinstance(value, dict):
-        copied = kind()
-        for name, item in value.items():
-            copied[name] = item if type(item) in _PLAIN else _fresh(item)
-        return copied
-    if kind is list:
-        return [item if type(item) in _PLAIN else _fresh(item) for item in value]
-    return copy.deepcopy(value)
