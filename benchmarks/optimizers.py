@@ -13,12 +13,16 @@ its target at 32 threads, and whether it is met; calls that reached the model, a
 ours: calls x latency / (threads x wall), 1 when no thread ever waits; same: whether program and candidates
 are identical.
 
+With `--repeats` the wall is the fastest of so many runs of each side, in turn: what the machine does besides
+only ever adds. The bounds are on all of them.
+
 Replay rows: the same search again in a new process over the finished one's cache or journal. Target: no
 call, and a wall within 5 % of stock's or 1.5 ms a call, whichever is larger.
 
 Exit code 1 when an identity, the bound on calls, or the bound on calls in flight breaks: those do not depend
 on the machine. A speed below its target is marked, and changes nothing: it depends on what else the machine
-does, which is why the load average is printed below the table.
+does, which is why the load average is printed below the table. All rows take about ten minutes; `--optimizer`
+and `--threads` make smaller tables.
 """
 
 import argparse
@@ -68,37 +72,52 @@ def main() -> int:
     broken = 0
     for name in names:
         for threads in counts if name in CLAIMED else [n for n in counts if n == 32] or counts[:1]:
-            for _ in range(asked.repeats):
-                broken += _compared(name, threads, asked.seed)
+            broken += _compared(name, threads, asked)
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"\n{os.cpu_count()} cores; load average {load}.")
     return 1 if broken else 0
 
 
-def _compared(name: str, threads: int, seed: int) -> int:
+def _compared(name: str, threads: int, asked: argparse.Namespace) -> int:
     """Print the rows of one optimizer and number of threads; how many bounds broke."""
-    with tempfile.TemporaryDirectory() as folder:
-        stock, ours = (_fresh(side, name, threads, folder, seed) for side in ("stock", "ours"))
-        again = [_fresh(side, name, threads, folder, seed) for side in ("stock", "ours")]
-    ratio, extra = stock.wall / ours.wall, ours.calls / stock.calls - 1
-    same = (stock.hash, stock.table) == (ours.hash, ours.table)
-    claimed = name in CLAIMED and threads == 32
-    target = f"{SPEED:.1f} {'met' if ratio >= SPEED else 'MISSED'}" if claimed else ""
-    efficiencies = [f"{side.efficiency(threads):.2f}" for side in (stock, ours)]
+    stocks, ourses, stock_again, ours_again = [], [], [], []
+    for _ in range(asked.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            for side, runs in (("stock", stocks), ("ours", ourses)):
+                runs.append(_fresh(side, name, threads, folder, asked.seed))
+            for side, runs in (("stock", stock_again), ("ours", ours_again)):
+                runs.append(_fresh(side, name, threads, folder, asked.seed))
+    stock, ours, again = _fastest(stocks), _fastest(ourses), _fastest(ours_again)
+    same = {(one.hash, one.table) for one in (*stocks, *ourses)}
+    alike = {(one.hash, one.table) for one in (*ourses, *ours_again)}
+    extra = max(one.calls for one in ourses) / min(one.calls for one in stocks) - 1
+    most = max(one.most_in_flight for one in ourses)
+    ratio = stock.wall / ours.wall
+    target = f"{SPEED:.1f} {_mark(ratio >= SPEED)}" if name in CLAIMED and threads == 32 else ""
     cells = [name, threads, f"{stock.wall:.1f}", f"{ours.wall:.1f}", f"{ratio:.2f}", target]
-    cells += [stock.calls, ours.calls, f"{extra:+.1%}", ours.most_in_flight, *efficiencies]
-    print(_row([*cells, "yes" if same else "NO"]), flush=True)
-    slower = again[1].wall - again[0].wall
-    met = slower <= max(0.05 * again[0].wall, CALL_OF_REPLAY * ours.calls)
-    alike = again[1].hash == ours.hash and again[1].table == ours.table
-    cells = [f"{name}, replay", threads, *(f"{side.wall:.2f}" for side in again)]
-    cells += [f"{again[0].wall / again[1].wall:.2f}", "met" if met else "MISSED"]
-    cells += [*(side.calls for side in again), "", again[1].most_in_flight, "", "", "yes" if alike else "NO"]
-    print(_row(cells), flush=True)
-    bounds = [alike, again[1].calls == 0, ours.most_in_flight <= threads]
+    cells += [stock.calls, ours.calls, f"{extra:+.1%}", most]
+    cells += [f"{side.efficiency(threads):.2f}" for side in (stock, ours)]
+    print(_row([*cells, "yes" if len(same) == 1 else "NO"]), flush=True)
+    _print_replay(name, threads, _fastest(stock_again), again, ours, same="yes" if len(alike) == 1 else "NO")
+    bounds = [len(alike) == 1, again.calls == 0, most <= threads]
     if name in CLAIMED:
-        bounds += [same, extra <= EXTRA]
+        bounds += [len(same) == 1, extra <= EXTRA]
     return bounds.count(False)
+
+
+def _print_replay(name: str, threads: int, stock: Side, again: Side, ours: Side, *, same: str) -> None:
+    met = again.wall - stock.wall <= max(0.05 * stock.wall, CALL_OF_REPLAY * ours.calls)
+    cells = [f"{name}, replay", threads, f"{stock.wall:.2f}", f"{again.wall:.2f}"]
+    cells += [f"{stock.wall / again.wall:.2f}", _mark(met), stock.calls, again.calls, ""]
+    print(_row([*cells, again.most_in_flight, "", "", same]), flush=True)
+
+
+def _fastest(runs: list[Side]) -> Side:
+    return min(runs, key=lambda side: side.wall)
+
+
+def _mark(met: object) -> str:
+    return "met" if met else "MISSED"
 
 
 def _fresh(side: str, name: str, threads: int, folder: str, seed: int) -> Side:

@@ -29,7 +29,7 @@ class BootstrapFewShot:
         description="Shows the first good answers of the program itself as demonstrations; no search.",
         changes=("demos",),
         needs="From about 5 training examples of which some already succeed.",
-        cost="Very low: at most one run a training example and attempt, one after the other.",
+        cost="Very low: at most one run a training example and attempt.",
         parameters=(
             Parameter("auto", "choice", "light", "light|medium|heavy", "1, 2 or 3 attempts an example"),
             Parameter("trials", "int", None, ">= 1", "max_rounds: attempts an example, most"),
