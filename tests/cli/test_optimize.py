@@ -70,6 +70,20 @@ def test_a_price_spends_nothing(cli, ws, own):
     assert "Nothing was spent." in told.out
 
 
+def test_a_profile_says_what_it_takes_and_took(cli, ws, own):
+    ended = cli("estimate", *own, "--profile", "3")
+    assert ended.code == 0
+    assert "The profile runs 3 training examples with offline: about 3 to 4 calls and $0." in ended.err
+    assert "Sized by 3 training examples with offline. That took 3 calls, " in ended.out
+    assert "Nothing was spent" not in ended.out
+    again = cli("optimize", *own, "--profile", "3", "--dry-run", "--json").json
+    took = again["profile"]
+    assert (took["examples"], took["calls"], took["usd"]) == (3, 0, 0), "the journal has them"
+    assert cli("runs", "list", "--json").out.strip() in {"", "[]"}, "no run was begun"
+    assert cli("estimate", *own, "--profile", "3", "--max-calls", "0").code == 0, "nothing is to be paid"
+    assert cli("estimate", *own, "--profile", "8", "--max-calls", "1").code == 5
+
+
 def test_trials_alone_switch_auto_off_and_flags_outrank_files(cli, ws, own, monkeypatch):
     from skill_fleet.services import optimization
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.journal import Journal, Usage
+from skill_fleet.llm.journal import Journal, PhaseSpent, Usage
 
 USAGE = Usage(10, 5, 0.25)
 
@@ -365,3 +365,17 @@ def test_an_answer_paid_after_the_cache_was_deleted_by_hand_is_kept(tmp_path):
     assert second.lookup("key-1") is None
     assert second.spent("run").settled == 2
     second.close()
+
+
+def test_what_was_spent_is_told_by_phase(journal: Journal) -> None:
+    pay(journal, "a")
+    pay(journal, "b", usage=Usage(10, 5, None))
+    attempt = journal.open_attempt("run", "c", "judge", "m")
+    journal.settle(attempt, "c", "m", '"c"', Usage(3, 4, 0.5))
+    turned_away = journal.open_attempt("run", "d", "judge", "m")
+    journal.fail(turned_away, "auth")
+    phases = journal.spent("run").phases
+    assert list(phases) == ["evaluation", "judge"]
+    assert phases["judge"] == PhaseSpent(calls=2, tokens=7, usd=0.5)
+    known = (USAGE.input_tokens or 0) + (USAGE.output_tokens or 0)
+    assert phases["evaluation"] == PhaseSpent(calls=2, tokens=known + 15, usd=None)

@@ -119,6 +119,12 @@ class EstimatesWrongPhases(Sound):
         return {"profiling": super().estimate_calls(sizes)["evaluation"]}
 
 
+class EstimatesUpsideDown(Sound):
+    def estimate_calls(self, sizes):
+        each = super().estimate_calls(sizes)["evaluation"]
+        return {"evaluation": Interval(2 * each.most, each.most)}
+
+
 class IsCheaperWithMoreEffort(Sound):
     def estimate_calls(self, sizes):
         draws = sizes.effort.trials or {"light": 3, "medium": 2, "heavy": 1}[sizes.effort.auto]
@@ -241,6 +247,7 @@ FAULTS = (
     Fault(SwallowsTheHalt, {"test_it_stops_on_halt"}),
     Fault(ExceedsItsEstimate, {"test_it_stays_within_its_estimate"}),
     Fault(EstimatesWrongPhases, {"test_it_stays_within_its_estimate"}),
+    Fault(EstimatesUpsideDown, {"test_it_stays_within_its_estimate"}),
     Fault(IsCheaperWithMoreEffort, {"test_further_effort_is_not_cheaper"}),
     Fault(FindsNothing, {"test_it_finds_something_better"}),
     Fault(FindsWhatIsWorse, {"test_it_finds_something_better"}),

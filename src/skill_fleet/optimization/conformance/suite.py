@@ -12,7 +12,7 @@ from skill_fleet.core.programs.catalog import clean_state
 from skill_fleet.core.programs.recipes.rebuild import with_state
 from skill_fleet.core.programs.recipes.recipe import is_recipe, members_in
 from skill_fleet.optimization.conformance.bench import Bench, Case, Searched
-from skill_fleet.optimization.estimate import effort_of, size_of_run
+from skill_fleet.optimization.estimate import effort_of, size_of_run, sizes_of
 from skill_fleet.optimization.optimizer import Optimizer, OptimizerInfo, Sizes
 from skill_fleet.optimization.search import unfocused
 
@@ -169,17 +169,13 @@ class OptimizerConformance:
         _require(paid == done.calls, f"In two parts it paid for {paid} calls, in one for {done.calls}.")
 
     def test_it_stays_within_its_estimate(self) -> None:
-        """No phase makes more calls than the bound of its estimate."""
+        """Its estimate is in order, and no phase makes more calls than its bound."""
         done = self.bench.whole
-        plan = done.plan
-        sizes = Sizes(
-            train=len(plan.split.train),
-            validation=len(plan.split.validation),
-            predictors=len(done.student.named_predictors()),
-            calls_per_run=size_of_run(plan).calls,
-            effort=effort_of(plan),
-        )
-        estimated = self.bench.optimizer().estimate_calls(sizes)
+        estimated = self.bench.optimizer().estimate_calls(sizes_of(done.plan, size_of_run(done.plan)))
+        for phase, one in estimated.items():
+            ends = f"{one.low:g}, {one.high:g} and {one.most:g}"
+            in_order = 0 <= one.low <= one.high <= one.most
+            _require(in_order, f"Its estimate of {phase} is not low, high and bound: {ends}.")
         # The search finds what the baseline measured in the journal: only the bound is a promise here.
         for phase, calls in done.made.items():
             _require(phase in estimated, f"It made {calls} calls of {phase}, which it does not estimate.")
