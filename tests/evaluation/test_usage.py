@@ -46,7 +46,8 @@ def asked(usage, program):
         dspy.Predict("said -> answer")(said=pred.answer)
         return 1.0 if gold.question != "0" else 0.0
 
-    return measure(program, examples, adapt_metric(metric), lm=lm, num_threads=2)
+    # One example at a time: the progress bars of `dspy.Parallel` (tqdm) trip over each other in threads.
+    return measure(program, examples, adapt_metric(metric), lm=lm, num_threads=1)
 
 
 def test_calls_of_the_program_are_counted_in_all_its_threads_and_those_of_the_metric_are_not():
