@@ -31,13 +31,14 @@ class Store:
         self.commits = GroupCommit(self.transaction, lambda error: type(error)(*error.args))
 
     @contextlib.contextmanager
-    def transaction(self, heavy: bool) -> Iterator[None]:
+    def transaction(self, heavy: bool, works: int) -> Iterator[None]:
         assert not self.one.locked(), "only one transaction is ever open"
         with self.one:
             if self.begin_errors:
                 raise self.begin_errors.pop()
             self._written = []
             yield
+            assert works >= len(self._written)
             self.may_commit.wait(10)
             time.sleep(self.slow)
             error = self.commit_errors.pop(0) if self.commit_errors else None

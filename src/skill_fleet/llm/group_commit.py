@@ -50,13 +50,13 @@ class GroupCommit:
 
     Args:
         transaction: Entering begins one, leaving commits it, leaving by an exception rolls it back. Never
-            entered by two threads at once. Told whether any of its work is heavy.
+            entered by two threads at once. Told whether any work is heavy, and how many they are.
         explain: Makes of what went wrong a new error for each caller that it concerns.
     """
 
     def __init__(
         self,
-        transaction: Callable[[bool], AbstractContextManager[None]],
+        transaction: Callable[[bool, int], AbstractContextManager[None]],
         explain: Callable[[Exception], Exception],
     ) -> None:
         self._transaction = transaction
@@ -130,7 +130,7 @@ class GroupCommit:
     def _write(self, batch: list[_Item]) -> None:
         working = False
         try:
-            with self._transaction(any(item.heavy for item in batch)):
+            with self._transaction(any(item.heavy for item in batch), len(batch)):
                 working = True
                 for item in batch:
                     item.value = item.work()

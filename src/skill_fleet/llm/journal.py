@@ -247,7 +247,7 @@ class Journal:
         Returns:
             How many attempts were lost.
         """
-        with self._translated(), self._transaction(answers=True):
+        with self._translated(), self._transaction(answers=True, works=1):
             self._db.execute(
                 "update ledger.attempt set state='settled', ended_at=?,"
                 " (input_tokens, output_tokens, usd) = (select input_tokens, output_tokens, usd"
@@ -322,8 +322,11 @@ class Journal:
         self._memo.put(key, body, len(key) + len(body))
 
     @contextlib.contextmanager
-    def _transaction(self, answers: bool) -> Iterator[None]:  # noqa: FBT001 - a callback of `GroupCommit`
+    def _transaction(self, answers: bool, works: int) -> Iterator[None]:  # noqa: FBT001 - for `GroupCommit`
         with self._lock:
+            if works == 1 and not answers:
+                yield  # one statement, which commits itself
+                return
             if answers and not os.path.exists(self.responses):  # noqa: PTH110 - on the hot path
                 # People delete the cache by hand: an answer written to the unlinked file would be lost.
                 self._db.close()
