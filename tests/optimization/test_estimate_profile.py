@@ -104,7 +104,7 @@ def test_it_narrows_tokens_dollars_and_minutes(context_of):
     took = found["profile"]
     assert took["usd"] > 0
     assert took["seconds"] >= LATENCY
-    assert load_profile(prepared.folder.path) == prepared.profile
+    assert load_profile(prepared.folder) == prepared.profile
     seconds = prepared.profile.seconds_a_call
     assert seconds >= LATENCY
 

@@ -5,7 +5,7 @@ as such (`optimization.interval`), so an interval is narrower than all worst cas
 passes stands beside it as `most`. The share that holds is measured by `benchmarks/estimates.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -98,28 +98,25 @@ def estimate(plan: Plan, *, reading: int = 1, size: RunSize | None = None) -> di
             plan.tested, reading, ASSUMED_SD, folds=plan.request.folds, repeats=plan.request.repeats
         ).to_json(),
         "sized_by": size.words,
-        "warnings": cap_warnings(plan.request.limits, whole),
+        "warnings": [
+            {"code": code, "message": said} for code, said in cap_warnings(plan.request.limits, whole)
+        ],
     }
 
 
-def cap_warnings(limits: Limits, whole: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Caps below the lowest estimate."""
+def cap_warnings(limits: Limits, whole: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Code and message of each cap that is below the lowest estimate."""
     shown: Mapping[str, Callable[[float], str]] = {
         "usd": lambda value: f"${value:g}",
         "calls": lambda value: f"{value:,g} calls",
         "tokens": lambda value: f"{value:,g} tokens",
         "minutes": lambda value: f"{value:g} minutes",
     }
-    found = []
     for measure, show in shown.items():
         cap, expected = getattr(limits, measure), whole[measure]
         if cap is not None and expected is not None and cap < expected[0]:
-            message = (
-                f"The cap of {show(cap)} is below the lowest estimate, {show(expected[0])}: "
-                "the search will be cut short."
-            )
-            found.append({"code": "cap_below_estimate", "message": message})
-    return found
+            least = f"is below the lowest estimate, {show(expected[0])}"
+            yield "cap_below_estimate", f"The cap of {show(cap)} {least}: the search will be cut short."
 
 
 def _ends(plan: Plan, size: RunSize) -> tuple[Costs, Costs]:

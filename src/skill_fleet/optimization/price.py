@@ -1,6 +1,5 @@
 """The estimate of a run: made once, before it begins, and kept with it."""
 
-from pathlib import Path
 from typing import Any
 
 from skill_fleet.foundation.files import read_json, write_json
@@ -25,18 +24,14 @@ def price_of_run(session: Session) -> dict[str, Any]:
 
     A resumed run keeps its first one: that is what its actual price is held against.
     """
-    file = _file(session.folder.path)
+    file, limits = session.folder.estimate, session.plan.request.limits
     if file.exists():
         found: dict[str, Any] = read_json(file, what="estimate")
-        found["warnings"] = cap_warnings(session.plan.request.limits, found)
+        found["warnings"] = [{"code": code, "message": said} for code, said in cap_warnings(limits, found)]
     else:
-        profile = load_profile(session.folder.path)
+        profile = load_profile(session.folder)
         found = priced(session.plan, reading=reading_of(session), profile=profile)
         write_json(file, found)
     for warning in found["warnings"]:
         session.warn(warning["code"], warning["message"])
     return found
-
-
-def _file(folder: Path) -> Path:
-    return folder / "estimate.json"

@@ -7,7 +7,6 @@ for, and its caps hold for both together.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import dspy
@@ -29,6 +28,7 @@ from skill_fleet.optimization.interval import Interval, exactly
 from skill_fleet.optimization.plan import Plan
 from skill_fleet.optimization.prompts import plain
 from skill_fleet.optimization.run_size import RunSize, calls_of, perfectible, size_of_run
+from skill_fleet.optimization.runs import RunFolder
 from skill_fleet.optimization.session import Control
 
 OnDone = Callable[[int, int], None]
@@ -176,21 +176,17 @@ def profiled(plan: Plan, profile: Profile) -> RunSize:
     )
 
 
-def save_profile(profile: Profile, folder: Path) -> None:
+def save_profile(profile: Profile, folder: RunFolder) -> None:
     """Keep a profile with the run that it was made for."""
-    write_json(_file(folder), asdict(profile))
+    write_json(folder.profile, asdict(profile))
 
 
-def load_profile(folder: Path) -> Profile | None:
+def load_profile(folder: RunFolder) -> Profile | None:
     """The profile of a run, if one was made."""
-    if not _file(folder).exists():
+    if not folder.profile.exists():
         return None
-    kept = read_json(_file(folder), what="profile")
+    kept = read_json(folder.profile, what="profile")
     return Profile(**{**kept, "per_run": tuple(kept["per_run"])})
-
-
-def _file(folder: Path) -> Path:
-    return folder / "profile.json"
 
 
 def _scores(found: Measurement) -> list[Any]:

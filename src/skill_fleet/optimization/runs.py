@@ -73,6 +73,16 @@ class RunFolder:
         return self.path / "incumbent.json"
 
     @property
+    def estimate(self) -> Path:
+        """What the run was expected to take when it began; absent before."""
+        return self.path / "estimate.json"
+
+    @property
+    def profile(self) -> Path:
+        """What a few examples took with the configured model; absent where none were asked for."""
+        return self.path / "profile.json"
+
+    @property
     def candidate(self) -> Path:
         """The best program found, published or not."""
         return self.path / "candidate.json"

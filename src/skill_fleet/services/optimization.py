@@ -176,7 +176,7 @@ def profile_optimization(
         control=control,
         on_done=on_done,
     )
-    save_profile(profile, folder.path)
+    save_profile(profile, folder)
     return replace(prepared, folder=folder, profile=profile)
 
 
