@@ -60,8 +60,8 @@ def changed(size: RunSize, spec: ModelSpec, info: OptimizerInfo, effort: Effort)
     before = plain(size, spec)
     inputs, outputs = _scales(size, spec)
     grown = before.input
-    if "demos" in info.changes:
-        most = _most_demos(info, effort)
+    most = _most_demos(info, effort)
+    if most:
         shown = Interval(0.4 * most, 1.2 * most)
         grown = grown.plus(shown.scaled(size.demo_tokens).times(inputs))
     if "instructions" in info.changes:

@@ -95,7 +95,7 @@ def random_search(sizes: Sizes, candidates: int, own: int) -> dict[str, Interval
 def more_answers(number: int, sizes: Sizes) -> Interval:
     """Calls of asking up to so many times on validation examples: the first answers are the baseline's."""
     further = (number - 1) * sizes.validation
-    runs = Interval(0.3 * further, further, further + sizes.validation)
+    runs = Interval(0.2 * further, further, further + sizes.validation)
     return runs.times(sizes.calls_per_run)
 
 

@@ -31,7 +31,7 @@ class RefinedAnswers:
         """Calls of one round by phase; the first answer of each is that of the baseline."""
         most = max(numbers_of(sizes.effort))
         # Each further answer comes with advice; what cannot be read is asked for a second time in JSON.
-        advice = Interval(0.3, 1, ASKED_TWICE).scaled((most - 1) * sizes.validation)
+        advice = Interval(0.15, 1, ASKED_TWICE).scaled((most - 1) * sizes.validation)
         return {"evaluation": more_answers(most, sizes).plus(advice)}
 
     def runs_per_answer(self, effort: Effort) -> Interval:
