@@ -30,6 +30,7 @@ from skill_fleet.llm.testing import request_text
 from skill_fleet.optimization.events import EventLog, read_events
 from skill_fleet.optimization.optimizer import OptimizerInfo
 from skill_fleet.optimization.plan import make_plan
+from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.run import Finished
 from skill_fleet.optimization.runs import RunFolder, find_run, new_run
 from skill_fleet.optimization.session import Control, open_session
@@ -393,6 +394,8 @@ def watch(optimizer: str, *, metric: str = "hostile:watching", **options: Any) -
                 with lock:
                     over.append((len(prompts), len(hostile.SCORED)))
 
+        if any(parameter.name == "reward" for parameter in find_optimizer(optimizer).info.parameters):
+            options["reward"] = "triage:plausible"
         request = place.request(optimizer, metric=metric, **options)
         done = place.optimize(request, wrap=lambda inner: Behind(inner, None, prompts), listener=listen)
         if done.error is not None:
