@@ -17,8 +17,10 @@ from dspy.utils.exceptions import AdapterParseError, LMError
 
 from skill_fleet.evaluation.score import Metric, NoScore, Score
 from skill_fleet.evaluation.usage import AnswerUsage, UsageMeter
-from skill_fleet.foundation.errors import MetricError, ProviderError
+from skill_fleet.foundation.errors import MetricError, ProgramError, ProviderError
 from skill_fleet.llm.failures import explained, understand
+from skill_fleet.llm.fleet_lm import FleetLM
+from skill_fleet.llm.only_journaled import OnlyJournaled
 
 CUT_OFF = {"length": "truncated", "content_filter": "content_filter"}
 UNUSABLE = frozenset({"truncated", "content_filter", "empty"})
@@ -51,7 +53,9 @@ def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
     meter = UsageMeter()
     with dspy.context(lm=lm, trace=[], caller_modules=[answers], usage_tracker=meter):
         try:
-            prediction = program(**example.inputs())
+            guard = [own_model_refused(lm)] if isinstance(lm, FleetLM) else []
+            with dspy.context(callbacks=[*(dspy.settings.callbacks or ()), *guard]):
+                prediction = program(**example.inputs())
         except Exception as error:  # noqa: BLE001 - the program is the user's code: what it raises is a result
             return _failed(error, answers.history)
         usage = meter.taken()
@@ -62,6 +66,18 @@ def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
         except (LMError, ProviderError) as error:
             return Attempt(_provider_failed(error))
         return Attempt(_cut_off(answers.history) or score, usage=usage)
+
+
+def own_model_refused(lm: Any) -> OnlyJournaled:
+    """A callback under which a program may call no model but the one it is given."""
+    return OnlyJournaled(
+        lm,
+        "program",
+        lambda model: ProgramError(
+            f"The program calls a model of its own ({model}): no journal sees it and no cap holds.",
+            hint="Let it use DSPy's default model: --model says which that is.",
+        ),
+    )
 
 
 def _failed(error: Exception, history: list[Any]) -> Attempt:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dspy
-from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import AdapterParseError
 
 from skill_fleet.evaluation.score import Metric, Score
 from skill_fleet.foundation.errors import MetricError
-from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.only_journaled import OnlyJournaled
 
 Returned = TypeVar("Returned")
 _ATTEMPTS = 3
@@ -80,39 +79,17 @@ class Judged:
         return self._with(_ATTEMPTS - 1, score)
 
     def _with(self, number: int, score: Callable[[], Returned]) -> Returned:
-        guard = [] if self.own_models else [_JudgeOnly(self.name, self.judge)]
+        guard = [] if self.own_models else [OnlyJournaled(self.judge, "metric", self._refused)]
         callbacks = [*(dspy.settings.callbacks or ()), *guard]
         # A trace of its own: what is recorded around the metric becomes the program's demonstrations.
         with dspy.context(lm=_again(self.judge, number), trace=[], caller_modules=[], callbacks=callbacks):
             return score()
 
-
-class _JudgeOnly(BaseCallback):
-    """Refuses models that are not on the journal. DSPy swallows what a callback raises, but not a `Halt`."""
-
-    def __init__(self, metric: str, judge: Any) -> None:
-        self._metric = metric
-        self._judge = judge
-
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
-        """Before a call of any model.
-
-        Raises:
-            Halt: Nobody would count or cap the call.
-        """
-        if not isinstance(instance, FleetLM) and _engine(instance) is not _engine(self._judge):
-            raise Halt(
-                "metric",
-                MetricError(
-                    f"The metric {self._metric} calls a model of its own ({instance.model}): no cap holds.",
-                    hint="Let it use DSPy's default model: inside a metric that is the judge, --judge-model.",
-                ),
-            )
-
-
-def _engine(lm: Any) -> Any:
-    """What a model's copies share."""
-    return getattr(lm, "engine", lm)
+    def _refused(self, model: str) -> MetricError:
+        return MetricError(
+            f"The metric {self.name} calls a model of its own ({model}): no cap holds.",
+            hint="Let it use DSPy's default model: inside a metric that is the judge, --judge-model.",
+        )
 
 
 def _again(judge: Any, number: int) -> Any:

@@ -183,7 +183,7 @@ def _publish(
 def _stopped(session: Session, halt: Halt) -> SkillFleetError:
     spent = session.line.journal.spent(session.folder.run_id)
     result = session.result
-    hopeless = halt.cause == "metric" or (halt.cause == "provider" and spent.settled == 0)
+    hopeless = halt.cause in {"metric", "program"} or (halt.cause == "provider" and spent.settled == 0)
     result.status = "failed" if hopeless else "stopped"
     result.stop_reason = halt.cause
     if halt.cause in _RESUMABLE:

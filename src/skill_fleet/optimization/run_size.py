@@ -12,6 +12,7 @@ from typing import Any
 import dspy
 
 from skill_fleet.config.settings import ModelSpec
+from skill_fleet.evaluation.attempt import own_model_refused
 from skill_fleet.evaluation.judged import Judged
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.offline.model import OfflineModel
@@ -76,6 +77,7 @@ def size_of_run(plan: Plan) -> RunSize:
 
     Raises:
         MetricError: The metric calls a model of its own, which would be paid for.
+        ProgramError: The program does.
     """
     program = plan.entry.build()
     counter, asked = _Counter(OfflineModel()), _Counter(OfflineModel())
@@ -88,7 +90,8 @@ def size_of_run(plan: Plan) -> RunSize:
         before, unasked = counter.calls, asked.calls
         with dspy.context(lm=lm, disable_history=True, trace=[]):
             try:
-                answer = program(**example.inputs())
+                with dspy.context(callbacks=[own_model_refused(lm)]):
+                    answer = program(**example.inputs())
                 marks.append(Judged(plan.metric, judge).score(example, answer).value)
                 judged.append(asked.calls - unasked)
             except Halt as halt:

@@ -104,6 +104,13 @@ def _imported(name: str, search: Path | None) -> ProgramEntry:
     program = build()
     if not program.named_predictors():
         raise UsageError(f"--program '{name}' has no predictor, so there is nothing to optimize.")
+    for part, predictor in program.named_predictors():
+        if getattr(predictor, "lm", None) is not None:
+            raise UsageError(
+                f"--program '{name}': the predictor {part} holds a model of its own, which no journal sees and "
+                "no cap holds.",
+                hint="Leave it out: --model says which model the program runs with.",
+            )
     return ProgramEntry(name, build, input_fields(program), makes_skills=False)
 
 
