@@ -107,8 +107,7 @@ def _imported(name: str, search: Path | None) -> ProgramEntry:
     for part, predictor in program.named_predictors():
         if getattr(predictor, "lm", None) is not None:
             raise UsageError(
-                f"--program '{name}': the predictor {part} holds a model of its own, which no journal sees and "
-                "no cap holds.",
+                f"--program '{name}': the predictor {part} holds a model of its own, which no journal sees.",
                 hint="Leave it out: --model says which model the program runs with.",
             )
     return ProgramEntry(name, build, input_fields(program), makes_skills=False)
