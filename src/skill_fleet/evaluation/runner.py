@@ -13,6 +13,7 @@ from typing import Any
 
 from skill_fleet.evaluation.attempt import Attempt, attempt
 from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
+from skill_fleet.evaluation.progress_bars import steady_progress_bars
 from skill_fleet.evaluation.score import Metric, NoScore, Score
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import (
@@ -89,6 +90,7 @@ def measure(
     if num_threads < 1:
         raise UsageError(f"num_threads is {num_threads}; it must be at least 1.")
     names = _names(examples)
+    steady_progress_bars()
     patience = _Patience(max_failed_share * len(examples))
 
     def task(example: Any) -> Timed | None:

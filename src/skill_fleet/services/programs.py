@@ -86,9 +86,7 @@ def same_test(programs: Sequence[NamedProgram]) -> tuple[TrainingItem, ...]:
         )
     tests = [sealed_test(folder) for folder in folders]
     if any(test != tests[0] for test in tests[1:]):
-        raise DataError(
-            "The runs do not have the same sealed test.", hint="Name the examples: --data FILE."
-        )
+        raise DataError("The runs do not have the same sealed test.", hint="Name the examples: --data FILE.")
     return tests[0]
 
 

@@ -122,10 +122,7 @@ class OptimizerConformance:
         fresh = done.plan.entry.build()
         plain, state = clean_state(fresh), clean_state(unfocused(done.found, type(fresh)))
         changed = {
-            key
-            for one in members_in(state)
-            for key in {*plain, *one}
-            if plain.get(key) != one.get(key)
+            key for one in members_in(state) for key in {*plain, *one} if plain.get(key) != one.get(key)
         } | set(state.get("recipe", {}).get("predictors", ()) if is_recipe(state) else ())
         _require(changed <= {"route"}, f"Asked to change `route` only, it changed {sorted(changed)}.")
 
