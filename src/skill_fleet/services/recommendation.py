@@ -25,8 +25,8 @@ def recommend_optimizer(context: Context, request: OptimizationRequest) -> dict[
     Returns:
         `optimizer` (null where none fits the caps), `rule`, `reason`, `options` (those of the ladder in the
         order of preference, with prices and what speaks against each), `modules` (what each predictor alone
-        would take, where there are several), `resumable` (unfinished runs of this program, whose calls are paid
-        for), `past` (what finished runs took and gained) with `past_unreadable`, and what it rests on:
+        would take, where there are several), `resumable` (unfinished runs of this program, whose calls are
+        paid for), `past` (what finished runs took and gained) with `past_unreadable`, and what it rests on:
         `situation`, `program`, `model`, `simulated`, `effort`.
 
     Raises:
