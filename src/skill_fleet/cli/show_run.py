@@ -98,11 +98,13 @@ def _tested(value: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
 
 
 def _headline(result: Mapping[str, Any]) -> "RenderableType":
+    from skill_fleet.optimization.outcome import without_verdict
+
     title, style = VERDICTS[result["verdict"]]
     if result["status"] == "failed":
         title, style = "Failed.", "bold red"
     elif result["interval"] is None:
-        title = "Not all folds were measured." if result["folds"] else "Not measured on the sealed test."
+        title = without_verdict(result)
     where = "" if result["status"] in {"succeeded", "failed"} else f" Stopped: {result['stop_reason']}."
     return words(f"{title}{_difference(result)}{where}\n", style)
 
@@ -117,16 +119,21 @@ def _difference(result: Mapping[str, Any]) -> str:
 
 
 def _scores(result: Mapping[str, Any]) -> "RenderableType":
+    from skill_fleet.optimization.outcome import folded
+
     examples, accuracy, folds = result["examples"], result["accuracy"], result["folds"]
-    sizes = {"validation": f"validation ({examples['validation']})", "test": f"test ({examples['test']})"}
+    sizes = {"validation": f"validation ({examples['validation']})"}
     if folds:
         sizes["test"] = f"held out ({sum(fold['examples'] for fold in folds['per_fold'])})"
+    elif not folded(result):
+        sizes["test"] = f"test ({examples['test']})"
     lines = [
         (f"quality, {name}", score(result["baseline"][part]), score(result["optimized"][part]))
         for part, name in sizes.items()
     ]
-    target = f"on target, {'held out' if folds else 'test'} (aim {share(accuracy['target'])})"
-    lines.append((target, share(accuracy["baseline"]), share(accuracy["optimized"])))
+    if "test" in sizes:
+        target = f"on target, {'held out' if folds else 'test'} (aim {share(accuracy['target'])})"
+        lines.append((target, share(accuracy["baseline"]), share(accuracy["optimized"])))
     lines += _answers(result["cost_per_answer"])
     return rows(("", "baseline", "optimized"), lines, right=("baseline", "optimized"))
 
@@ -218,8 +225,10 @@ def _front(result: Mapping[str, Any]) -> str:
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
+    from skill_fleet.optimization.outcome import nothing_compared
+
     if result["p_value"] is None:
-        return "none: there is no optimized program to compare"
+        return nothing_compared(result)
     effect = result["minimum_detectable_effect"]
     seen = "" if effect is None else f"; a difference of {effect:.3f} would have been seen in 8 of 10 runs"
     return f"{result['verdict']} (p = {result['p_value']:.2g}{seen})"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from skill_fleet.optimization.outcome import folded, without_verdict
 from skill_fleet.optimization.price_check import phase_checks, price_checks
 from skill_fleet.optimization.selection import in_words
 
@@ -21,13 +22,16 @@ def render_report(result: Mapping[str, Any]) -> str:
     """
     lines = [f"# Run {result['run_id']}", "", *_notice(result), _headline(result), ""]
     lines += ["| | baseline | optimized |", "|---|---|---|"]
-    names = {"validation": f"validation ({result['examples']['validation']})", "test": _tested(result)}
+    names = {"validation": f"validation ({result['examples']['validation']})"}
+    tested = result["folds"] or not folded(result)
+    if tested:
+        names["test"] = _tested(result)
     for part, name in names.items():
         values = (number(result[kind][part]) for kind in ("baseline", "optimized"))
         lines.append(f"| mean quality, {name} | {' | '.join(values)} |")
-    accuracy = result["accuracy"]
-    shares = f"{number(accuracy['baseline'])} | {number(accuracy['optimized'])}"
-    lines += [f"| share on target, {'held out' if result['folds'] else 'test'} | {shares} |"]
+    if tested:
+        shares = " | ".join(number(result["accuracy"][kind]) for kind in ("baseline", "optimized"))
+        lines += [f"| share on target, {'held out' if result['folds'] else 'test'} | {shares} |"]
     lines += [*_answers(result["cost_per_answer"]), "", *_chosen(result), *_facts(result), ""]
     lines += [*_prices(result), *_folds(result), *_front(result)]
     if result["warnings"]:
@@ -52,7 +56,7 @@ def _headline(result: Mapping[str, Any]) -> str:
         return f"**Failed**: {(result.get('error') or {}).get('message', 'no result')}"
     stopped = f" The run was stopped ({result['stop_reason']})." if status == "stopped" else ""
     if result["interval"] is None:
-        return f"**Not shown**: no optimized program was measured on the sealed test.{stopped}"
+        return f"**{without_verdict(result)}**{stopped}"
     low, high = result["interval"]
     confidence = 100 * (1 - (result["alpha"] or 0.05))
     what = "Gain on held-out folds" if result["folds"] else "Difference on the sealed test"
@@ -149,10 +153,20 @@ def _facts(result: Mapping[str, Any]) -> list[str]:
         f"- {program}, seed {result['seed']}.",
         f"- {calls.get('made', 0)} calls ({replayed}), {count} tokens, {usd}, {result['seconds']:.0f} s.",
         *_expected_effect(result),
-        f"- Readings of this test set: {result['test_reads'] or 0}.",
-        f"- An effect of {number(effect)} or more would have been seen in 8 of 10 runs.",
+        *_readings(result),
+        *(
+            []
+            if effect is None
+            else [f"- An effect of {effect:.3f} or more would have been seen in 8 of 10 runs."]
+        ),
         f"- Published: {result['published'] or 'nothing'}{place}.",
     ]
+
+
+def _readings(result: Mapping[str, Any]) -> list[str]:
+    """How often what the verdict rests on was read; nothing where there is no verdict."""
+    reads, tested = result["test_reads"], "these examples as a test" if folded(result) else "this test set"
+    return [] if reads is None else [f"- Readings of {tested}: {reads}."]
 
 
 def _expected_effect(result: Mapping[str, Any]) -> list[str]:
