@@ -1,5 +1,6 @@
 """How far a run is: one moving line on a terminal, a line now and then in a pipe, nothing when quiet."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -59,8 +60,14 @@ def counting(screen: Screen, title: str) -> Iterator[OnDone]:
     if screen.quiet:
         yield lambda _done, _total: None
     elif not screen.err.isatty():
-        screen.note(f"{title} …")
-        yield lambda _done, _total: None
+        said = threading.Event()
+
+        def tell(_done: int, _total: int) -> None:
+            if not said.is_set():
+                said.set()
+                screen.note(f"{title} …")
+
+        yield tell
     else:
         with _bar(screen) as progress:
             task = progress.add_task(title, total=None, detail="")
@@ -105,15 +112,18 @@ def _held_out(data: Mapping[str, Any]) -> str:
 
 
 def power(data: Mapping[str, Any]) -> str | None:
-    """What the sealed test will be able to show, in a sentence; None where no spread was seen."""
+    """What the test is expected to show, in a sentence; None where no spread was seen."""
     if not data["sd"]:
         return None
     where = f"{several(data['groups'], 'group')}, reading {data['reading']}"
     test = f"{data['folds']} folds" if data.get("folds") else "the sealed test"
-    if data["effect"] is None:
-        return f"No difference could be shown on {test} ({where})."
+    if 2.0 ** (1 - data["groups"]) > data["alpha"]:  # however all groups agree
+        return f"No difference can be shown on {test} ({where})."
+    effect, seen = data["effect"], "perhaps no difference"
+    if effect is not None:
+        seen = f"a difference of about {effect:.2g}, in 8 of 10 runs"
     return (
-        f"{test[0].upper()}{test[1:]} would show a difference of about {data['effect']:.2g} in 8 of 10 runs "
+        f"Expected to show on {test}: {seen} "
         f"({where}; differences assumed to spread by {data['sd']:.2g}, from the baseline's scores)."
     )
 

@@ -1,9 +1,9 @@
 """Measured programs for people: one, or several compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from skill_fleet.cli.numbers import UNKNOWN, count, dollars, score, share
+from skill_fleet.cli.numbers import UNKNOWN, count, dollars, score, several, share
 from skill_fleet.cli.show_run import SIMULATED, VERDICTS
 from skill_fleet.cli.tables import facts, group, rows, words
 
@@ -33,7 +33,7 @@ def shown_program(value: Mapping[str, Any]) -> "RenderableType":
             words(f"! … and {len(value['excluded']) - _EXCLUDED} more: --json lists all", "yellow")
         )
     notes = [words(f"! {note}", "yellow") for note in value["notes"]]
-    return group(facts(pairs), *left_out, *notes, _notice(value))
+    return group(facts(pairs), *left_out, *_warnings(value), *notes, _notice(value))
 
 
 def shown_comparison(value: Mapping[str, Any]) -> "RenderableType":
@@ -48,7 +48,7 @@ def _two(value: Mapping[str, Any]) -> "RenderableType":
     head = f"{title} B - A: {value['delta']:+.3f}, {low:+.3f} to {high:+.3f} ({confidence:.1f} % interval).\n"
     sides = {"A": value["a"], "B": value["b"]}
     pairs = [
-        ("examples", f"{value['n']} scored for both, in {value['groups']} groups ({value['data']})"),
+        ("examples", f"{value['n']} scored for both, in {several(value['groups'], 'group')} ({value['data']})"),
         ("p", f"{value['p_value']:.2g} ({value['method']})"),
         ("would be seen", _effect(value["minimum_detectable_effect"])),
         *_shared(value),
@@ -58,7 +58,7 @@ def _two(value: Mapping[str, Any]) -> "RenderableType":
         _programs(sides),
         words(""),
         facts(pairs),
-        _too_few([value], value),
+        *_warnings(value),
         *_notes(sides),
         _notice(value),
     )
@@ -83,7 +83,7 @@ def _several(value: Mapping[str, Any]) -> "RenderableType":
     )
     family = f"wrong in at most {100 * value['alpha']:.1f} % of cases, all verdicts together (Holm)"
     pairs = [
-        ("examples", f"{value['n']} scored for all, in {value['groups']} groups ({value['data']})"),
+        ("examples", f"{value['n']} scored for all, in {several(value['groups'], 'group')} ({value['data']})"),
         ("verdicts", family),
         *_shared(value),
     ]
@@ -94,7 +94,7 @@ def _several(value: Mapping[str, Any]) -> "RenderableType":
         against,
         words(""),
         facts(pairs),
-        _too_few(candidates, value),
+        *_warnings(value),
         *_notes(sides),
         _notice(value),
     )
@@ -142,14 +142,8 @@ def _notes(sides: Mapping[str, Mapping[str, Any]]) -> list["RenderableType"]:
     return [words(f"! {name}: {note}", "yellow") for name, side in sides.items() for note in side["notes"]]
 
 
-def _too_few(compared: Sequence[Mapping[str, Any]], value: Mapping[str, Any]) -> "RenderableType | None":
-    """Said where no difference at all could have been shown."""
-    if not any(one["delta"] and one["minimum_detectable_effect"] is None for one in compared):
-        return None
-    which = f"{value['groups']} groups, at reading {value['test_reads']}"
-    return words(
-        f"! {which}, cannot show any difference: fresh examples (--data) start at reading 1", "yellow"
-    )
+def _warnings(value: Mapping[str, Any]) -> list["RenderableType"]:
+    return [words(f"! {warning['message']}", "yellow") for warning in value["warnings"]]
 
 
 def _letters(number: int) -> list[str]:

@@ -1,6 +1,5 @@
 """What is known of the data before anything is spent: whether the test can show anything, and what could."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from skill_fleet.optimization.foresight import ASSUMED_SD, foresee
 from skill_fleet.optimization.parts import folds_of
 from skill_fleet.optimization.plan import Plan
 from skill_fleet.optimization.run_size import size_of_run
+from skill_fleet.optimization.verdict import groups_needed
 
 SMALL_TEST = 70
 HUGE_EFFECT = 0.2
@@ -30,12 +30,12 @@ def data_warnings(plan: Plan, reading: int = 1) -> Iterator[tuple[str, str]]:
         if finding.severity != "info":
             yield finding.code, finding.message
     groups = len({item.group for item in plan.tested})
-    needed = math.ceil(1 - math.log2(alpha_for_read(reading)))
+    needed = groups_needed(alpha_for_read(reading))
     if plan.folds:
         if groups < needed:
             yield (
                 "small_test_set",
-                f"The data has {groups} independent groups: fewer than {needed} cannot show a difference.",
+                f"The data has {_independent(groups)}: fewer than {needed} cannot show a difference.",
             )
         return
     size = len(plan.split.test)
@@ -49,8 +49,12 @@ def data_warnings(plan: Plan, reading: int = 1) -> Iterator[tuple[str, str]]:
         shown = f"of differences that spread by {ASSUMED_SD:g} it would show {least}."
     else:
         return
-    why = f"The sealed test has {groups} independent groups: {shown}"
+    why = f"The sealed test has {_independent(groups)}: {shown}"
     yield "small_test_set", " ".join([why, *_advice(plan)])
+
+
+def _independent(groups: int) -> str:
+    return f"{groups} independent {'group' if groups == 1 else 'groups'}"
 
 
 def _advice(plan: Plan) -> Iterator[str]:
@@ -61,7 +65,10 @@ def _advice(plan: Plan) -> Iterator[str]:
     # By the training examples of the run as asked: the folded plan's are also those of its sealed test.
     size = size_of_run(plan)
     here, there = (sum(estimate(one, size=size)["calls"]) for one in (plan, folded))
-    times = f"about {there / here:.0f} times the calls" if here else "more calls"
+    times = "more calls"
+    if here:
+        many = round(there / here)
+        times = "about as many calls" if many < 2 else f"about {many} times the calls"
     yield f"--folds {ADVISED_FOLDS} tests all {len(folded.tested)} examples, for {times}."
 
 

@@ -1,15 +1,16 @@
 """The sealed test: how often it was read, and what may be concluded from one more reading."""
 
+import math
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from skill_fleet.domain.trainset import TrainingItem
+from skill_fleet.domain.units import unit_key
 from skill_fleet.evaluation.measurement import Measurement, paired
 from skill_fleet.evaluation.multiplicity import InFamily, compare_with_reference
 from skill_fleet.evaluation.statistics import Comparison, alpha_for_read, compare_paired
-from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import DataError, StorageError
 
 _SCHEMA = """
@@ -70,8 +71,13 @@ def next_reading(ledger: Path, test: str) -> int:
 
 
 def digest_of_test(items: Sequence[TrainingItem]) -> str:
-    """A test set by its content, whatever the rest of the data is."""
-    return digest([[item.id, item.group, dict(item.fields)] for item in items])
+    """A test set by what it holds, whatever order, ids and groups, and whatever the rest of the data is."""
+    return unit_key(items)
+
+
+def groups_needed(alpha: float) -> int:
+    """The fewest independent groups of which a sign-flip test can show a difference at this level."""
+    return math.ceil(1 - math.log2(alpha))
 
 
 def judge(baseline: Measurement, candidate: Measurement, *, reads: int, seed: int) -> Comparison:

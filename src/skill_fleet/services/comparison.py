@@ -1,6 +1,6 @@
 """Programs on the same examples: is any better than the first, and what does each take?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,10 +12,25 @@ from skill_fleet.evaluation.usage import CostPerAnswer
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.optimization.selection import MARGIN, cost_of
 from skill_fleet.optimization.session import Control
-from skill_fleet.optimization.verdict import count_read, digest_of_test, judge_family, scored_for_all
+from skill_fleet.optimization.verdict import (
+    count_read,
+    digest_of_test,
+    groups_needed,
+    judge_family,
+    scored_for_all,
+)
 from skill_fleet.services.context import Context
-from skill_fleet.services.measuring import Measured, Measuring, OnDone, as_the_run, measure_programs
+from skill_fleet.services.measuring import (
+    Given,
+    Measured,
+    Measuring,
+    OnDone,
+    as_the_run,
+    items_of,
+    measure_programs,
+)
 from skill_fleet.services.programs import NamedProgram, load_program, same_kind, same_test
+from skill_fleet.services.seen import new_to_all
 
 Prefer = Literal["quality", "cheaper"]
 _OF_PROGRAMS = frozenset({"mean_a", "mean_b"})
@@ -57,7 +72,7 @@ def compare_programs(
     Without data they are measured on the sealed test of their run, and with its metric and model. It is one
     more reading of these examples: each asks more of a difference. The same comparison again is none. Of
     three and more programs all verdicts together are held to that reading's alpha (Holm). An example that
-    failed for one program counts for none.
+    failed for one program counts for none. Examples that one of them was made with are left out.
 
     Args:
         context: Settings and workspace.
@@ -65,24 +80,28 @@ def compare_programs(
         how: With what.
         prefer: What the choice goes by where quality is about equal.
         control: The user's hand on it.
-        on_done: Told after each example: how many, of how many.
+        on_done: Told at the beginning and after each example: how many, of how many.
 
     Returns:
         Of two programs `a`, `b`, and on b `verdict`, `delta`, `interval`, `p_value`, `alpha`,
         `minimum_detectable_effect`; of more `reference`, `candidates`, each with these and with `p_adjusted`
         and `simultaneous_interval`. Of each program label, hash, mean, share on target, excluded,
-        `cost_per_answer` and `on_front`; besides `choice`, `test_reads`, and what it cost.
+        `cost_per_answer` and `on_front`; besides `choice`, `test_reads`, `warnings` (`trained_on`,
+        `too_few_groups`, `no_signal`), and what it cost.
 
     Raises:
         SkillFleetError: They cannot be compared, or most examples failed.
     """
     programs = [load_program(context, name) for name in names]
     same_kind(programs)
-    items = None if how.data is not None else same_test(programs)
+    source, items = _given(context, programs, how)
+    new = new_to_all(programs, items, source)
     folder = next((named.run for named in programs if named.run is not None), None)
     if folder is not None:
         how = as_the_run(how, folder)
-    measured = measure_programs(context, programs, how, items=items, control=control, on_done=on_done)
+    measured = measure_programs(
+        context, programs, how, given=(source, new.items), control=control, on_done=on_done
+    )
     sides = _sides(programs, measured)
     hashes = [named.hash for named in programs]
     test = digest_of_test(measured.items)
@@ -94,11 +113,33 @@ def compare_programs(
         "test_reads": reads,
         "data": measured.data,
         "examples": len(measured.items),
+        "warnings": [*new.warnings, *_warnings(sides, family, reads)],
         "metric": measured.metric,
         "model": measured.model,
         "simulated": measured.simulated,
         **measured.costs,
     }
+
+
+def _given(context: Context, programs: Sequence[NamedProgram], how: Measuring) -> Given:
+    return ("the sealed test", same_test(programs)) if how.data is None else items_of(context, how)
+
+
+def _warnings(sides: Sequence[Side], family: Sequence[InFamily], reads: int) -> Iterator[dict[str, Any]]:
+    """Why no difference is shown, where none could have been."""
+    groups = family[0].comparison.groups
+    needed = groups_needed(min(one.comparison.alpha for one in family))
+    if groups < needed:
+        have = "1 independent group" if groups == 1 else f"{groups} independent groups"
+        fresh = "; fresh examples (--data) start at reading 1" if reads > 1 else ""
+        message = f"{have} cannot show any difference: at reading {reads} it takes {needed}{fresh}."
+        yield {"code": "too_few_groups", "message": message}
+    scores = {score for side in sides for score in side.found.scores().values()}
+    if len(scores) == 1 and len(sides[0].found.outcomes) > 1:
+        message = (
+            f"The metric gives every answer of every program {scores.pop():.3g}: it tells nothing apart."
+        )
+        yield {"code": "no_signal", "message": message}
 
 
 def _question(hashes: Sequence[str]) -> list[str]:

@@ -89,7 +89,7 @@ def create_skill(
         context: Settings and workspace.
         request: What is wanted.
         control: The user's hand on it.
-        on_draft: Told after each draft: how many there are, of how many.
+        on_draft: Told at the beginning and after each draft: how many there are, of how many.
 
     Returns:
         `path`, `name`, `taxonomy_path`, `description`, `quality` (the guard's, in [0, 1]), `parts`,
@@ -177,6 +177,9 @@ def _drafts(
         "taxonomy_structure": json.dumps(tree_of(paths), ensure_ascii=False),
         "existing_skills": json.dumps(paths, ensure_ascii=False),
     }
+    whole = max(request.best_of, request.refine)
+    if on_draft is not None:
+        on_draft(0, whole)
     with _readable():
         made = _predictions(request, program, model, inputs)
         for number, prediction in enumerate(made, start=1):
@@ -184,7 +187,7 @@ def _drafts(
             quality = guard(skill, request.task).value
             yield _Draft(skill, str(prediction.name), str(prediction.taxonomy_path), check(skill), quality)
             if on_draft is not None:
-                on_draft(number, max(request.best_of, request.refine))
+                on_draft(number, whole)
 
 
 def _predictions(

@@ -23,8 +23,10 @@ from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.metered import metered
 from skill_fleet.services.programs import NamedProgram, load_program, run_request
+from skill_fleet.services.seen import warnings_of_seen
 
 OnDone = Callable[[int, int], None]
+Given = tuple[str, Sequence[TrainingItem]]
 _EVALUATION: Phase = "evaluation"
 _JUDGE: Phase = "judge"
 
@@ -90,11 +92,11 @@ def evaluate_program(
         program: Its file, or the name of a program that is not optimized.
         how: With what.
         control: The user's hand on it.
-        on_done: Told after each example: how many, of how many.
+        on_done: Told at the beginning and after each example: how many, of how many.
 
     Returns:
         `mean` and `pass_share` over the examples that have a score (null where none has), `parts` (their
-        means), `excluded` with the reasons, `items`, and what it cost.
+        means), `excluded` with the reasons, `items`, `warnings` (`trained_on`), and what it cost.
 
     Raises:
         SkillFleetError: Program, data, metric or model cannot be used, or most examples failed.
@@ -110,6 +112,7 @@ def evaluate_program(
         "model": measured.model,
         "simulated": measured.simulated,
         "notes": list(loaded.notes),
+        "warnings": warnings_of_seen(loaded, measured.items),
         "examples": len(found.outcomes),
         "mean": found.mean,
         "pass_share": found.pass_share(threshold),
@@ -129,7 +132,7 @@ def measure_programs(
     programs: Sequence[NamedProgram],
     how: Measuring,
     *,
-    items: Sequence[TrainingItem] | None = None,
+    given: Given | None = None,
     control: Control | None = None,
     on_done: OnDone | None = None,
 ) -> Measured:
@@ -139,9 +142,9 @@ def measure_programs(
         context: Settings and workspace.
         programs: Of one kind, so that one metric fits all.
         how: With what.
-        items: The examples, where they are not to be read from `how.data`.
+        given: The examples and where they are from; None reads them from `how.data`.
         control: The user's hand on it.
-        on_done: Told after each example, counted over all programs.
+        on_done: Told when nothing known is wrong, then after each example, counted over all programs.
 
     Raises:
         SkillFleetError: Data, metric or model cannot be used, or most examples failed.
@@ -149,12 +152,15 @@ def measure_programs(
     entry = programs[0].entry
     request = OptimizationRequest(program=entry.name, metric=how.metric)
     metric = find_metric(request, context.loaded, entry)
-    source, examples_of = _items(context, how, items)
+    source, examples_of = given or items_of(context, how)
     names = list(dict.fromkeys(name for item in examples_of for name in item.fields))
     examples = to_examples(examples_of, check_fields(entry, names, source))
     threads = how.num_threads or context.settings.optimization.num_threads
     limits = how.limits or Limits()
     total, done = len(examples) * len(programs), [0]
+
+    if on_done is not None:
+        on_done(0, total)  # all that can be known to be wrong is known
 
     def tell(*_: object) -> None:
         done[0] += 1
@@ -205,11 +211,12 @@ def as_the_run(how: Measuring, folder: RunFolder) -> Measuring:
     )
 
 
-def _items(
-    context: Context, how: Measuring, items: Sequence[TrainingItem] | None
-) -> tuple[str, Sequence[TrainingItem]]:
-    if items is not None:
-        return "the sealed test", items
+def items_of(context: Context, how: Measuring) -> Given:
+    """The examples that are named, or the workspace's, and where they are from.
+
+    Raises:
+        SkillFleetError: They cannot be read.
+    """
     path = context.workspace.trainset if how.data is None else context.path(how.data)
     trainset = load_trainset(path)
     return context.workspace.relative(path), trainset.items

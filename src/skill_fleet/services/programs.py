@@ -127,9 +127,11 @@ def _from_file(context: Context, label: str, path: Path, folder: RunFolder | Non
     made_by = loaded.manifest.run_id if loaded.manifest else None
     if folder is None and made_by is not None:
         folder = next((run for run in list_runs(context.workspace.runs) if run.run_id == made_by), None)
-    return NamedProgram(
-        label, loaded.program, loaded.entry, program_hash(loaded.program), folder, notes_of(loaded)
-    )
+    notes = notes_of(loaded)
+    if loaded.manifest is not None and loaded.manifest.optimizer and made_by and folder is None:
+        lost = f"Its run {made_by} is not here: of what it was made with, only what it holds itself is known."
+        notes = (*notes, lost)
+    return NamedProgram(label, loaded.program, loaded.entry, program_hash(loaded.program), folder, notes)
 
 
 def notes_of(loaded: Loaded) -> tuple[str, ...]:
