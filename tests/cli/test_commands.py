@@ -8,7 +8,7 @@ import typer
 from skill_fleet.cli.app import build
 
 COMMANDS = (
-    "optimize estimate create-skill evaluate validate compare optimizers models doctor "
+    "optimize estimate recommend create-skill evaluate validate compare optimizers models doctor "
     "dataset:build dataset:lint dataset:split dataset:show runs:list runs:show runs:resume "
     "artifacts:list artifacts:show artifacts:rollback artifacts:promote "
     "cache:path cache:stats cache:clear config:show"

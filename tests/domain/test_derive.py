@@ -300,7 +300,9 @@ def test_a_whole_repository_of_the_corpus_can_be_the_test(
     corpus: tuple[Trainset, tuple[Skipped, ...]],
 ) -> None:
     split = split_trainset(corpus[0], seed=0, holdout_groups=["wshobson__agents"])
-    assert {item.group.split("/")[0] for item in split.test} == {"wshobson__agents"}
+    # A near-duplicate of one of its tasks, on architectural decision records, comes along.
+    others = [item for item in split.test if not item.group.startswith("wshobson__agents")]
+    assert [item.id.rpartition("/")[2] for item in others] == ["create-architectural-decision-record"]
     assert not any(item.group.startswith("wshobson__agents") for item in (*split.train, *split.validation))
     assert len(split.test) >= 170
 
