@@ -30,3 +30,16 @@ def test_more_than_two_are_each_compared_with_the_first(cli, own):
 @pytest.mark.parametrize("words", [("naming:Namer",), ("naming:Namer", "naming:Namer", "--prefer", "dearer")])
 def test_what_cannot_be_meant_is_a_usage_error(cli, own, words):
     assert cli("compare", *words, *DATA).code == 2
+
+
+def test_a_published_program_is_called_by_its_name_as_everywhere(cli, own):
+    run_id = cli("optimize", *own, "--quiet", "--json").json["run_id"]
+    for name in ("namer", f"namer@{cli('artifacts', 'list', '--json').lines[0]['version'][:6]}"):
+        found = cli("compare", "naming:Namer", name, *DATA, "--json")
+        assert (found.code, found.json["b"]["program"]) == (0, name)
+    assert cli("evaluate", "--program", "namer", *DATA, "--json").json["program"] == "namer"
+    ended = cli("compare", "naming:Namer", "nobody", *DATA)
+    assert ended.code == 3
+    assert f"Published: namer. Runs: {run_id}." in ended.err
+    assert "Measuring" not in ended.err, "what is wrong is said before anything is begun"
+    assert "Measuring …" in cli("compare", "naming:Namer", "namer", *DATA).err

@@ -48,7 +48,7 @@ def _two(value: Mapping[str, Any]) -> "RenderableType":
     head = f"{title} B - A: {value['delta']:+.3f}, {low:+.3f} to {high:+.3f} ({confidence:.1f} % interval).\n"
     sides = {"A": value["a"], "B": value["b"]}
     pairs = [
-        ("examples", f"{value['n']} scored for both, in {several(value['groups'], 'group')} ({value['data']})"),
+        ("examples", _examples(value, "both")),
         ("p", f"{value['p_value']:.2g} ({value['method']})"),
         ("would be seen", _effect(value["minimum_detectable_effect"])),
         *_shared(value),
@@ -83,7 +83,7 @@ def _several(value: Mapping[str, Any]) -> "RenderableType":
     )
     family = f"wrong in at most {100 * value['alpha']:.1f} % of cases, all verdicts together (Holm)"
     pairs = [
-        ("examples", f"{value['n']} scored for all, in {several(value['groups'], 'group')} ({value['data']})"),
+        ("examples", _examples(value, "all")),
         ("verdicts", family),
         *_shared(value),
     ]
@@ -140,6 +140,10 @@ def _shared(value: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 def _notes(sides: Mapping[str, Mapping[str, Any]]) -> list["RenderableType"]:
     return [words(f"! {name}: {note}", "yellow") for name, side in sides.items() for note in side["notes"]]
+
+
+def _examples(value: Mapping[str, Any], who: str) -> str:
+    return f"{value['n']} scored for {who}, in {several(value['groups'], 'group')} ({value['data']})"
 
 
 def _warnings(value: Mapping[str, Any]) -> list["RenderableType"]:

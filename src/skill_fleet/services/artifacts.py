@@ -1,6 +1,5 @@
 """Published programs: what there is and was, where it came from, putting one back, publishing by hand."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ import dspy
 
 from skill_fleet.core.programs.artifact import load_artifact, manifest_path, read_origin
 from skill_fleet.core.programs.history import (
-    FOLDER,
     Version,
     exclusive,
     find_version,
@@ -24,8 +22,7 @@ from skill_fleet.optimization.plan import output_file
 from skill_fleet.optimization.runs import find_run
 from skill_fleet.services.context import Context
 from skill_fleet.services.programs import notes_of, run_request
-
-_PART = re.compile(r"\w[\w.-]*")
+from skill_fleet.services.published import find_published, known, name_of, place_of, published
 
 
 def list_artifacts(context: Context) -> list[dict[str, Any]]:
@@ -36,7 +33,7 @@ def list_artifacts(context: Context) -> list[dict[str, Any]]:
     """
     return [
         _line(context, name, version)
-        for name, file in sorted(_published(context))
+        for name, file in sorted(published(context))
         for version in list_versions(file)
     ]
 
@@ -58,7 +55,7 @@ def show_artifact(context: Context, wanted: str) -> dict[str, Any]:
         IntegrityError: The file is not the one its manifest describes.
         DataError: It is not a saved program, or does not fit the present code.
     """
-    name, version = _one(context, wanted)
+    name, version = find_published(context, wanted)
     if version.problem is not None:
         load_artifact(version.path, search=context.workspace.root)  # says what is wrong, with a hint
         raise IntegrityError(version.problem)
@@ -92,10 +89,10 @@ def rollback_artifact(context: Context, name: str, to: str | None = None) -> dic
         IntegrityError: It is not what was kept.
         UsageError: The file is outside of the workspace.
     """
-    name, file = _place(context, name)
+    name, file = place_of(context, name)
     _require_inside(context, file)
     with exclusive(context.workspace.state):
-        version = find_version(_known(context, name, file), to)
+        version = find_version(known(context, name, file), to)
         if version.problem is not None:
             raise IntegrityError(
                 version.problem, hint=f"Choose another: skill-fleet artifacts list ({name})."
@@ -142,7 +139,7 @@ def promote_run(context: Context, run_id: str, output: str | None = None) -> dic
         _require_same_program(file, request.program)
         replaced = put_in_place(folder.candidate, file, at=iso(context.clock.now()), how="promote")
     return {
-        "name": _name_of(context, file),
+        "name": name_of(context, file),
         **_places(context, file),
         "version": list_versions(file)[0].id,
         "replaced": replaced,
@@ -150,64 +147,6 @@ def promote_run(context: Context, run_id: str, output: str | None = None) -> dic
         "verdict": None if loaded.manifest is None else loaded.manifest.verdict,
         "notes": list(notes_of(loaded)),
     }
-
-
-def _published(context: Context) -> Iterator[tuple[str, Path]]:
-    """Name and file of every program that is published in the workspace, or was."""
-    root = context.workspace.optimized
-    files = {file for file in root.rglob("*.json") if FOLDER not in file.relative_to(root).parts[:-1]}
-    files |= {
-        folder.parent.parent / f"{folder.name}.json"
-        for folder in root.rglob(f"{FOLDER}/*")
-        if folder.is_dir() and any(folder.glob("*.json"))
-    }
-    for file in files:
-        if not file.name.startswith(".") and not file.name.endswith(".manifest.json"):
-            yield _name_of(context, file), file
-
-
-def _one(context: Context, wanted: str) -> tuple[str, Version]:
-    name, at, version = wanted.partition("@")
-    if not wanted.endswith(".json") and at:
-        name, file = _place(context, name)
-        return name, find_version(_known(context, name, file), version)
-    name, file = _place(context, wanted)
-    current = next((one for one in list_versions(_known(context, name, file)) if one.current), None)
-    if current is None:
-        raise NotFound(f"'{name}' is not published now.", hint="See: skill-fleet artifacts list.")
-    return name, current
-
-
-def _place(context: Context, name: str) -> tuple[str, Path]:
-    """The name and the file of what a user calls by its name, or by its file."""
-    if name.endswith(".json"):
-        file = context.path(name)
-        file = file if file.is_absolute() else Path.cwd() / file
-        return _name_of(context, file), file
-    if not all(_PART.fullmatch(part) for part in name.split("/")):
-        raise NotFound(f"There is no published program named '{name}'.", hint=_names(context))
-    return name, context.workspace.optimized / f"{name}.json"
-
-
-def _known(context: Context, name: str, file: Path) -> Path:
-    """The file, if something is published there or was.
-
-    Raises:
-        NotFound: There is nothing.
-    """
-    if not list_versions(file):
-        raise NotFound(f"There is no published program named '{name}'.", hint=_names(context))
-    return file
-
-
-def _names(context: Context) -> str:
-    names = sorted({name for name, _ in _published(context)})
-    return f"Published: {', '.join(names)}." if names else "Nothing is published: skill-fleet optimize."
-
-
-def _name_of(context: Context, file: Path) -> str:
-    root = context.workspace.optimized
-    return file.relative_to(root).with_suffix("").as_posix() if file.is_relative_to(root) else str(file)
 
 
 def _require_inside(context: Context, file: Path) -> None:

@@ -15,6 +15,7 @@ from skill_fleet.optimization.parts import split_from_json
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.runs import RunFolder, find_run, list_runs
 from skill_fleet.services.context import Context
+from skill_fleet.services.published import find_published, published, published_names
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class NamedProgram:
 
 
 def load_program(context: Context, name: str) -> NamedProgram:
-    """A program by its file, by the run that made it, or by its name (then it is not optimized).
+    """A program by its file, by its published name, by the run that made it, or by its class.
+
+    A class (`module:Class` or the built-in one) is the plain program; `NAME@VERSION` one that was published.
 
     Raises:
         NotFound: It is none of these, or the run has no program yet.
@@ -53,6 +56,8 @@ def load_program(context: Context, name: str) -> NamedProgram:
         entry = find_program(name, search=context.workspace.root)
         program = entry.build()
         return NamedProgram(name, program, entry, program_hash(program), None)
+    if "@" in name or any(name == one for one, _ in published(context)):
+        return _from_file(context, name, find_published(context, name)[1].path, None)
     folder = _run(context, name)
     if not folder.candidate.exists():
         hint = f"Go on with it: skill-fleet runs resume {folder.run_id}."
@@ -118,8 +123,13 @@ def run_request(folder: RunFolder) -> OptimizationRequest:
 def _run(context: Context, name: str) -> RunFolder:
     try:
         return find_run(context.workspace.runs, name)
-    except NotFound as error:
-        raise NotFound(f"There is neither a program nor a run named '{name}'.", hint=error.hint) from None
+    except NotFound:
+        runs = ", ".join(folder.run_id for folder in list_runs(context.workspace.runs)[:5])
+        known = f"{published_names(context)} Runs: {runs}." if runs else published_names(context)
+        raise NotFound(
+            f"There is neither a program nor a run named '{name}'.",
+            hint=f"{known} Or name a class: module:Class.",
+        ) from None
 
 
 def _from_file(context: Context, label: str, path: Path, folder: RunFolder | None) -> NamedProgram:
