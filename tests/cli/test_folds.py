@@ -41,7 +41,8 @@ def has(pattern, text):
 def test_folds_are_told_from_the_first_line_to_the_report(cli, few):
     ended = cli("optimize", *ASKED, "--folds", "3")
     assert ended.code == 0
-    assert has(r"3 folds would show a difference of about [\d.]+ in 8 of 10 runs \(12 groups", ended.err)
+    seen = r"a difference of about [\d.]+, in 8 of 10 runs \(12 groups"
+    assert has(rf"Expected to show on 3 folds: {seen}", ended.err)
     for number in (1, 2, 3):
         assert f"Fold {number} of 3 …" in ended.err
         gain = r"Gain on the \d+ held-out examples: \+0\.\d+\.$"

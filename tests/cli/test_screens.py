@@ -68,3 +68,85 @@ def test_what_was_published_is_said_to_be_kept(cli, place):
     assert cli("optimize", *program).code == 0
     ended = cli("optimize", *FRUITLESS)
     assert "Nothing better was found; what is published was kept.\n" in ended.out
+
+
+BETTER = (*NAMED, "--optimizer", "labeled_few_shot", "--trials", "2", "--rounds", "1")
+
+
+@pytest.mark.parametrize("folds", [None, "3"])
+def test_a_second_reading_says_what_is_asked_of_it_and_what_would_renew_the_test(cli, place, folds):
+    asked = (*BETTER, *(("--folds", folds) if folds else ()), "--output", "a.json")
+    first = cli("optimize", *asked)
+    assert re.search(r"verdict better \(p = [\d.e-]+, asked for 0\.03;", squeezed(first.out))
+    second = cli("optimize", *asked, "--optimizer", "knn_few_shot").out
+    assert re.search(r"verdict \w+ \(p = [\d.e-]+, asked for 0\.0\d+ at reading 2[;)]", squeezed(second))
+    if folds:
+        assert "These examples were read once before" in second
+        assert "To renew: new examples; another --seed changes nothing." in second
+    else:
+        assert "This test set was read once before" in second
+        assert "To renew: another --seed, or new examples." in second
+
+
+def test_a_fold_artifact_was_not_tested_on_a_sealed_test(cli, place):
+    assert cli("optimize", *BETTER, "--folds", "3", "--quiet").code == 0
+    assert re.search(
+        r"^quality .* \(held out\)$", cli("artifacts", "show", "triageprogram").out, re.MULTILINE
+    )
+
+
+def test_a_sealed_artifact_was(cli, place):
+    assert cli("optimize", *BETTER, "--quiet").code == 0
+    assert re.search(r"^quality .* \(test\)$", cli("artifacts", "show", "triageprogram").out, re.MULTILINE)
+
+
+def test_the_notice_of_the_simulator_promises_no_price(cli, place):
+    (place / "config").mkdir(exist_ok=True)
+    (place / "config" / "config.yaml").write_text(
+        "models: {registry: {offline: {price: {input_per_million: 5, output_per_million: 10}}}}\n"
+    )
+    shown = cli("optimize", *BETTER).out
+    assert re.search(r"^cost +\$0\.\d+ \(", shown, re.MULTILINE)
+    assert "SIMULATED: " in shown
+    assert not re.search(r"\$0(?!\.\d)", shown)
+
+
+def test_a_cap_too_small_for_the_test_says_the_rule_and_what_follows(cli, place):
+    said = cli("optimize", *BETTER, "--max-calls", "180").out
+    assert re.search(
+        r"the sealed test: it needs about \d+ calls, and of the cap of 180 calls only less", said
+    )
+    assert "then there is no verdict before the cap is raised." in said
+
+
+def power(**more):
+    return {"effect": 0.2, "sd": 0.3, "groups": 16, "reading": 1, "alpha": 0.03, "folds": 0, **more}
+
+
+def test_what_is_expected_is_no_certainty():
+    from skill_fleet.cli.progress import milestone
+
+    assert milestone("power", power(folds=8)).startswith(
+        "Expected to show on 8 folds: a difference of about 0.2, in 8 of 10 runs (16 groups, reading 1;"
+    )
+    assert "Expected to show on the sealed test: perhaps no difference (" in milestone(
+        "power", power(effect=None)
+    )
+    assert milestone("power", power(effect=None, groups=6)).startswith("No difference can be shown")
+    assert milestone("power", power(sd=None, effect=None)) is None
+
+
+def test_the_foreseen_difference_is_near_what_the_folds_could_then_show(cli, place):
+    asked = (*NAMED, "--optimizer", "knn_few_shot", "--folds", "4", "--rounds", "1", "--seed", "20")
+    result = cli("optimize", *asked, "--quiet", "--json").json
+    expected, found = (
+        result[name] for name in ("expected_minimum_detectable_effect", "minimum_detectable_effect")
+    )
+    assert found / 2 < expected < 2 * found
+
+
+def test_one_is_singular(cli, place):
+    one = [json.loads((place / "tickets.json").read_text())[0]]
+    (place / "one.json").write_text(json.dumps(one))
+    said = cli("optimize", *BETTER, "--data", "one.json", "--optimizer", "copro").err
+    assert "1 independent group (1 example in 1 named group," in said

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 
 import pytest
 from dspy.utils.exceptions import LMInvalidRequestError
@@ -59,14 +60,23 @@ def test_few_groups_attain_no_level_exactly_where_a_comparison_shows_nothing(gro
     assert (found.verdict == "better") == shown
 
 
-def measurement(scores):
+def measurement(scores, groups=None):
     found = [None if value is None else Score(value) for value in scores]
-    return Measurement(tuple(Outcome(str(n), "g", one, None, 0.0) for n, one in enumerate(found)))
+    names = groups or [str(n) for n in range(len(found))]
+    return Measurement(tuple(Outcome(str(n), names[n], one, None, 0.0) for n, one in enumerate(found)))
 
 
 def test_the_spread_of_differences_is_that_of_two_independent_scores():
     assert spread(measurement([0.2, 0.4, None])) == pytest.approx(math.sqrt(2) * math.sqrt(0.02))
     assert spread(measurement([0.2, None])) is None
+    assert spread(measurement([0.2, 0.4], "gg")) is None, "one group shows nothing"
+
+
+def test_the_spread_is_that_of_group_means_and_never_less_than_luck_would_leave():
+    differing = measurement([0.1, 0.3, 0.7, 0.9], "aabb")
+    assert spread(differing) == pytest.approx(math.sqrt(2) * statistics.stdev([0.2, 0.8]))
+    alike = measurement([0.0, 1.0, 1.0, 0.0], "aabb")
+    assert spread(alike) == pytest.approx(math.sqrt(2) * statistics.stdev([0, 1, 1, 0]) / math.sqrt(2))
 
 
 def test_the_next_reading_is_counted_and_not_noted(place):

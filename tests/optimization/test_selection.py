@@ -97,8 +97,8 @@ def test_optimism_is_what_the_choice_flattered():
     found = gains([0.2, 0.41], [0.25, 0.37], 14)
     assert found == {"validation_gain": 0.21, "test_gain": 0.12, "optimism": 0.09, "candidates": 14}
     assert in_words(found) == (
-        "On the validation set it gained +0.210; on unseen examples +0.120: "
-        "choosing among 14 candidates flatters."
+        "On the validation set it gained +0.210, on unseen examples +0.120. "
+        "Choosing among 14 candidates flatters."
     )
 
 

@@ -73,7 +73,7 @@ def _facts(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
         yield "models", _models(manifest["models"])
         yield "verdict", _verdict(manifest["verdict"]) if manifest["optimizer"] else UNKNOWN
-        yield "quality", _scores(manifest["scores"])
+        yield "quality", _scores(manifest)
         yield "cost", dollars(manifest["cost"].get("usd"))
         yield "made with", ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
     if value["recipe"] is not None:
@@ -97,11 +97,15 @@ def _verdict(verdict: str | None) -> str:
     return UNKNOWN if verdict is None else f"{verdict}. {_SHOWN.get(verdict, '')}".strip()
 
 
-def _scores(scores: Mapping[str, Any]) -> str:
-    """Baseline and optimized on the sealed test, or on validation where that is all there is."""
+def _scores(manifest: Mapping[str, Any]) -> str:
+    """Baseline and optimized on the sealed test or held-out folds, or on validation where that is all."""
+    scores = manifest["scores"]
     baseline, found = scores.get("baseline") or {}, scores.get("optimized") or {}
     part = "test" if found.get("test") is not None else "validation"
-    return f"{score(baseline.get(part))} → {score(found.get(part))} ({part})"
+    # With folds no example is sealed: the means are of all, each held out once.
+    sealed = (manifest["data"].get("examples") or {}).get("test")
+    where = "held out" if part == "test" and sealed == 0 else part
+    return f"{score(baseline.get(part))} → {score(found.get(part))} ({where})"
 
 
 def _models(models: Mapping[str, Any]) -> str:

@@ -231,4 +231,6 @@ def _verdict(result: Mapping[str, Any]) -> str:
         return nothing_compared(result)
     effect = result["minimum_detectable_effect"]
     seen = "" if effect is None else f"; a difference of {effect:.3f} would have been seen in 8 of 10 runs"
-    return f"{result['verdict']} (p = {result['p_value']:.2g}{seen})"
+    asked = "" if result["alpha"] is None else f", asked for {result['alpha']:.2g}"
+    reading = f" at reading {result['test_reads']}" if asked and (result["test_reads"] or 1) > 1 else ""
+    return f"{result['verdict']} (p = {result['p_value']:.2g}{asked}{reading}{seen})"

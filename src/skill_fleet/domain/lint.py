@@ -162,11 +162,12 @@ def _of_licences(items: Sequence[TrainingItem]) -> Iterator[DataFinding]:
 def _of_groups(trainset: Trainset) -> Iterator[DataFinding]:
     items, count = trainset.items, len(units_of(trainset.items))
     if count < MIN_GROUPS:
+        have = "is 1 independent group" if count == 1 else f"are {count} independent groups"
         yield DataFinding(
             "too_few_groups",
             "warning",
             (),
-            f"There are {count} independent groups; a split asks for {MIN_GROUPS}.",
+            f"There {have}; a split asks for {MIN_GROUPS}.",
             "Add examples of other kinds.",
         )
     test = int(len(items) * SHARES[-1])

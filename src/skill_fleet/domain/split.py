@@ -215,13 +215,15 @@ def check_units(trainset: Trainset, units: Sequence[Unit], min_groups: int, *, p
 
 
 def _too_few(trainset: Trainset, count: int, parts: int, min_groups: int) -> DataError:
-    groups = len({item.group for item in trainset.items})
+    examples = len(trainset.items)
+    named = len({item.group for item in trainset.items})
     hint = "Add examples of other kinds"
     if count >= parts:
         hint += f", or accept less certain results with --min-groups {count}"
     return DataError(
-        f"The training set {trainset.source} has {count} independent groups ({len(trainset.items)} examples "
-        f"in {groups} named groups, near-duplicates joined); at least {max(parts, min_groups)} are needed.",
+        f"The training set {trainset.source} has {count} independent {'group' if count == 1 else 'groups'} "
+        f"({examples} {'example' if examples == 1 else 'examples'} in {named} named {'group' if named == 1 else 'groups'}, "
+        f"near-duplicates joined); at least {max(parts, min_groups)} are needed.",
         hint=f"{hint}.",
         code="too_few_groups",
     )

@@ -89,7 +89,7 @@ class Account:
         tokens = self._spent.tokens + self._reserved.tokens + worst.tokens
         usd = self._spent.usd + self._reserved.usd + (worst.usd or 0.0)
         if ceiling.calls is not None and calls > ceiling.calls:
-            return f"{self.limits.calls} calls"
+            return "1 call" if self.limits.calls == 1 else f"{self.limits.calls} calls"
         if ceiling.tokens is not None and tokens > ceiling.tokens:
             return f"{self.limits.tokens} tokens"
         if ceiling.usd is not None and usd > ceiling.usd:

@@ -108,8 +108,8 @@ def cap_warnings(limits: Limits, whole: Mapping[str, Any]) -> Iterator[tuple[str
     """Code and message of each cap that is below the lowest estimate."""
     shown: Mapping[str, Callable[[float], str]] = {
         "usd": lambda value: f"${value:g}",
-        "calls": lambda value: f"{value:,g} calls",
-        "tokens": lambda value: f"{value:,g} tokens",
+        "calls": lambda value: "1 call" if value == 1 else f"{value:,.0f} calls",
+        "tokens": lambda value: f"{value:,.0f} tokens",
         "minutes": lambda value: f"{value:g} minutes",
     }
     for measure, show in shown.items():

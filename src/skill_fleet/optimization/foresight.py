@@ -1,14 +1,14 @@
 """What the sealed test will be able to show, said before the search is paid for.
 
 The differences between two programs are not known before both are measured. Assumed is that the two score
-independently, each with the spread of the baseline (so differences spread by the square root of 2 of it), and
-that examples of one group differ alike; where nothing is measured yet, differences spread by `ASSUMED_SD`.
-The figure is a guide and no promise.
+independently, and that the means of groups spread as those of the baseline's scores do (so their differences
+by the square root of 2 of it); where nothing is measured yet, differences spread by `ASSUMED_SD`. The figure
+is a guide and no promise.
 """
 
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -71,9 +71,20 @@ def foresee(
 
 
 def spread(found: Measurement) -> float | None:
-    """The spread to assume of differences, from that of a program's scores; None of fewer than two."""
-    scores = list(found.scores().values())
-    return math.sqrt(2.0) * statistics.stdev(scores) if len(scores) > 1 else None
+    """The spread to assume of the groups' mean differences, from that of the groups' means of one program.
+
+    Few groups may agree by luck: their means are not taken to spread less than those of as many scores drawn
+    independently. None of fewer than two groups.
+    """
+    groups: defaultdict[str, list[float]] = defaultdict(list)
+    for outcome in found.outcomes:
+        if outcome.score is not None:
+            groups[outcome.group].append(outcome.score.value)
+    if len(groups) < 2:
+        return None
+    scores = [score for members in groups.values() for score in members]
+    independent = statistics.stdev(scores) * math.sqrt(len(groups) / len(scores))
+    return math.sqrt(2.0) * max(statistics.stdev(map(statistics.fmean, groups.values())), independent)
 
 
 def reading_of(session: Session) -> int:

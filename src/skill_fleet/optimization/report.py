@@ -58,11 +58,12 @@ def _headline(result: Mapping[str, Any]) -> str:
     if result["interval"] is None:
         return f"**{without_verdict(result)}**{stopped}"
     low, high = result["interval"]
-    confidence = 100 * (1 - (result["alpha"] or 0.05))
+    alpha = result["alpha"] or 0.05
+    confidence = 100 * (1 - alpha)
     what = "Gain on held-out folds" if result["folds"] else "Difference on the sealed test"
     return (
         f"**{_VERDICTS[result['verdict']]}** {what}: {low:+.3f} to {high:+.3f} "
-        f"({confidence:.1f} % interval, p = {result['p_value']:.2g}).{stopped}"
+        f"({confidence:.1f} % interval; p = {result['p_value']:.2g}, asked for {alpha:.2g}).{stopped}"
     )
 
 

@@ -20,6 +20,13 @@ from skill_fleet.optimization.session import Session
 from skill_fleet.optimization.stages import Baseline, measured
 from skill_fleet.optimization.verdict import count_read, digest_of_test, judge
 
+_UNITS = {
+    "usd": "${:,.4g}",
+    "calls": "{:,.0f} calls",
+    "tokens": "{:,.0f} tokens",
+    "minutes": "{:,.1f} minutes",
+}
+
 
 def held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | None) -> Limits:
     """What the search must leave for the sealed test: its calls at what a run of the program takes.
@@ -41,9 +48,12 @@ def held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | N
     for name in ("usd", "calls", "tokens", "minutes"):
         cap, need = getattr(limits, name), getattr(held, name)
         if cap is not None and need * 2 >= cap:
+            wanted, whole = (_UNITS[name].format(value) for value in (need, cap))
             session.warn(
                 "test_not_reserved",
-                f"The cap on {name} is too small to set the sealed test aside ({need:g} of {cap:g}).",
+                f"Nothing is set aside for the sealed test: it needs about {wanted}, and of the cap of "
+                f"{whole} only less than half is held back from the search. The search may use up what "
+                "the test needs; then there is no verdict before the cap is raised.",
             )
         kept[name] = need if cap is not None and need * 2 < cap else None
     return Limits(**kept)  # type: ignore[arg-type]
@@ -133,10 +143,12 @@ def counted_reading(session: Session, candidate: dspy.Module) -> int:
     reads = count_read(session.loaded.workspace.ledger, test, reader)
     if reads > 1:
         before = "once" if reads == 2 else f"{reads - 1} times"
+        asked = plan.request
+        dealt = not (plan.folds or asked.test_data or asked.holdout)
+        what = "These examples were" if plan.folds else "This test set was"
+        way = "another --seed, or new examples" if dealt else "new examples; another --seed changes nothing"
         session.warn(
-            "test_reused",
-            f"This test set was read {before} before, so more is asked of a difference. To renew it: another "
-            "--seed, or new examples.",
+            "test_reused", f"{what} read {before} before, so more is asked of a difference. To renew: {way}."
         )
     return reads
 

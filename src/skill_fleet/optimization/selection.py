@@ -172,5 +172,5 @@ def in_words(selection: Mapping[str, Any] | None) -> str | None:
         )
     if selection["optimism"] < NOTABLE:
         return None
-    why = "which can be luck" if number == 1 else f"choosing among {among} flatters"
-    return f"On the validation set it gained {seen:+.3f}; on unseen examples {untouched:+.3f}: {why}."
+    why = "The difference can be luck" if number == 1 else f"Choosing among {among} flatters"
+    return f"On the validation set it gained {seen:+.3f}, on unseen examples {untouched:+.3f}. {why}."

@@ -2,5 +2,5 @@
 
 SIMULATED_NOTICE = (
     "offline/rules-v1: a built-in rule-based simulator, not a language model. Scores show that the pipeline "
-    "works on this machine; they do not predict any real model. Cost: $0."
+    "works on this machine; they do not predict any real model."
 )
