@@ -36,8 +36,8 @@ def show(
     from skill_fleet.cli.show_artifacts import shown_artifact
     from skill_fleet.services.artifacts import show_artifact
 
-    value = show_artifact(opened(ctx), artifact)
-    screen(as_json=as_json, quiet=quiet).data(value, shown_artifact)
+    view = screen(as_json=as_json, quiet=quiet)
+    view.data(show_artifact(opened(ctx), artifact), shown_artifact)
 
 
 def rollback(
@@ -59,8 +59,8 @@ def rollback(
     from skill_fleet.cli.show_artifacts import shown_change
     from skill_fleet.services.artifacts import rollback_artifact
 
-    value = rollback_artifact(opened(ctx), name, to)
-    screen(as_json=as_json, quiet=quiet).data(value, shown_change)
+    view = screen(as_json=as_json, quiet=quiet)
+    view.data(rollback_artifact(opened(ctx), name, to), shown_change)
 
 
 def promote(
@@ -80,5 +80,6 @@ def promote(
     from skill_fleet.cli.show_artifacts import shown_change
     from skill_fleet.services.artifacts import promote_run
 
+    view = screen(as_json=as_json, quiet=quiet)
     value = promote_run(opened(ctx), run, None if output is None else from_here(output))
-    screen(as_json=as_json, quiet=quiet).data(value, shown_change)
+    view.data(value, shown_change)

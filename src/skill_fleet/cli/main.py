@@ -4,6 +4,7 @@ Exit codes: 0 ok · 1 error · 2 usage · 3 not found · 4 gate failed · 5 budg
 130 interrupted.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -47,9 +48,12 @@ def _answered(words: list[str]) -> int:
     from skill_fleet.foundation.errors import Interrupted, SkillFleetError
 
     try:
-        return run(_workspace_first(words))
+        with contextlib.redirect_stdout(sys.stdout):  # a command leaves it to what programs print
+            return run(_workspace_first(words))
     except SkillFleetError as error:
         return _told(error, words)
+    except SystemExit as left:
+        return _told(_exit_refused(left), words)
     except KeyboardInterrupt:
         return _told(Interrupted("Interrupted."), words)
     except (ReaderGone, BrokenPipeError):
@@ -82,6 +86,15 @@ def _bug(error: Exception) -> "SkillFleetError":
         traceback.print_exception(error)
         hint = "This is a bug."
     return SkillFleetError(f"Unexpected {type(error).__name__}: {error}.", hint=hint, code="bug")
+
+
+def _exit_refused(left: SystemExit) -> "SkillFleetError":
+    from skill_fleet.foundation.errors import ProgramError
+
+    return ProgramError(
+        f"Code of a program or metric ended the process (SystemExit: {left.code}).",
+        hint="Code that is imported or called here may not exit.",
+    )
 
 
 def _workspace_first(words: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Options that several commands share, and what they have in common."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,5 +90,10 @@ def measuring(
 
 
 def screen(*, as_json: bool, quiet: bool = False) -> Screen:
-    """Where the command writes."""
-    return Screen(as_json=as_json, quiet=quiet)
+    """Where the command writes; from now on what anybody else prints goes to stderr.
+
+    A program, a metric or a reward may print: stdout is for the command's data. `main` undoes it.
+    """
+    made = Screen(as_json=as_json, quiet=quiet)
+    sys.stdout = made.err
+    return made

@@ -24,7 +24,7 @@ def carried_out(context: "Context", prepared: "Prepared", view: Screen, before: 
         0 for any verdict, else the exit code of what stopped it.
     """
     from skill_fleet.cli.show_run import shown_result
-    from skill_fleet.optimization.session import Control
+    from skill_fleet.optimization.session import Control, quiet
     from skill_fleet.services.optimization import begin, start_optimization
 
     hush_dspy(view)
@@ -32,7 +32,7 @@ def carried_out(context: "Context", prepared: "Prepared", view: Screen, before: 
     folder = begin(context, prepared)
     resume = before.command(f"runs resume {folder.run_id}")
 
-    with watching(view) as watcher:
+    with watching(view) as watcher, quiet(folder):
 
         def stop() -> None:
             control.interrupt()

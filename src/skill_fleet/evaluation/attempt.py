@@ -20,6 +20,7 @@ from skill_fleet.evaluation.usage import AnswerUsage, UsageMeter
 from skill_fleet.foundation.errors import MetricError, ProgramError, ProviderError
 from skill_fleet.llm.failures import explained, understand
 from skill_fleet.llm.fleet_lm import FleetLM
+from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.only_journaled import OnlyJournaled
 
 CUT_OFF = {"length": "truncated", "content_filter": "content_filter"}
@@ -45,7 +46,7 @@ def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
     """Run the program on the example's inputs and score what it returns.
 
     Raises:
-        Halt: No further call may be made.
+        Halt: No further call may be made, or the program would end the process.
     """
     # DSPy records every answer with the modules being called, in whatever thread, and keeps finish reasons
     # nowhere else: this one is called all along.
@@ -58,6 +59,12 @@ def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
                 prediction = program(**example.inputs())
         except Exception as error:  # noqa: BLE001 - the program is the user's code: what it raises is a result
             return _failed(error, answers.history)
+        except (Halt, KeyboardInterrupt):
+            raise
+        except BaseException as left:
+            raise ended_by(left) from left
+        if prediction is None:
+            return _nothing_returned(answers.history)
         usage = meter.taken()
         try:
             score = metric.score(example, prediction)
@@ -66,6 +73,18 @@ def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
         except (LMError, ProviderError) as error:
             return Attempt(_provider_failed(error))
         return Attempt(_cut_off(answers.history) or score, usage=usage)
+
+
+def ended_by(left: BaseException) -> Halt:
+    """What stops everything where a program raises what no `except Exception` sees, such as a SystemExit."""
+    what = f"{type(left).__name__}({_short(str(left))})"
+    return Halt(
+        "program",
+        ProgramError(
+            f"The program raised {what}, which would end the process.",
+            hint="Raise an Exception instead: an example that fails is no reason to exit.",
+        ),
+    )
 
 
 def own_model_refused(lm: Any) -> OnlyJournaled:
@@ -96,6 +115,12 @@ def _failed(error: Exception, history: list[Any]) -> Attempt:
         return Attempt(NoScore("environment", f"The program met {what}."))
     crash = f"The program raised {what}."
     return Attempt(Score(0.0, feedback=crash), crash=crash)
+
+
+def _nothing_returned(history: list[Any]) -> Attempt:
+    """A program without a `return` is a bug of the program, whatever the metric makes of a None."""
+    crash = "The program returned None."
+    return Attempt(_cut_off(history) or Score(0.0, feedback=crash), crash=crash)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -133,7 +133,7 @@ def _collect(
         if on_outcome is not None:
             on_outcome(len(outcomes), len(names), outcomes[index])
     if len(failures) > patience.most:
-        raise _given_up(failures, len(names))
+        raise _given_up(failures, len(outcomes), len(names))
     return Measurement(tuple(outcomes[index] for index in sorted(outcomes)))
 
 
@@ -164,14 +164,17 @@ def _failure(found: Attempt) -> NoScore | None:
     return None if found.crash is None else NoScore("program", found.crash)
 
 
-def _given_up(failures: dict[int, NoScore], total: int) -> SkillFleetError:
+def _given_up(failures: dict[int, NoScore], tried: int, total: int) -> SkillFleetError:
     """The most frequent cause, as the user's error; of equally frequent ones that of the first example."""
     ordered = [failures[index] for index in sorted(failures)]
     reason, count = Counter(failure.reason for failure in ordered).most_common(1)[0]
     example = next(failure.message for failure in ordered if failure.reason == reason)
-    message = f"{len(ordered)} of {total} examples failed, {count} of them like this: {example}"
+    whole = f"{tried} examples" if tried == total else f"the {tried} examples tried (there are {total})"
+    same = "" if count == len(ordered) else f"{count} of them "
+    message = f"{len(ordered)} of {whole} failed, {same}like this: {example}"
     if reason == "metric_error":
-        return MetricError(message)
+        hint = "What scores gives every answer, also a wrong one, a number in [0, 1]."
+        return MetricError(message, hint=hint)
     if reason in {"program", "environment"}:
         return ProgramError(message, hint="Run the program on one example to see the whole traceback.")
     return ProviderError(message, hint="Check the model, its key and its limits.", code=reason)

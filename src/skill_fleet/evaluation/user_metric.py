@@ -78,9 +78,11 @@ class UserMetric:
             result = self.function(*arguments[: self.arity])
         except (LMError, ProviderError):
             raise  # a judge's model that does not answer is missing data, not a broken metric
-        except Exception as error:
+        except (Halt, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a SystemExit too: a metric does not end the process
             raise MetricError(
-                f"The metric {self.name} raised {type(error).__name__}: {error}.",
+                f"The metric {self.name} raised {type(error).__name__}: {in_short(error)}.",
                 hint="A metric must return a number in [0, 1] for any prediction, also for an empty one.",
             ) from error
         return self._read(result)
@@ -104,6 +106,12 @@ class UserMetric:
             f"The metric {self.name} returned {what[:200]}, which is no number in [0, 1].",
             hint="Return a number, a bool or dspy.Prediction(score=…, feedback=…); no percentages.",
         )
+
+
+def in_short(error: BaseException, limit: int = 300) -> str:
+    """What an exception says, on one line that can be read."""
+    said = " ".join(str(error).split())
+    return said if len(said) <= limit else f"{said[: limit - 1]}…"
 
 
 def adapt_metric(function: Any) -> UserMetric:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from skill_fleet.config.load import Loaded
+from skill_fleet.evaluation.attempt import ended_by
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ProviderError, SkillFleetError
@@ -114,6 +115,8 @@ def _guarded(session: Session, *, resumed: bool) -> Finished:
         error = _stopped(session, halted)
     except ProviderError as failed:
         error = _stopped(session, Halt("provider", failed))
+    except SystemExit as left:  # of the program, in a search: where it is measured `attempt` sees it
+        error = _stopped(session, ended_by(left))
     except SkillFleetError as failed:
         error = failed
         session.result.status = "failed"
@@ -199,6 +202,7 @@ def _finish(session: Session) -> None:
     result.calls = {
         "made": spent.calls,
         "from_journal": session.line.traffic.from_journal,
+        "reused": session.line.journal.reused(folder.run_id),
         "failed": spent.failed,
         "lost": spent.lost,
         "excluded": len(session.excluded),

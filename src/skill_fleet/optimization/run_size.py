@@ -96,7 +96,7 @@ def size_of_run(plan: Plan) -> RunSize:
                 judged.append(asked.calls - unasked)
             except Halt as halt:
                 raise halt.error from None
-            except Exception:  # noqa: BLE001 - a program may refuse the simulator's words; it is sized by its parts
+            except (Exception, SystemExit):  # noqa: BLE001 - a program may refuse the simulator's words; it is sized by its parts
                 counter.calls = max(counter.calls, before + len(program.named_predictors()))
             demos += demo_sizes(dspy.settings.trace)
         calls.append(counter.calls - before)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import dspy
 
+from skill_fleet.core.programs.recipes.sampled import Sampled
 from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of
 from skill_fleet.evaluation.runner import measure
@@ -61,6 +62,8 @@ def measure_baseline(session: Session) -> Baseline:
     train, validation = plan.examples("train"), plan.examples("validation")
     tried = measured(session, program, train[:_PREFLIGHT_EXAMPLES], gate, "preflight", num_threads=1)
     require_scores(tried)
+    if plan.reward is not None:
+        _try_reward(session, program, plan.reward, train[:_PREFLIGHT_EXAMPLES], gate)
     session.emit("preflight", examples=min(_PREFLIGHT_EXAMPLES, len(train)))
     aside = set(_set_aside(session) or ())
     train, validation = _without(train, aside), _without(validation, aside)
@@ -92,6 +95,19 @@ def measure_baseline(session: Session) -> Baseline:
         calls / max(1, len(found.outcomes)),
         spread(found),
     )
+
+
+def _try_reward(
+    session: Session, program: dspy.Module, reward: str, examples: Sequence[dspy.Example], gate: Gate
+) -> None:
+    """The reward on the answers of the preflight, which are in the journal by now.
+
+    Raises:
+        MetricError: It breaks on one of them.
+    """
+    once = Sampled("best_of_n", program, n=1, reward=reward)
+    tried = measured(session, once, examples, gate, "preflight", num_threads=1)
+    require_scores(tried, "reward")
 
 
 def measured(
@@ -136,14 +152,14 @@ def demo_threshold(scores: Sequence[float], target: float) -> float:
     return min(target, quartile if quartile > 0 else positive[0] if positive else target)
 
 
-def require_scores(found: Measurement) -> None:
+def require_scores(found: Measurement, what: str = "metric") -> None:
     """A metric that breaks on some answers would choose which examples count: none is set aside for it."""
     missing = [outcome.no_score for outcome in found.outcomes if outcome.no_score is not None]
     broken = [failure.message for failure in missing if failure.reason == "metric_error"]
     if broken:
         raise MetricError(
-            f"The metric broke on {len(broken)} of {len(found.outcomes)} examples, like this: {broken[0]}",
-            hint="A metric gives every answer, also a wrong one, a number in [0, 1].",
+            f"The {what} broke on {len(broken)} of {len(found.outcomes)} examples, like this: {broken[0]}",
+            hint=f"A {what} gives every answer, also a wrong one, a number in [0, 1].",
         )
 
 

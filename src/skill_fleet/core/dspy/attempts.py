@@ -14,6 +14,7 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from skill_fleet.foundation.errors import MetricError, ProviderError
+from skill_fleet.llm.halt import Halt
 
 PERFECT = 1.0
 MOST = 64
@@ -116,9 +117,11 @@ def rewarded(reward: Reward, inputs: Mapping[str, Any], prediction: Any) -> floa
         value = reward(dict(inputs), prediction)
     except (LMError, ProviderError):
         raise  # a judge's model that does not answer is missing data, not a broken reward
-    except Exception as error:
+    except (Halt, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a SystemExit too: a reward does not end the process
         raise MetricError(
-            f"The reward {name} raised {type(error).__name__}: {error}.",
+            f"The reward {name} raised {type(error).__name__}: {str(error)[:300]}.",
             hint="A reward returns a number in [0, 1] for any prediction, also for an empty one.",
         ) from error
     if not isinstance(value, int | float) or math.isnan(value) or not 0.0 <= value <= 1.0:

@@ -96,7 +96,7 @@ def _imported(name: str, search: Path | None) -> ProgramEntry:
             return found.deepcopy()
         try:
             return found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(
                 f"--program '{name}' cannot be built without arguments: {type(error).__name__}: {error}."
             ) from error
