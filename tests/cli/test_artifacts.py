@@ -202,3 +202,28 @@ def test_a_run_that_publishes_over_a_program_keeps_it(cli, ws, own, published, m
     assert [one["run_id"] for one in listed] == [again["run_id"], published["run_id"]]
     assert cli("artifacts", "rollback", NAME).code == 0
     assert files(ws) == before
+
+
+def test_the_same_program_again_makes_no_version(cli, ws, published):
+    before = files(ws)
+    done = cli("artifacts", "promote", "latest", "--json").json
+    assert (done["replaced"], done["verdict"]) == (None, None)
+    assert files(ws) == before
+    told = cli("artifacts", "promote", "latest").out
+    assert "published before" in told
+    [only] = cli("artifacts", "list", "--json").lines
+    assert (only["version"], only["optimizer"]) == (done["version"], None)
+    candidate = ws / ".skill-fleet" / "runs" / published["run_id"] / "candidate.manifest.json"
+    assert json.loads(candidate.read_text())["optimizer"] is None, "no optimizer made the plain program"
+
+
+def test_a_run_that_is_gone_on_with_publishes_the_same_program_once(cli, own):
+    assert cli("optimize", *own, "--quiet", "--max-calls", "12").code != 0
+    first = cli("artifacts", "list", "--json").lines
+    assert first, "the plain program was published where the cap was reached"
+    for calls in (14, 16, 10_000):
+        cli("runs", "resume", "latest", "--max-calls", calls, "--quiet", "--no-input")
+    found = cli("artifacts", "list", "--json").lines
+    assert [one["current"] for one in found] == [True]
+    assert found[0]["quality"] is not None, "its manifest is that of the whole run"
+    assert all(one["version"] == found[0]["version"] for one in first)

@@ -13,6 +13,7 @@ from skill_fleet.core.programs.catalog import BUILT_IN, source_digest
 from skill_fleet.core.programs.history import (
     exclusive,
     find_version,
+    holds,
     keep_version,
     list_versions,
     put_in_place,
@@ -238,3 +239,28 @@ def test_a_damaged_version_is_refused_when_it_is_loaded(place):
     file.write_text(file.read_text().replace("one", "evil"))
     with pytest.raises(IntegrityError):
         load_artifact(file)
+
+
+def test_a_version_bears_one_name_while_it_is_published_and_when_it_was(place):
+    save("one", place)
+    first = list_versions(place)[0].id
+    replace("two", place)
+    save("one", place, run_id="another")  # the same program again, of another origin
+    second = list_versions(place)[0].id
+    assert second == f"{first}-2"
+    assert [version.id for version in list_versions(place)] == [second, first]
+    put_in_place(find_version(place, first).path, place, at=AT, how="rollback")
+    assert [version.id for version in list_versions(place)] == [first, second]
+    assert find_version(place, first).current
+    put_in_place(find_version(place, second).path, place, at=AT, how="rollback")
+    assert [version.id for version in list_versions(place)] == [second, first]
+
+
+def test_what_a_place_holds_is_known_only_where_it_is_whole(place):
+    assert holds(place, "0" * 64) is None
+    save("one", place)
+    program = load_artifact(place).manifest.program_hash
+    assert holds(place, program).run_id == "run"
+    assert holds(place, "0" * 64) is None
+    place.write_bytes(place.read_bytes() + b" ")
+    assert holds(place, program) is None

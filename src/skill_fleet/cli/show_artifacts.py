@@ -51,11 +51,17 @@ def shown_change(value: Mapping[str, Any]) -> "RenderableType":
     """What is published now, and what was before."""
     pairs = [
         ("published", f"{value['artifact']} (version {value['version']})"),
-        ("replaced", f"version {value['replaced']}, which is kept" if value["replaced"] else "nothing"),
+        ("replaced", _replaced(value)),
     ]
     if "run_id" in value:
         pairs += [("run", value["run_id"]), ("verdict", _verdict(value["verdict"]))]
     return group(facts(pairs), *(words(f"! {note}", "yellow") for note in value["notes"]))
+
+
+def _replaced(value: Mapping[str, Any]) -> str:
+    if value["replaced"]:
+        return f"version {value['replaced']}, which is kept"
+    return "nothing: the same program was published before" if value.get("unchanged") else "nothing"
 
 
 def _facts(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from skill_fleet.core.programs.artifact import (
     save_artifact,
 )
 from skill_fleet.core.programs.catalog import program_hash
-from skill_fleet.core.programs.history import exclusive, keep_version
+from skill_fleet.core.programs.history import exclusive, holds, keep_version
 from skill_fleet.core.programs.recipes.rebuild import code_digest
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import iso
@@ -98,14 +98,15 @@ def keep_candidate(session: Session, candidate: dspy.Module) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    save_artifact(candidate, session.folder.candidate, _facts(session, candidate, optimizer=True))
+    save_artifact(candidate, session.folder.candidate, _facts(session, candidate))
     session.result.program_hash = program_hash(candidate)
 
 
 def publish(session: Session, choice: Published, candidate: dspy.Module, baseline: dspy.Module) -> None:
     """Write the chosen program to the output, and the candidate to the run's folder in any case.
 
-    What it replaces is kept as a version first.
+    What it replaces is kept as a version first, unless this run published the same program before: then
+    only its manifest is brought up to date.
 
     Raises:
         StorageError: A file cannot be written; what was there is as it was.
@@ -115,18 +116,20 @@ def publish(session: Session, choice: Published, candidate: dspy.Module, baselin
     if choice != "incumbent":
         chosen = candidate if choice == "candidate" else baseline
         with exclusive(session.loaded.workspace.state):
-            keep_version(session.plan.output, at=iso(session.clock.now()), how="optimize")
-            facts = _facts(session, chosen, optimizer=choice == "candidate")
-            save_artifact(chosen, session.plan.output, facts)
+            there = holds(session.plan.output, program_hash(chosen))
+            if there is None or there.run_id != result.run_id:
+                keep_version(session.plan.output, at=iso(session.clock.now()), how="optimize")
+            save_artifact(chosen, session.plan.output, _facts(session, chosen))
     result.published = choice
     result.artifact = session.loaded.workspace.relative(session.plan.output)
     result.manifest = session.loaded.workspace.relative(manifest_path(session.plan.output))
     session.emit("published", published=choice, artifact=result.artifact, program_hash=result.program_hash)
 
 
-def _facts(session: Session, program: dspy.Module, *, optimizer: bool) -> Mapping[str, Any]:
-    """Provenance for the manifest."""
+def _facts(session: Session, program: dspy.Module) -> Mapping[str, Any]:
+    """Provenance for the manifest; no optimizer made the plain program, and no verdict is about it."""
     result, plan = session.result, session.plan
+    optimized = program_hash(program) != program_hash(plan.entry.build())
     spent = session.line.journal.spent(session.folder.run_id)
     split = plan.split
     return {
@@ -137,7 +140,7 @@ def _facts(session: Session, program: dspy.Module, *, optimizer: bool) -> Mappin
         "simulated": result.simulated,
         "created_at": iso(session.clock.now()),
         "run_id": result.run_id,
-        "optimizer": plan.optimizer.info.name if optimizer else None,
+        "optimizer": plan.optimizer.info.name if optimized else None,
         "seed": plan.request.seed,
         "models": plan.models.identity(),
         "data": {
@@ -148,10 +151,10 @@ def _facts(session: Session, program: dspy.Module, *, optimizer: bool) -> Mappin
         },
         "scores": {
             "baseline": dict(result.baseline),
-            "optimized": dict(result.optimized) if optimizer else dict(result.baseline),
+            "optimized": dict(result.optimized) if optimized else dict(result.baseline),
             "interval": result.interval,
         },
-        "verdict": result.verdict if optimizer else None,
+        "verdict": result.verdict if optimized else None,
         "resumed_over": plan.resumed_over,
         "cost": {
             "calls": spent.calls,

@@ -12,6 +12,7 @@ from skill_fleet.core.programs.history import (
     Version,
     exclusive,
     find_version,
+    holds,
     list_versions,
     put_in_place,
 )
@@ -113,13 +114,16 @@ def rollback_artifact(context: Context, name: str, to: str | None = None) -> dic
 def promote_run(context: Context, run_id: str, output: str | None = None) -> dict[str, Any]:
     """Publish the program a run found, whatever its verdict; the manifest goes with it as it is.
 
+    Where the same program is published already, nothing is written: it makes no version.
+
     Args:
         context: Settings and workspace.
         run_id: A run's name, the beginning of it, or `latest`.
         output: A `.json` file or a directory; None is where the run would have published.
 
     Returns:
-        `name`, `artifact`, `manifest`, `version`, `replaced`, `run_id`, `verdict`, `notes`.
+        `name`, `artifact`, `manifest`, `version`, `replaced`, `unchanged` (whether the same program was
+        published before), `run_id`, `verdict`, `notes`.
 
     Raises:
         NotFound: There is no such run, or it has no program yet.
@@ -137,12 +141,18 @@ def promote_run(context: Context, run_id: str, output: str | None = None) -> dic
     loaded = load_artifact(folder.candidate, program=request.program, search=context.workspace.root)
     with exclusive(context.workspace.state):
         _require_same_program(file, request.program)
-        replaced = put_in_place(folder.candidate, file, at=iso(context.clock.now()), how="promote")
+        there = loaded.manifest is not None and holds(file, loaded.manifest.program_hash)
+        replaced = (
+            None
+            if there
+            else put_in_place(folder.candidate, file, at=iso(context.clock.now()), how="promote")
+        )
     return {
         "name": name_of(context, file),
         **_places(context, file),
         "version": list_versions(file)[0].id,
         "replaced": replaced,
+        "unchanged": bool(there),
         "run_id": folder.run_id,
         "verdict": None if loaded.manifest is None else loaded.manifest.verdict,
         "notes": list(notes_of(loaded)),

@@ -127,6 +127,15 @@ def put_in_place(source: Path, path: Path, *, at: str, how: Replacing) -> str | 
     return replaced
 
 
+def holds(path: Path, program_hash: str) -> Manifest | None:
+    """The manifest of what is published at a place, if that is this program and whole; else None."""
+    try:
+        manifest = read_origin(path)
+    except (NotFound, DataError, IntegrityError):
+        return None
+    return manifest if manifest is not None and manifest.program_hash == program_hash else None
+
+
 def list_versions(path: Path) -> list[Version]:
     """What is published at a place, then what was: the last replaced first. A damaged one says so."""
     found = []
@@ -135,7 +144,8 @@ def list_versions(path: Path) -> list[Version]:
     if there[0] is not None:
         same = next((version for version in kept if _pair(version) == there), None)
         kept = [version for version in kept if version != same]
-        name = _identity(path, there[0]) if same is None else same.stem
+        # The name under which it will be kept: it does not change when it is replaced or put back.
+        name = _free(_folder(path), _identity(path, there[0]), there) if same is None else same.stem
         found.append(_described(path, name, current=True))
     return [*found, *(_described(version, version.stem, current=False) for version in kept)]
 
