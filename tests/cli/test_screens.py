@@ -150,3 +150,13 @@ def test_one_is_singular(cli, place):
     (place / "one.json").write_text(json.dumps(one))
     said = cli("optimize", *BETTER, "--data", "one.json", "--optimizer", "copro").err
     assert "1 independent group (1 example in 1 named group," in said
+
+
+def test_a_run_spared_by_an_earlier_one_says_why_it_was_cheaper(cli, place):
+    first = cli("optimize", *BETTER, "--quiet", "--json").json
+    assert first["calls"]["reused"] == 0
+    again = cli("optimize", *BETTER, "--output", "b.json")
+    assert "below the estimate: answers paid earlier" in again.out
+    value = cli("runs", "show", "--json").json
+    assert 0 < value["calls"]["reused"] <= first["calls"]["made"]
+    assert f"({value['calls']['reused']} different ones paid before this run)" in again.out

@@ -62,6 +62,19 @@ def test_runs_are_counted_apart_and_share_answers(journal: Journal) -> None:
     assert journal.spent("two").calls == 0
 
 
+def test_answers_that_other_runs_paid_for_are_counted_once_each(journal: Journal) -> None:
+    for key, run in (("a", "old"), ("b", "old"), ("c", "new"), ("d", "old")):
+        pay(journal, key, run=run)
+    again = Journal(journal.ledger, journal.responses)
+    assert again.reused("new") == 0
+    for key in ("a", "a", "b", "c", "missing"):
+        again.lookup(key)
+    pay(again, "e", run="new")
+    again.lookup("e")
+    assert again.reused("new") == 2, "c is its own, of an earlier process"
+    again.close()
+
+
 def test_unknown_is_not_zero_and_what_never_went_out_is(journal: Journal) -> None:
     pay(journal, "priced")
     pay(journal, "unpriced", usage=Usage(None, None, None))

@@ -147,6 +147,17 @@ def test_what_lay_outside_of_the_estimate_is_named():
     assert outside(status="stopped", calls={"made": 3}, tokens={"input": 300}) == {"tokens": "above"}
 
 
+def test_below_the_estimate_for_answers_paid_earlier_is_said_to_be_so():
+    def remark(reused, made):
+        found = price_checks(result_of(calls={"made": made, "reused": reused}))
+        return next(check.remark for check in found if check.measure == "calls")
+
+    assert remark(0, 5) == "below the estimate"
+    assert remark(3, 5) == "below the estimate: answers paid earlier"
+    assert remark(3, 15) == ""
+    assert remark(3, 25) == "above the estimate"
+
+
 def test_the_ends_belong_to_the_estimate_as_they_are_rounded():
     assert outside(calls={"made": 20}, usd=0.020049, seconds=60.2) == {}
     assert outside(calls={"made": 10}, usd=0.00996, seconds=29.9) == {}

@@ -37,7 +37,7 @@ def options(scale=1.0, prices=PRICES):
 
 
 def past(name, runs, better, gain=0.1, ratio=1.0):
-    return {name: Past(name, runs, better, gain, 100.0, 0.0, 1.0, dict.fromkeys(MEASURES, ratio))}
+    return {name: Past(name, runs, better, gain, 100.0, 0.0, 1.0, runs, dict.fromkeys(MEASURES, ratio))}
 
 
 ROOMY = Situation(train=60, words=True, answers=True, limits=Limits())
@@ -209,6 +209,18 @@ def test_past_runs_are_medians_by_optimizer(tmp_path):
     assert (gepa.runs, gepa.better, gepa.calls, gepa.usd) == (3, 2, 200, None)
     assert gepa.gain == pytest.approx(0.1)
     assert gepa.ratios == {"calls": 2.0, "tokens": 1.0, "minutes": 1.0}
+
+
+def test_runs_whose_answers_were_paid_before_teach_nothing_of_prices(tmp_path):
+    for number, reused in enumerate((0, 10, 12, 400)):
+        leave_run(tmp_path, f"run{number}", calls={"made": 100, "reused": reused})
+    gepa = past_runs(tmp_path, HERE)[0]["gepa"]
+    assert (gepa.runs, gepa.priced, gepa.ratios["calls"]) == (4, 2, 1.0)
+    option = Option(LADDER[0], dict.fromkeys(MEASURES, (1.0, 2.0)))
+    cheap = replace(gepa, ratios=dict.fromkeys(MEASURES, 0.1))
+    for priced, learnt in ((ENOUGH - 1, 0), (ENOUGH, ENOUGH)):
+        found = recommend(ROOMY, [option], {LADDER[0].name: replace(cheap, priced=priced)})
+        assert found.options[0].learnt_from == learnt
 
 
 def test_a_repetition_teaches_nothing_and_neither_does_another_program_or_model(tmp_path):

@@ -166,6 +166,8 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         done = len(result["folds"]["per_fold"])
         yield "tested", f"how it was made, {done} times: each time without the fold that was the test"
     made = f"{count(calls['made'])} made, {count(calls['from_journal'])} answered by the journal"
+    if calls.get("reused"):
+        made += f" ({count(calls['reused'])} different ones paid before this run)"
     extra = [f"{calls[kind]} {kind}" for kind in ("failed", "lost") if calls[kind]]
     yield "calls", ", ".join([made, *extra])
     tokens = result["tokens"]
@@ -200,8 +202,7 @@ def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
     for check in price_checks(result):
         title, show = shown[check.measure]
         actual = "unknown" if check.actual is None else show(check.actual)
-        remark = f"{check.outside} the estimate" if check.outside else ""
-        lines.append((title, between(check.expected, show), actual, remark))
+        lines.append((title, between(check.expected, show), actual, check.remark))
     if not lines:
         return None
     prices = rows(("price", "estimated", "actual", ""), lines)

@@ -118,6 +118,7 @@ class Journal:
         # Attempts of a process follow one another, so that the index of their ids grows at its end.
         self._prefix = os.urandom(8).hex()
         self._numbers = itertools.count()
+        self._paid_before: set[str] = set()
         with self._translated():
             self._db = opened(ledger, responses, clock)
 
@@ -135,12 +136,16 @@ class Journal:
             return body
         with self._lock:
             try:
-                row = self._db.execute("select body from main.response where key=?", (key,)).fetchone()
+                row = self._db.execute(
+                    "select body, attempt from main.response where key=?", (key,)
+                ).fetchone()
             except sqlite3.Error as error:
                 raise self._explained(error) from error
             if row is None:
                 return None
             body = str(row[0])
+            if not row[1].startswith(self._prefix):
+                self._paid_before.add(row[1])
             # With the lock held, or `clear_responses` of another thread could come in between.
             self._remember(key, body)
         return body
@@ -296,6 +301,16 @@ class Journal:
             bound_usd=sum(row[10] or 0.0 for row in charged),
             phases={phase: _of_phase([row for row in rows if row[1] == phase]) for phase in sorted(by_phase)},
         )
+
+    def reused(self, run: str) -> int:
+        """How many different answers were given here that had been paid for, and not by this run.
+
+        Args:
+            run: The one all calls of this object are of: what it stored itself is not looked at.
+        """
+        with self._lock, self._translated():
+            rows = self._db.execute("select attempt from ledger.attempt where run=?", (run,)).fetchall()
+        return len(self._paid_before - {attempt for (attempt,) in rows})
 
     def stats(self) -> dict[str, int]:
         """How many responses are stored, and their size in bytes."""

@@ -13,6 +13,7 @@ from skill_fleet.optimization.runs import RunFolder, list_runs, status_of
 
 ENOUGH = 3
 """Runs from which evidence counts; fewer are shown and decide nothing."""
+_SPARED = 0.1
 MEASURES = ("calls", "tokens", "usd", "minutes")
 
 
@@ -37,7 +38,9 @@ class Past:
         calls: Median calls made.
         usd: Median dollars; None where a price was unknown.
         minutes: Median minutes.
-        ratios: Median of actual to estimated by measure; what was not estimated, or as free, is left out.
+        priced: Of the runs those that ratios are taken from.
+        ratios: Median of actual to estimated by measure; what was not estimated, or as free, is left out, and
+            so are runs that were mostly spared calls by answers of earlier runs.
     """
 
     optimizer: str
@@ -47,6 +50,7 @@ class Past:
     calls: float
     usd: float | None
     minutes: float
+    priced: int
     ratios: Mapping[str, float]
 
     @property
@@ -112,9 +116,15 @@ def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
         "optimizer": str(result["optimizer"]),
         "better": result["verdict"] == "better",
         "gain": None if before is None or after is None else after - before,
-        "ratios": _ratios(result["estimate"], actual),
+        "ratios": {} if _spared(result["calls"]) else _ratios(result["estimate"], actual),
         **actual,
     }
+
+
+def _spared(calls: Mapping[str, Any]) -> bool:
+    """Whether so many answers had been paid for that what the run took says little of what one takes."""
+    reused = calls.get("reused", 0)
+    return bool(reused > _SPARED * (calls["made"] + reused))
 
 
 def _ratios(estimate: Mapping[str, Any] | None, actual: Mapping[str, float | None]) -> dict[str, float]:
@@ -137,6 +147,7 @@ def _past(optimizer: str, runs: Sequence[Mapping[str, Any]]) -> Past:
         calls=statistics.median(run["calls"] for run in runs),
         usd=None if None in dollars else statistics.median(dollars),
         minutes=statistics.median(run["minutes"] for run in runs),
+        priced=sum(bool(run["ratios"]) for run in runs),
         ratios={
             measure: statistics.median(known)
             for measure in MEASURES

@@ -1,7 +1,7 @@
 """What a run was estimated to take, beside what it took."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 _DIGITS = {"calls": 0, "tokens": 0, "usd": 4, "minutes": 2}  # those of the estimate
@@ -17,12 +17,22 @@ class PriceCheck:
         expected: Lowest and highest estimate; None where there was none.
         actual: What it took; None where that is unknown.
         outside: On which side of the estimate it lies; None where it is inside or cannot be told.
+        reused: Whether answers that were paid for before the run stood in for calls of it.
     """
 
     measure: str
     expected: tuple[float, float] | None
     actual: float | None
     outside: Literal["above", "below"] | None
+    reused: bool = False
+
+    @property
+    def remark(self) -> str:
+        """Where it lies, in words, and why; empty where there is nothing to say."""
+        if self.outside is None:
+            return ""
+        why = ": answers paid earlier" if self.outside == "below" and self.reused else ""
+        return f"{self.outside} the estimate{why}"
 
 
 def price_checks(result: Mapping[str, Any]) -> list[PriceCheck]:
@@ -39,8 +49,9 @@ def price_checks(result: Mapping[str, Any]) -> list[PriceCheck]:
         "usd": result["usd"],
         "minutes": result["seconds"] / 60,
     }
-    whole = _whole(result)
-    return [_check(measure, estimate[measure], actual[measure], whole=whole) for measure in _DIGITS]
+    whole, reused = _whole(result), result["calls"].get("reused", 0) > 0
+    checks = [_check(measure, estimate[measure], actual[measure], whole=whole) for measure in _DIGITS]
+    return [replace(check, reused=reused) for check in checks]
 
 
 def phase_checks(result: Mapping[str, Any]) -> dict[str, list[PriceCheck]]:

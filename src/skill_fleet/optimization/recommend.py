@@ -140,7 +140,7 @@ def _preference(info: OptimizerInfo, past: Past | None) -> tuple[int, float, int
 
 
 def _weight(past: Past | None) -> int:
-    return past.runs if past is not None and past.runs >= ENOUGH and past.ratios else 0
+    return past.priced if past is not None and past.priced >= ENOUGH else 0
 
 
 def _learnt(option: Option, past: Past | None) -> Price:

@@ -187,8 +187,7 @@ def _prices(result: Mapping[str, Any]) -> list[str]:
         if check.expected is not None:
             expected = " to ".join(f"{end:,.{digits}f}" for end in check.expected)
         actual = "unknown" if check.actual is None else f"{check.actual:,.{digits}f}"
-        remark = f"{check.outside} the estimate" if check.outside else ""
-        lines.append(f"| {check.measure} | {expected} | {actual} | {remark} |")
+        lines.append(f"| {check.measure} | {expected} | {actual} | {check.remark} |")
     return [*lines, "", *_phase_prices(result)]
 
 
