@@ -1,7 +1,9 @@
 """Caps: what is let through, what is counted, what stays shut."""
 
+import asyncio
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +17,7 @@ from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import BudgetExhausted, Interrupted
 from skill_fleet.llm.budget import Account, Gate, Limits, Worst
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.journal import Journal
 from skill_fleet.llm.testing import ScriptedModel
 
 
@@ -37,7 +40,7 @@ def test_a_cap_on_calls_is_exact(clock: Any, calls: int) -> None:
     assert door.closed is not None
     assert isinstance(door.closed.error, BudgetExhausted)
     assert door.closed.error.exit_code == 5
-    assert f"{calls} calls" in door.closed.error.message
+    assert f"{calls} call" in door.closed.error.message
 
 
 def test_no_cap_is_no_cap(clock: Any) -> None:
@@ -157,7 +160,9 @@ def test_kills_do_not_stretch_a_cap_on_dollars(rig: Any, clock: Any) -> None:
         request = Request(model="openai/m", messages=(Message.user(f"life {lives}"),))
         document, key, context = engine._keyed(request)
         try:
-            engine._open(request, document, key, context)
+            worst = engine._worst(request, document)
+            engine.gate.enter(worst)
+            engine._open(worst, key, context)
         except Halt:
             break
         store.reconcile("run")
@@ -259,3 +264,127 @@ def test_a_cap_holds_through_the_whole_call_path(rig: Any, threads: int, cap: Li
     assert cap.usd is None or spent.usd <= cap.usd
     assert cap.tokens is None or spent.input_tokens + spent.output_tokens <= cap.tokens
     assert made.account._reserved.tokens == 0
+
+
+SPARSE = ModelSpec(
+    model="openai/m",
+    max_tokens=1000,
+    temperature=0.5,
+    price=PriceOverride(input_per_million=100, output_per_million=100),
+)
+
+
+def through(made: Any, number: int) -> bool:
+    try:
+        made.lm(f"item {number}")
+    except Halt:
+        return False
+    return True
+
+
+def bills(rig: Any) -> tuple[Limits, Limits]:
+    """What 40 calls take, and the worst case of one of them."""
+    made = rig(ScriptedModel(), spec=SPARSE, run="priced")
+    for number in range(40):
+        made.lm(f"item {number}")
+    spent = made.spent
+    document, _, _ = made.engine._keyed(Request(model="openai/m", messages=(Message.user("item 39"),)))
+    bound = 1000 + 3 * len(document)
+    return (
+        Limits(tokens=spent.input_tokens + spent.output_tokens, usd=spent.usd),
+        Limits(tokens=bound, usd=bound * 100 / 1e6),
+    )
+
+
+@pytest.mark.parametrize("kind", ["tokens", "usd"])
+def test_what_is_only_set_aside_does_not_end_a_run(rig: Any, tmp_path: Any, kind: str) -> None:
+    """16 threads, a cap of what is needed and one worst case more: far below 16 worst cases."""
+    need, worst = bills(rig)
+    cap = getattr(need, kind) + getattr(worst, kind)
+    assert cap < 6 * getattr(worst, kind)
+    made = rig(ScriptedModel(latency=0.002), spec=SPARSE, limits=Limits(**{kind: cap}), store=fresh(tmp_path))
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(lambda number: through(made, number), range(40)))
+    assert made.gate.closed is None
+    assert made.account._reserved.usd == made.account._reserved.tokens == 0
+
+
+@pytest.mark.parametrize("kind", ["tokens", "usd"])
+def test_a_run_that_stops_leaves_less_than_one_worst_case(rig: Any, tmp_path: Any, kind: str) -> None:
+    need, worst = bills(rig)
+    cap = getattr(need, kind)
+    made = rig(ScriptedModel(latency=0.002), spec=SPARSE, limits=Limits(**{kind: cap}), store=fresh(tmp_path))
+    with ThreadPoolExecutor(16) as pool:
+        assert not all(pool.map(lambda number: through(made, number), range(300)))
+    spent = made.spent
+    used = spent.usd if kind == "usd" else spent.input_tokens + spent.output_tokens
+    assert cap - getattr(worst, kind) < used <= cap
+    assert made.gate.closed is not None
+    assert "the next call may take" in made.gate.closed.error.message
+
+
+def fresh(folder: Any) -> Journal:
+    return Journal(folder / "other-ledger.sqlite", folder / "other-responses.sqlite")
+
+
+def test_awaited_calls_wait_for_room_and_let_others_go_on(rig: Any, tmp_path: Any) -> None:
+    need, worst = bills(rig)
+    cap = (need.tokens or 0) + (worst.tokens or 0)
+    made = rig(ScriptedModel(latency=0.002), spec=SPARSE, limits=Limits(tokens=cap), store=fresh(tmp_path))
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(made.lm.acall(f"item {number}") for number in range(40)))
+
+    asyncio.run(asyncio.wait_for(all_of_them(), 10))
+    assert made.model.attempts == 40
+
+
+BIG = Worst(90, None)
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_who_waits_is_woken_by_room_and_by_the_end(room: bool) -> None:
+    door = Gate(Account(Limits(tokens=100), SYSTEM_CLOCK))
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        assert first.submit(passes, door, BIG).result()
+        waiting = second.submit(passes, door, Worst(50, None))
+        time.sleep(0.05)
+        assert not waiting.done()
+        began = time.monotonic()
+        if room:
+            first.submit(door.account.settle, BIG, 1, None).result()
+        else:
+            door.interrupt()
+        assert waiting.result(timeout=5) is room
+        assert time.monotonic() - began < 0.14, "woken: it did not only look again"
+
+
+def test_a_thread_does_not_wait_for_calls_of_its_own(clock: Any) -> None:
+    """Its tasks cannot go on while it is blocked; nor does anyone wait for what never ends."""
+    door = gate(clock, tokens=100)
+    assert passes(door, BIG)
+    assert not passes(door, Worst(50, None))
+    assert door.closed is not None
+    assert "0 are used, and the next call may take 50" in door.closed.error.message
+
+
+def test_who_waits_gives_up_when_nothing_ends(clock: Any) -> None:
+    door = gate(clock, tokens=100)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(passes, door, BIG).result()
+        late = threading.Timer(0.05, lambda: clock.sleep(131))
+        late.start()
+        assert not passes(door, Worst(50, None))
+    late.join()
+
+
+def test_the_cap_on_minutes_ends_the_waiting(clock: Any) -> None:
+    door = gate(clock, tokens=100, minutes=1.0)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(passes, door, BIG).result()
+        late = threading.Timer(0.05, lambda: clock.sleep(61))
+        late.start()
+        assert not passes(door, Worst(50, None))
+    late.join()
+    assert door.closed is not None
+    assert "minute" in door.closed.error.message

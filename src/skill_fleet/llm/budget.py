@@ -1,17 +1,28 @@
 """Caps that hold: a call is reserved at its worst case before it is made, and settled at what it cost.
 
+What is only set aside comes back: a call that does not fit beside the worst cases of the calls under way
+waits for some of them to end. A gate closes for a call that does not fit beside what is really spent.
+
 An `Account` counts a whole run; a `Gate` is one stage's door to it. The search stage's gate leaves room for
 the sealed test; when it closes it stays closed, so tasks that an optimizer left running cannot spend what
 the next stage was promised.
 """
 
+import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import BudgetExhausted, Interrupted
 from skill_fleet.llm.halt import Halt
+
+# How often one who waits for room looks by himself, in seconds: a thread, which is woken too, and a task.
+_GLANCE = 0.2
+_TASK_GLANCE = 0.01
+# No attempt takes longer (`ModelSpec.timeout`): where nothing ended for so long, nothing will.
+_PATIENCE = 130.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,9 @@ class Account:
         self._started = self.clock.monotonic() - self.seconds
         self._spent = _Totals(self.calls, self.tokens, self.usd)
         self._reserved = _Totals()
+        self._under_way: Counter[int] = Counter()  # calls, by the thread that makes them
+        self._settled_at = self.clock.monotonic()
+        self.changed = threading.Condition(self.lock)
 
     def elapsed(self) -> float:
         """Seconds this run has been running, earlier processes included."""
@@ -90,16 +104,52 @@ class Account:
         usd = self._spent.usd + self._reserved.usd + (worst.usd or 0.0)
         if ceiling.calls is not None and calls > ceiling.calls:
             return "1 call" if self.limits.calls == 1 else f"{self.limits.calls} calls"
+        if ceiling.minutes is not None and self.elapsed() > ceiling.minutes * 60:
+            return f"{self.limits.minutes:g} minutes"
         if ceiling.tokens is not None and tokens > ceiling.tokens:
             return f"{self.limits.tokens} tokens"
         if ceiling.usd is not None and usd > ceiling.usd:
             return f"${self.limits.usd:g}"
-        if ceiling.minutes is not None and self.elapsed() > ceiling.minutes * 60:
-            return f"{self.limits.minutes:g} minutes"
         return None
+
+    def only_reserved(self, ceiling: Limits, worst: Worst) -> bool:
+        """Whether a call breaks a cap only by what is set aside for others. Call with the lock held."""
+        return (
+            (ceiling.calls is None or self._spent.calls < ceiling.calls)
+            and (ceiling.tokens is None or self._spent.tokens + worst.tokens <= ceiling.tokens)
+            and (ceiling.usd is None or self._spent.usd + (worst.usd or 0.0) <= ceiling.usd)
+            and (ceiling.minutes is None or self.elapsed() <= ceiling.minutes * 60)
+        )
+
+    def will_settle(self, since: float, *, blocking: bool) -> bool:
+        """Whether a call is under way that can end while one waits for it. Call with the lock held.
+
+        Args:
+            since: When the waiting began, on the clock.
+            blocking: Whether this thread is blocked by it: then tasks of its own cannot go on.
+        """
+        if blocking and self._under_way[threading.get_ident()] > 0:
+            return False
+        quiet = self.clock.monotonic() - max(since, self._settled_at)
+        return self._under_way.total() > 0 and quiet < _PATIENCE
+
+    def shortage(self, ceiling: Limits, worst: Worst) -> str:
+        """What is spent and what one more call may take, of the cap it breaks. Call with the lock held."""
+        spent, aside = self._spent, self._reserved
+        if ceiling.calls is not None and spent.calls >= ceiling.calls:
+            return ""
+        if ceiling.minutes is not None and self.elapsed() > ceiling.minutes * 60:
+            return ""
+        if ceiling.tokens is not None and spent.tokens + aside.tokens + worst.tokens > ceiling.tokens:
+            return f": {spent.tokens:,} are used, and the next call may take {worst.tokens:,}"
+        dollars = worst.usd or 0.0
+        if ceiling.usd is not None and spent.usd + aside.usd + dollars > ceiling.usd:
+            return f": ${spent.usd:.4g} is spent, and the next call may take ${dollars:.2g}"
+        return ""
 
     def reserve(self, worst: Worst) -> None:
         """Set a call's worst case aside. Call with the lock held."""
+        self._under_way[threading.get_ident()] += 1
         self._spent.calls += 1
         self._reserved.tokens += worst.tokens
         self._reserved.usd += worst.usd or 0.0
@@ -111,6 +161,14 @@ class Account:
             self._reserved.usd -= worst.usd or 0.0
             self._spent.tokens += worst.tokens if tokens is None else tokens
             self._spent.usd += (worst.usd or 0.0) if usd is None else usd
+            self._under_way[threading.get_ident()] -= 1
+            if not self._under_way.total():
+                self._reserved = _Totals()  # without what sums of floats leave behind
+            self._settled_at = self.clock.monotonic()
+            self.changed.notify_all()
+
+
+_NOT_YET = Halt("budget", BudgetExhausted("There is no room beside the calls under way."))
 
 
 class Gate:
@@ -137,26 +195,46 @@ class Gate:
         return self._closed
 
     def enter(self, worst: Worst) -> None:
-        """Reserve one call.
+        """Reserve one call; wait while only what is set aside for calls under way leaves no room for it.
 
         Raises:
             Halt: The stage is closed, or a cap would be broken, which closes it.
         """
+        since = self.account.clock.monotonic()
         with self.account.lock:
-            halt = self._closed
-            if halt is None:
-                broken = self.account.over(self.ceiling, worst)
-                if broken is None:
-                    self.account.reserve(worst)
-                    return
-                kept = " (the rest is kept for the sealed test)" if self._held != Limits() else ""
-                halt = Halt(
-                    "budget",
-                    BudgetExhausted(
-                        f"The cap of {broken} is reached{kept}.", hint="Raise the cap and resume the run."
-                    ),
-                )
-        raise self.close(halt).again()
+            while (halt := self._refused(worst, since, blocking=True)) is _NOT_YET:
+                self.account.changed.wait(_GLANCE)
+        if halt is not None:
+            raise self.close(halt).again()
+
+    async def aenter(self, worst: Worst) -> None:
+        """The same, awaited: other tasks of the thread go on.
+
+        Raises:
+            Halt: The stage is closed, or a cap would be broken, which closes it.
+        """
+        since = self.account.clock.monotonic()
+        while (halt := self._refused(worst, since, blocking=False)) is _NOT_YET:  # noqa: ASYNC110
+            await asyncio.sleep(_TASK_GLANCE)
+        if halt is not None:
+            raise self.close(halt).again()
+
+    def _refused(self, worst: Worst, since: float, *, blocking: bool) -> Halt | None:
+        """Why a call may not be made, `_NOT_YET` when it may later; None when it is reserved."""
+        account = self.account
+        with account.lock:
+            if self._closed is not None:
+                return self._closed
+            broken = account.over(self.ceiling, worst)
+            if broken is None:
+                account.reserve(worst)
+                return None
+            if account.only_reserved(self.ceiling, worst) and account.will_settle(since, blocking=blocking):
+                return _NOT_YET
+            short = account.shortage(self.ceiling, worst)
+        kept = " (the rest is kept for the sealed test)" if self._held != Limits() else ""
+        message = f"The cap of {broken} is reached{short}{kept}."
+        return Halt("budget", BudgetExhausted(message, hint="Raise the cap and resume the run."))
 
     def close(self, halt: Halt) -> Halt:
         """Let no further call through; the first reason stays.
@@ -168,6 +246,7 @@ class Gate:
             first = self._closed is None
             if first:
                 self._closed = halt
+                self.account.changed.notify_all()
             reason = self._closed
         if first and self._on_close is not None:
             self._on_close(halt)

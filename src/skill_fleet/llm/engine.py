@@ -182,7 +182,9 @@ class MeteredEngine:
     def _pay(self, request: Request, document: bytes, key: str, context: CallContext) -> Response:
         for number in range(1, self.line.retry.attempts + 1):
             with self._slot or contextlib.nullcontext():
-                opened = self._open(request, document, key, context)
+                worst = self._worst(request, document)
+                self.gate.enter(worst)
+                opened = self._open(worst, key, context)
                 try:
                     response = self.inner.complete(request)
                     return self._settle(opened, request, response)
@@ -203,9 +205,10 @@ class MeteredEngine:
         while self.gate.closed is None and (left := until - clock.monotonic()) > 0:
             clock.sleep(min(left, _GLANCE))
 
-    def _open(self, request: Request, document: bytes, key: str, context: CallContext) -> _Open:
-        worst = worst_case(self.spec, self.price, len(document), request.config.max_tokens)
-        self.gate.enter(worst)
+    def _worst(self, request: Request, document: bytes) -> Worst:
+        return worst_case(self.spec, self.price, len(document), request.config.max_tokens)
+
+    def _open(self, worst: Worst, key: str, context: CallContext) -> _Open:
         try:
             attempt = self.line.journal.open_attempt(
                 self.line.run,
@@ -318,7 +321,9 @@ class AsyncMeteredEngine:
         engine = self.sync
         for number in range(1, engine.line.retry.attempts + 1):
             async with _awaited(engine._slot):  # noqa: SLF001
-                opened = engine._open(request, document, key, context)  # noqa: SLF001
+                worst = engine._worst(request, document)  # noqa: SLF001
+                await engine.gate.aenter(worst)
+                opened = engine._open(worst, key, context)  # noqa: SLF001
                 try:
                     response = await engine.inner.acomplete(request)
                     return engine._settle(opened, request, response)  # noqa: SLF001
