@@ -96,3 +96,26 @@ def test_too_few_groups_are_refused_unless_told(make) -> None:
 def test_more_folds_than_groups_are_refused_whatever_is_told() -> None:
     with pytest.raises(DataError, match="at least 8 are needed"):
         fold_splits(items_of([2] * 7), folds=8, seed=0, min_groups=2)
+
+
+@pytest.mark.parametrize(
+    ("groups", "folds", "min_groups", "needed", "advice"),
+    [
+        (3, 5, 3, 5, "--folds 3"),
+        (3, 5, 10, 10, "--min-groups 3 --folds 3"),
+        (6, 5, 10, 10, "--min-groups 6"),
+        (1, 5, 3, 5, None),
+        (2, 2, 1, 3, None),
+    ],
+)
+def test_too_few_groups_say_how_many_are_needed_and_what_would_do(
+    groups: int, folds: int, min_groups: int, needed: int, advice: str | None
+) -> None:
+    words = "anvil barometer canoe dynamo easel funnel".split()
+    trainset = trainset_of([{"task": word, "group": word} for word in words[:groups]])
+    with pytest.raises(DataError, match=f"at least {needed} are needed") as refused:
+        fold_splits(trainset, folds=folds, seed=0, min_groups=min_groups)
+    told = "Add examples of other kinds"
+    assert refused.value.hint == (
+        f"{told}." if advice is None else f"{told}, or accept less certain results with {advice}."
+    )

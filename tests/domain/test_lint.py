@@ -224,3 +224,16 @@ def test_nothing_that_can_be_read_makes_it_fall(values: list[dict[str, Any]]) ->
 def test_the_shipped_set_is_clean() -> None:
     findings = lint_trainset(load_trainset(SHIPPED))
     assert [finding for finding in findings if finding.severity == "error"] == []
+
+
+@pytest.mark.parametrize("empty", [None, "", " \n"])
+def test_a_field_that_says_nothing_is_named_with_its_examples(empty: object) -> None:
+    tickets = ["The invoice is late", empty, "Where is my parcel", empty]
+    items = [{"ticket": text, "queue": f"queue {number}"} for number, text in enumerate(tickets)]
+    found = [one for one in lint_trainset(trainset_of(items)) if one.code == "empty_field"]
+    [finding] = found
+    assert finding.items == ("item-0002", "item-0004")
+    assert finding.message == "The field 'ticket' is empty in 2 of 4 examples."
+    assert not [
+        one for one in lint_trainset(trainset_of([CLEAN | {"note": ""}])) if one.code == "empty_field"
+    ]

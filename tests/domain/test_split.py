@@ -180,3 +180,10 @@ def test_a_leak_between_files_names_both_items(twin: dict[str, object], words: s
         split_with(train, None, test, seed=0, min_groups=2)
     assert "'two' of the test data" in caught.value.message
     assert caught.value.code == "leak"
+
+
+def test_a_field_that_is_empty_everywhere_is_named_where_it_joins_all() -> None:
+    items = [{"ticket": None, "queue": "billing"} for _ in range(12)]
+    with pytest.raises(DataError, match=r"has 1 independent group .12 examples in 1 named group,") as refused:
+        split_trainset(trainset_of(items), seed=0)
+    assert refused.value.hint.startswith("The field 'ticket' is empty in 12 of 12 examples. Add examples")

@@ -45,7 +45,7 @@ def fold_splits(
         DataError: There are too few independent units.
     """
     units = units_of(trainset.items)
-    check_units(trainset, units, min_groups, parts=max(3, folds))
+    check_units(trainset, units, min_groups, folds=folds)
     found = []
     for repeat in range(repeats):
         drawn = seed + _STEP * repeat

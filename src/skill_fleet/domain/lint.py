@@ -15,7 +15,7 @@ from skill_fleet.domain.blemishes import placeholder_in, secret_in
 from skill_fleet.domain.finding import Severity
 from skill_fleet.domain.jsontext import texts_in
 from skill_fleet.domain.split import MIN_GROUPS, SHARES
-from skill_fleet.domain.trainset import TrainingItem, Trainset
+from skill_fleet.domain.trainset import TrainingItem, Trainset, blank_fields
 from skill_fleet.domain.units import Twins, twins_of, units_of
 from skill_fleet.domain.words import terms
 
@@ -52,6 +52,7 @@ def lint_trainset(trainset: Trainset) -> tuple[DataFinding, ...]:
     findings = [finding for item in trainset.items for finding in _of_item(item)]
     findings += [finding for pair in twins for finding in _of_twins(pair)]
     findings += _of_licences(trainset.items)
+    findings += _of_blanks(trainset.items)
     findings += _of_groups(trainset)
     return tuple(sorted(findings, key=lambda finding: (_RANK[finding.severity], finding.code)))
 
@@ -156,6 +157,17 @@ def _of_licences(items: Sequence[TrainingItem]) -> Iterator[DataFinding]:
             tuple(without),
             f"{len(without)} examples name a source but no licence.",
             "Add `licence` to them before the set is passed on.",
+        )
+
+
+def _of_blanks(items: Sequence[TrainingItem]) -> Iterator[DataFinding]:
+    for name, ids in blank_fields(items).items():
+        yield DataFinding(
+            "empty_field",
+            "warning",
+            ids,
+            f"The field '{name}' is empty in {len(ids)} of {len(items)} examples.",
+            "Fill it in, or take these examples out: what says nothing cannot be told apart.",
         )
 
 

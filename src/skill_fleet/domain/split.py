@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from skill_fleet.domain.trainset import TrainingItem, Trainset
+from skill_fleet.domain.trainset import TrainingItem, Trainset, blank_fields
 from skill_fleet.domain.units import Twins, twins_of, unit_key, units_of
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import DataError
@@ -204,29 +204,44 @@ def _within(group: str, name: str) -> bool:
     return group == name or group.startswith(name.rstrip("/") + "/")
 
 
-def check_units(trainset: Trainset, units: Sequence[Unit], min_groups: int, *, parts: int = 3) -> None:
+def check_units(
+    trainset: Trainset, units: Sequence[Unit], min_groups: int, *, parts: int = 3, folds: int = 0
+) -> None:
     """Refuse a set of too few independent units.
 
     Raises:
-        DataError: There are fewer than `min_groups`, or than parts to be made.
+        DataError: There are fewer than `min_groups`, or than parts or folds to be made.
     """
-    if len(units) < max(parts, min_groups):
-        raise _too_few(trainset, len(units), parts, min_groups)
+    if len(units) < max(parts, folds, min_groups):
+        raise _too_few(trainset, len(units), parts, min_groups, folds)
 
 
-def _too_few(trainset: Trainset, count: int, parts: int, min_groups: int) -> DataError:
-    examples = len(trainset.items)
-    named = len({item.group for item in trainset.items})
+def _too_few(trainset: Trainset, count: int, parts: int, min_groups: int, folds: int = 0) -> DataError:
+    examples, named = len(trainset.items), len({item.group for item in trainset.items})
+    options = [
+        f"{option} {count}"
+        for option, asked in (("--min-groups", min_groups), ("--folds", folds))
+        if parts <= count < asked
+    ]
     hint = "Add examples of other kinds"
-    if count >= parts:
-        hint += f", or accept less certain results with --min-groups {count}"
+    if options:
+        hint += f", or accept less certain results with {' '.join(options)}"
+    blank = [
+        f"The field '{name}' is empty in {len(ids)} of {examples} examples. "
+        for name, ids in blank_fields(trainset.items).items()
+        if len(ids) > 1  # two empty ones are near-duplicates
+    ]
     return DataError(
-        f"The training set {trainset.source} has {count} independent {'group' if count == 1 else 'groups'} "
-        f"({examples} {'example' if examples == 1 else 'examples'} in {named} named {'group' if named == 1 else 'groups'}, "
-        f"near-duplicates joined); at least {max(parts, min_groups)} are needed.",
-        hint=f"{hint}.",
+        f"The training set {trainset.source} has {_counted(count, 'independent group')} "
+        f"({_counted(examples, 'example')} in {_counted(named, 'named group')}, near-duplicates joined); "
+        f"at least {max(parts, folds, min_groups)} are needed.",
+        hint=f"{''.join(blank)}{hint}.",
         code="too_few_groups",
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _check_leaks(files: Sequence[tuple[Trainset, str]]) -> None:

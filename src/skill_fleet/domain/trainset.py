@@ -34,6 +34,7 @@ __all__ = [
     "SKILL_INPUTS",
     "TrainingItem",
     "Trainset",
+    "blank_fields",
     "dump_trainset",
     "load_trainset",
     "trainset_from",
@@ -160,6 +161,16 @@ def trainset_of(values: Sequence[Mapping[str, Any]], *, source: str = "memory") 
 def dump_trainset(trainset: Trainset) -> list[dict[str, Any]]:
     """The items as JSON values in the shape of a training set file; reading them gives the same set again."""
     return [_dumped(item) for item in trainset.items]
+
+
+def blank_fields(items: Sequence[TrainingItem]) -> dict[str, tuple[str, ...]]:
+    """Ids of the examples in which a field is null or blank, by field; none of skill data, where it may be."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        for name, value in item.fields.items():
+            if not item.is_skill and (value is None or (isinstance(value, str) and not value.strip())):
+                found.setdefault(name, []).append(item.id)
+    return {name: tuple(ids) for name, ids in found.items()}
 
 
 def _dumped(item: TrainingItem) -> dict[str, Any]:

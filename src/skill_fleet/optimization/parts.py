@@ -44,8 +44,9 @@ def read_parts(request: OptimizationRequest, loaded: Loaded) -> Parts:
                 "--folds tests every example of one training set; it excludes --val-data, --test-data and "
                 "--holdout."
             )
+        folds = folds_of(request, trainset)  # first: it asks for more groups, and says so
         split = split_without_test(trainset, seed=request.seed, min_groups=request.min_groups)
-        return Parts(trainset, split, folds_of(request, trainset))
+        return Parts(trainset, split, folds)
     if request.val_data is None and request.test_data is None:
         split = split_trainset(
             trainset, seed=request.seed, min_groups=request.min_groups, holdout_groups=request.holdout
