@@ -160,3 +160,27 @@ def test_a_run_spared_by_an_earlier_one_says_why_it_was_cheaper(cli, place):
     value = cli("runs", "show", "--json").json
     assert 0 < value["calls"]["reused"] <= first["calls"]["made"]
     assert f"({value['calls']['reused']} different ones paid before this run)" in again.out
+
+
+def test_the_way_on_after_a_cap_raises_it_far_enough(cli, place):
+    stopped = cli(
+        "optimize", *NAMED, "--optimizer", "copro", "--trials", "4", "--rounds", "1", "--max-calls", "70"
+    )
+    assert stopped.code == 5
+    assert "Round 1 cut short (budget): " in stopped.err
+    way = re.search(r"^To go on: skill-fleet (runs resume \S+ --max-calls \d+)$", stopped.err, re.MULTILINE)
+    value = cli("runs", "show", "--json").json
+    assert value["resume"] == f"skill-fleet runs resume {value['run_id']}"
+    assert value["rounds"][-1]["stopped"] == "budget"
+    gone_on = cli(*way[1].split())
+    assert gone_on.code == 0
+    assert "Round 1: " in gone_on.err
+    assert cli("runs", "show", "--json").json["rounds"][-1]["stopped"] is None
+
+
+def test_a_round_that_was_interrupted_is_not_told_as_finished():
+    from skill_fleet.cli.progress import milestone
+
+    data = {"round": 1, "score": 0.375, "best": 0.375, "seconds": 2.0, "calls": 9}
+    assert milestone("round", {**data, "stopped": None}).startswith("Round 1: 0.375")
+    assert milestone("round", {**data, "stopped": "interrupted"}).startswith("Round 1 interrupted: 0.375")

@@ -91,7 +91,9 @@ def _said(kind: str, data: Mapping[str, Any]) -> str | None:
         return power(data)
     if kind == "round":
         took = f"{seconds(data['seconds'])}, {data['calls']} calls"
-        return f"Round {data['round']}: {score(data['score'])}, best {score(data['best'])} ({took})."
+        cut = data.get("stopped")
+        ended = "" if cut is None else " interrupted" if cut == "interrupted" else f" cut short ({cut})"
+        return f"Round {data['round']}{ended}: {score(data['score'])}, best {score(data['best'])} ({took})."
     if kind in {"test", "incumbent"}:
         name, found = (
             ("what was published before", "test") if kind == "incumbent" else (data["program"], "mean")

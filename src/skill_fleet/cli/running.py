@@ -1,7 +1,7 @@
 """A run from the terminal: progress, Ctrl-C, result, exit code. For `optimize` and for `runs resume`."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from skill_fleet.cli.options import Globals
 from skill_fleet.cli.progress import OnDone, counting, watching
@@ -51,8 +51,18 @@ def carried_out(context: "Context", prepared: "Prepared", view: Screen, before: 
     said = " ".join(part for part in (finished.error.message, finished.error.hint) if part)
     view.warn(f"error: {said}")
     if value["resume"]:
-        view.warn(f"To go on: {resume}")
+        more = _raised(prepared, value) if value["stop_reason"] == "budget" else ""
+        view.warn(f"To go on: {resume}{more}")
     return finished.error.exit_code
+
+
+def _raised(prepared: "Prepared", result: Mapping[str, Any]) -> str:
+    """Options that raise the caps of a run that met one."""
+    from skill_fleet.optimization.raising import raised_caps
+
+    caps = raised_caps(prepared.plan.request.limits, result)
+    options = {"--max-cost": caps.usd, "--max-calls": caps.calls, "--max-minutes": caps.minutes}
+    return "".join(f" {option} {cap:.15g}" for option, cap in options.items() if cap is not None)
 
 
 def worked(view: Screen, title: str, work: Callable[["Control", OnDone], T]) -> T:

@@ -212,7 +212,8 @@ def _rounds(result: Mapping[str, Any]) -> list[str]:
     lines = ["## Rounds", "", "| round | validation | best | seconds | calls |", "|---|---|---|---|---|"]
     for one in result["rounds"]:
         cells = (number(one["score"]), number(one["best"]), f"{one['seconds']:.1f}", str(one["calls"]))
-        lines.append(f"| {one['round']} | {' | '.join(cells)} |")
+        cut = f" (stopped: {one['stopped']})" if one.get("stopped") else ""
+        lines.append(f"| {one['round']}{cut} | {' | '.join(cells)} |")
     lines += ["", "## Instructions of the best program", ""]
     instructions = result["instructions"] or result["rounds"][-1]["instructions"]
     for name, text in instructions.items():

@@ -82,7 +82,7 @@ def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[B
         before = pool.number
         _add_candidates(session, baseline, pool, number, [(candidate, found), *((one, None) for one in seen)])
         seconds = session.clock.monotonic() - started
-        _note_round(session, number, found, best, seconds, made, pool.number - before)
+        _note_round(session, number, found, best, seconds, made, pool.number - before, halt)
         # A recipe is the end: the next round would have to start from an ordinary program.
         if halt is not None or not gained or isinstance(best.program, Recipe):
             break
@@ -216,6 +216,7 @@ def _note_round(
     seconds: float,
     made: int,
     candidates: int,
+    halt: Halt | None,
 ) -> None:
     instructions = instructions_of(best.program)
     line = {
@@ -226,6 +227,7 @@ def _note_round(
         "seconds": round(seconds, 3),
         "calls": session.line.traffic.made - made,
         "usd": session.line.journal.spent(session.folder.run_id).usd,
+        "stopped": None if halt is None else halt.cause,
         "instructions": instructions,
     }
     session.result.rounds.append(line)
