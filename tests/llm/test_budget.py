@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from dspy.lm15 import Message, Request
+from dspy.utils.exceptions import ContextWindowExceededError, LMTransportError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
-from skill_fleet.foundation.errors import BudgetExhausted, Interrupted
+from skill_fleet.foundation.errors import BudgetExhausted, Interrupted, ProviderError
 from skill_fleet.llm.budget import Account, Gate, Limits, Worst
+from skill_fleet.llm.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal import Journal
 from skill_fleet.llm.testing import ScriptedModel
@@ -388,3 +390,62 @@ def test_the_cap_on_minutes_ends_the_waiting(clock: Any) -> None:
     late.join()
     assert door.closed is not None
     assert "minute" in door.closed.error.message
+
+
+def refusing(answers: int) -> ScriptedModel:
+    """Answers so often, then cannot be reached any more."""
+
+    def fault(number: int, _: Request) -> None:
+        if number > answers:
+            raise LMTransportError("connection refused")
+
+    return ScriptedModel(fault=fault)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"), [(0, "4 of 4 attempts failed"), (3, "the last 6 attempts failed")]
+)
+def test_time_that_ran_out_while_nobody_answered_is_the_providers_doing(
+    rig: Any, answers: int, said: str
+) -> None:
+    minutes = {0: 10 / 60, 3: 40 / 60}[answers]  # pauses of 1, 2, 4, 8, … seconds
+    made = rig(refusing(answers), limits=Limits(minutes=minutes), retry=Retry(attempts=20))
+    for number in range(answers):
+        made.lm(f"item {number}")
+    with pytest.raises(Halt) as stopped:
+        made.lm("and one more")
+    assert stopped.value.cause == "provider"
+    error = stopped.value.error
+    assert isinstance(error, ProviderError)
+    assert error.exit_code == 6
+    assert said in error.message
+    assert "connection refused" in error.message
+    assert "minutes is reached" in error.message
+
+
+def test_time_that_ran_out_is_the_caps_doing_where_answers_came(rig: Any) -> None:
+    """Failures before the last answer, too few after it, and such as are the request's own, are no outage."""
+    faults = {1: LMTransportError("refused"), 4: LMTransportError("refused"), 5: LMTransportError("refused")}
+
+    def fault(number: int, _: Request) -> None:
+        if number in faults:
+            raise faults[number]
+
+    made = rig(ScriptedModel(fault=fault), limits=Limits(minutes=3 / 60))
+    made.lm("one")
+    made.lm("two")
+    with pytest.raises(Halt) as stopped:
+        made.lm("three")
+    assert stopped.value.cause == "budget"
+
+    def long(number: int, _: Request) -> None:
+        raise ContextWindowExceededError(message="too long")
+
+    other = rig(ScriptedModel(fault=long), limits=Limits(minutes=1), run="other", on_failure="raise")
+    for number in range(8):
+        with pytest.raises(ContextWindowExceededError):
+            other.lm(f"long {number}")
+    other.clock.sleep(61)
+    with pytest.raises(Halt) as ended:
+        other.lm("late")
+    assert ended.value.cause == "budget"

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.foundation.errors import BudgetExhausted, Interrupted
+from skill_fleet.foundation.errors import BudgetExhausted, Interrupted, ProviderError
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.outage import Outage
 
 # How often one who waits for room looks by himself, in seconds: a thread, which is woken too, and a task.
 _GLANCE = 0.2
@@ -92,20 +93,25 @@ class Account:
         self._under_way: Counter[int] = Counter()  # calls, by the thread that makes them
         self._settled_at = self.clock.monotonic()
         self.changed = threading.Condition(self.lock)
+        self.outage = Outage()
 
     def elapsed(self) -> float:
         """Seconds this run has been running, earlier processes included."""
         return self.clock.monotonic() - self._started
+
+    def late(self, ceiling: Limits) -> bool:
+        """Whether the cap on minutes is reached."""
+        return ceiling.minutes is not None and self.elapsed() > ceiling.minutes * 60
 
     def over(self, ceiling: Limits, worst: Worst) -> str | None:
         """Which cap one more call would break, in words; None when none. Call with the lock held."""
         calls = self._spent.calls + 1
         tokens = self._spent.tokens + self._reserved.tokens + worst.tokens
         usd = self._spent.usd + self._reserved.usd + (worst.usd or 0.0)
+        if self.late(ceiling):
+            return f"{self.limits.minutes:g} minutes"
         if ceiling.calls is not None and calls > ceiling.calls:
             return "1 call" if self.limits.calls == 1 else f"{self.limits.calls} calls"
-        if ceiling.minutes is not None and self.elapsed() > ceiling.minutes * 60:
-            return f"{self.limits.minutes:g} minutes"
         if ceiling.tokens is not None and tokens > ceiling.tokens:
             return f"{self.limits.tokens} tokens"
         if ceiling.usd is not None and usd > ceiling.usd:
@@ -115,10 +121,10 @@ class Account:
     def only_reserved(self, ceiling: Limits, worst: Worst) -> bool:
         """Whether a call breaks a cap only by what is set aside for others. Call with the lock held."""
         return (
-            (ceiling.calls is None or self._spent.calls < ceiling.calls)
+            not self.late(ceiling)
+            and (ceiling.calls is None or self._spent.calls < ceiling.calls)
             and (ceiling.tokens is None or self._spent.tokens + worst.tokens <= ceiling.tokens)
             and (ceiling.usd is None or self._spent.usd + (worst.usd or 0.0) <= ceiling.usd)
-            and (ceiling.minutes is None or self.elapsed() <= ceiling.minutes * 60)
         )
 
     def will_settle(self, since: float, *, blocking: bool) -> bool:
@@ -136,9 +142,7 @@ class Account:
     def shortage(self, ceiling: Limits, worst: Worst) -> str:
         """What is spent and what one more call may take, of the cap it breaks. Call with the lock held."""
         spent, aside = self._spent, self._reserved
-        if ceiling.calls is not None and spent.calls >= ceiling.calls:
-            return ""
-        if ceiling.minutes is not None and self.elapsed() > ceiling.minutes * 60:
+        if self.late(ceiling) or (ceiling.calls is not None and spent.calls >= ceiling.calls):
             return ""
         if ceiling.tokens is not None and spent.tokens + aside.tokens + worst.tokens > ceiling.tokens:
             return f": {spent.tokens:,} are used, and the next call may take {worst.tokens:,}"
@@ -153,6 +157,16 @@ class Account:
         self._spent.calls += 1
         self._reserved.tokens += worst.tokens
         self._reserved.usd += worst.usd or 0.0
+
+    def answered(self) -> None:
+        """An attempt brought an answer: the provider is there."""
+        with self.lock:
+            self.outage.answer()
+
+    def failed(self, error: ProviderError) -> None:
+        """An attempt failed, and not by the fault of its request."""
+        with self.lock:
+            self.outage.failure(error)
 
     def settle(self, worst: Worst, tokens: int | None, usd: float | None) -> None:
         """Replace a call's worst case by what it used; an unknown use keeps the worst case."""
@@ -232,6 +246,9 @@ class Gate:
             if account.only_reserved(self.ceiling, worst) and account.will_settle(since, blocking=blocking):
                 return _NOT_YET
             short = account.shortage(self.ceiling, worst)
+            blamed = account.outage.blamed(broken) if account.late(self.ceiling) else None
+        if blamed is not None:
+            return Halt("provider", blamed)
         kept = " (the rest is kept for the sealed test)" if self._held != Limits() else ""
         message = f"The cap of {broken} is reached{short}{kept}."
         return Halt("budget", BudgetExhausted(message, hint="Raise the cap and resume the run."))

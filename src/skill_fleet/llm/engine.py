@@ -237,6 +237,7 @@ class MeteredEngine:
         except StorageError as error:
             raise self._storage_halt(error) from error
         self.gate.account.settle(opened.worst, _total(usage), usage.usd)
+        self.gate.account.answered()
         if stored is body and exact and unchangeable(response):
             return self._answered(response, body, opened.key, opened.context)
         # Read back, so that the caller gets what whoever replays it will get.
@@ -264,6 +265,10 @@ class MeteredEngine:
             Seconds to wait before the next one.
         """
         failure = understand(error)
+        if isinstance(error, UnusableAnswer):
+            self.gate.account.answered()
+        elif failure.remedy != "give_up":
+            self.gate.account.failed(explained(error, failure, self.spec.model))
         if not isinstance(error, UnusableAnswer):
             self._book(opened, None, failure.code, billed=failure.sent)
         last = number >= self.line.retry.attempts or self.gate.closed is not None
