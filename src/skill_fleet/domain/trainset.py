@@ -164,7 +164,7 @@ def dump_trainset(trainset: Trainset) -> list[dict[str, Any]]:
 
 
 def blank_fields(items: Sequence[TrainingItem]) -> dict[str, tuple[str, ...]]:
-    """Ids of the examples in which a field is null or blank, by field; none of skill data, where it may be."""
+    """Ids of examples in which a field is null or blank, by field; none of skill data, where it may be."""
     found: dict[str, list[str]] = {}
     for item in items:
         for name, value in item.fields.items():
