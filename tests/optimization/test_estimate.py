@@ -7,13 +7,16 @@ import pytest
 
 from skill_fleet.config.load import load
 from skill_fleet.llm.budget import Limits
+from skill_fleet.optimization import estimate as estimate_module
+from skill_fleet.optimization.canaries import _KINDS
 from skill_fleet.optimization.estimate import estimate, size_of_run, sizes_of
-from skill_fleet.optimization.interval import Interval
+from skill_fleet.optimization.interval import NOTHING, Interval
 from skill_fleet.optimization.optimizer import Sizes
 from skill_fleet.optimization.plan import make_plan
 from skill_fleet.optimization.price_check import phase_checks, price_checks
 from skill_fleet.optimization.registry import builtin_optimizers, find_optimizer
 from skill_fleet.optimization.search import Effort
+from skill_fleet.optimization.spending import CANARY_KINDS, tried_answers
 
 NAMES = tuple(builtin_optimizers())
 MEASURES = ("calls", "tokens", "usd", "minutes")
@@ -199,3 +202,23 @@ def test_prices_by_phase_say_what_lay_outside():
     assert phase_checks({**result, "by_phase": {}}) == {}
     assert phase_checks({**result, "estimate": None}) != {}
     assert phase_checks({**result, "estimate": {"by_phase": {"evaluation": {"calls": [1, 2]}}}}) == {}
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_trying_the_metric_is_in_the_price_of_its_judge_once(place, monkeypatch, folds):
+    plan = plan_of(place, "labeled_few_shot", metric="judging:judged", folds=folds)
+    size = size_of_run(plan)
+    assert size.judge is not None
+    with_it = estimate(plan, size=size)
+    monkeypatch.setattr(estimate_module, "tried_answers", lambda _validation: NOTHING)
+    without = estimate(plan, size=size)
+    more = with_it["by_phase"]["judge"]["most"] - without["by_phase"]["judge"]["most"]
+    assert more == 12 * size.judge.calls.most
+    assert with_it["by_phase"]["evaluation"] == without["by_phase"]["evaluation"]
+    assert with_it["calls"][0] == without["calls"][0], "where nothing is gained nothing is tried"
+
+
+@pytest.mark.parametrize(("validation", "most"), [(0, 0), (2, 0), (3, 6), (6, 12), (50, 12)])
+def test_few_answers_are_tried_and_of_too_few_examples_none(validation, most):
+    assert tried_answers(validation).most == most
+    assert len(_KINDS) == CANARY_KINDS

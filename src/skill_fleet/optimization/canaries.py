@@ -18,10 +18,9 @@ from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.rounds import Best, replay_gate
 from skill_fleet.optimization.session import Session
+from skill_fleet.optimization.spending import CANARY_EXAMPLES, CANARY_FEWEST
 from skill_fleet.optimization.stages import SPARING, Baseline
 
-_EXAMPLES = 6
-_FEWEST = 3
 _KINDS: tuple[Kind, ...] = ("instructions", "shuffled")
 _SAID: Mapping[Kind, str] = {
     "shuffled": "the program's answers with their words in another order",
@@ -52,7 +51,7 @@ def try_metric(session: Session, baseline: Baseline, best: Best, hold: Limits) -
     answers = _answers(session, baseline, best)
     for kind in _KINDS:
         apt = [answer for answer in answers if kind in kinds_for(answer.pred)]
-        found = _scored(session, best, apt, kind, hold) if len(apt) >= _FEWEST else None
+        found = _scored(session, best, apt, kind, hold) if len(apt) >= CANARY_FEWEST else None
         if found is None:
             continue
         own = sum(answer.score for answer in apt) / len(apt)
@@ -71,7 +70,7 @@ def _answers(session: Session, baseline: Baseline, best: Best) -> list[_Answer]:
     found: list[_Answer] = []
     for example in baseline.validation:
         score = answered.get(str(identity_of(example)[0]))
-        if score is None or len(found) >= _EXAMPLES:
+        if score is None or len(found) >= CANARY_EXAMPLES:
             continue
         try:
             with dspy.context(lm=lm, **SPARING):

@@ -19,6 +19,7 @@ from skill_fleet.optimization.plan import Plan
 from skill_fleet.optimization.prompts import Prompt, changed, plain, proposal, seconds
 from skill_fleet.optimization.run_size import JudgeSize, RunSize, size_of_run
 from skill_fleet.optimization.search import Effort
+from skill_fleet.optimization.spending import tried_answers
 
 __all__ = ["RunSize", "cap_warnings", "effort_of", "estimate", "size_of_run", "sizes_of"]
 
@@ -174,15 +175,19 @@ def _scenario(
         ]
     )
     if size.judge is not None:
-        costs["judge"] = _judged(plan, size, size.judge, costs)
+        tried = tried_answers(sizes.validation) if gained and not known else NOTHING
+        costs["judge"] = _judged(plan, size, size.judge, costs, tried)
     return costs
 
 
-def _judged(plan: Plan, size: RunSize, judge: JudgeSize, costs: Costs) -> Cost:
-    """What a metric that asks a model asks: about every answer of the program, in whatever phase."""
+def _judged(plan: Plan, size: RunSize, judge: JudgeSize, costs: Costs, tried: Interval) -> Cost:
+    """What a metric that asks a model asks: about every answer of the program, in whatever phase.
+
+    And about those with which the metric is tried when a search has gained.
+    """
     answers = costs["evaluation"].calls.along(costs.get("profiling", FREE).calls)
     runs = answers.scaled(2 / (size.calls.low + size.calls.high))
-    calls = runs.times(_NEW_ANSWERS).times(judge.calls)
+    calls = runs.times(_NEW_ANSWERS).plus(tried).times(judge.calls)
     spoken = replace(size, input_tokens=judge.input_tokens, output_tokens=judge.output_tokens, seen=None)
     return _cost(plan, size, "judge", calls, plain(spoken, plan.models.specs["judge"]))
 

@@ -11,6 +11,10 @@ _RUNS_FOR_ONE = (1.2, 3.8)
 _AGAIN = 1.0
 # Rules, advice and proposals that cannot be read are asked for a second time, in JSON.
 ASKED_TWICE = 2
+# Validation examples on which the metric is tried with answers that say nothing, and how many kinds of these.
+CANARY_EXAMPLES = 6
+CANARY_FEWEST = 3
+CANARY_KINDS = 2
 _SOMETIMES_TWICE = 1.15
 # Candidates that meet every example before none is left that teaches: in the first round, in a later one.
 _MET = (1.5, 5.5)
@@ -120,6 +124,12 @@ def reflected(rollouts: int, most: int, batch: int, sizes: Sizes) -> tuple[Inter
         runs = Interval(min(least, runs.low), min(likely, runs.high), most)
         steps = Interval(min(batch, steps.low), rollouts / (4 * batch), steps.most)
     return runs, steps
+
+
+def tried_answers(validation: int) -> Interval:
+    """Answers that say nothing, given to the metric after the search: of each kind one an example tried."""
+    most = 0 if validation < CANARY_FEWEST else CANARY_KINDS * min(CANARY_EXAMPLES, validation)
+    return Interval(0, most, most)
 
 
 def changed_by_one(predictors: int) -> float:
