@@ -6,9 +6,11 @@ from dspy.teleprompt import COPRO, SIMBA, InferRules, KNNFewShot
 from dspy.utils.callback import BaseCallback
 from dspy.utils.dummies import DummyLM
 from triage import TriageProgram, exact, tickets
+from two_steps import TwoSteps
 
 from skill_fleet.core.programs.catalog import clean_state
 from skill_fleet.llm.offline.model import OfflineModel, model_name
+from skill_fleet.optimization.optimizers.copro import UnchainedCOPRO
 
 
 @pytest.fixture
@@ -105,3 +107,25 @@ def test_knn_few_shot_is_saved_as_the_student_it_was_given():
     with dspy.context(lm=DummyLM([{"queue": "billing"}])):
         found = KNNFewShot(k=2, trainset=examples(4), vectorizer=vectorizer).compile(student)
     assert clean_state(found) == clean_state(student)
+
+
+def deep(optimizer, depth):
+    """A search of that depth over a program of two predictors, on two examples."""
+    made = optimizer(prompt_model=dspy.settings.lm, metric=score, breadth=5, depth=depth)
+    options = {"num_threads": 1, "display_progress": False, "display_table": False}
+    return made.compile(TwoSteps(), trainset=examples(2), eval_kwargs=options)
+
+
+def test_copro_hangs_its_candidates_on_one_chain_until_it_cannot_be_copied(offline):
+    with pytest.raises(RecursionError):
+        deep(COPRO, 5)
+
+
+def test_ours_does_not_and_is_the_same_search(offline):
+    assert len(deep(UnchainedCOPRO, 5).predictors()) == 2
+    stock, ours = (deep(optimizer, 2) for optimizer in (COPRO, UnchainedCOPRO))
+    assert clean_state(ours) == clean_state(stock)
+    assert ours.total_calls == stock.total_calls
+    assert [one["instruction"] for one in ours.candidate_programs] == [
+        one["instruction"] for one in stock.candidate_programs
+    ]

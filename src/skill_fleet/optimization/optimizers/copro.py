@@ -1,6 +1,7 @@
 """COPRO: coordinate ascent over instructions (Khattab et al., 2023; after Yang et al., 2023, "OPRO")."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import dspy
 
@@ -53,7 +54,7 @@ class Copro:
     def improve(self, search: Search) -> dspy.Module:
         """The program with the best proposals on the validation set."""
         effort = search.effort
-        optimizer = dspy.COPRO(
+        optimizer = UnchainedCOPRO(
             prompt_model=search.lms["optimization"].copy(rollout_id=search.seed),
             metric=search.score,
             breadth=_BREADTH,
@@ -67,6 +68,26 @@ class Copro:
                 "display_progress": False,
                 "display_table": False,
             },
+        )
+
+
+class UnchainedCOPRO(dspy.COPRO):
+    """DSPy's, with every signature made from the first one of its predictor.
+
+    DSPy makes each candidate's signature from the one before. A field of a signature keeps the field it was
+    made from, so the candidates of a deep search hang on one chain, which cannot be copied at about 70 links.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._first: dict[int, Any] = {}
+
+    def _set_signature(self, predictor: Any, updated_signature: Any) -> None:
+        # The predictors are those of one clone, which lives as long as `compile`: their ids stay theirs.
+        first = self._first.setdefault(id(predictor), predictor.signature)
+        *_, last = updated_signature.fields
+        predictor.signature = first.with_instructions(updated_signature.instructions).with_updated_fields(
+            last, prefix=updated_signature.fields[last].json_schema_extra["prefix"]
         )
 
 
