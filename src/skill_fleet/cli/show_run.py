@@ -222,7 +222,10 @@ def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
 def _front(result: Mapping[str, Any]) -> str:
     among = several(result["selection"]["candidates"], "candidate")
     front = sum(point["on_front"] for point in result["pareto"])
-    return f"among {among}; {front} of {len(result['pareto'])} programs are on the front of quality and cost"
+    verb = "is" if front == 1 else "are"
+    return (
+        f"among {among}; {front} of {len(result['pareto'])} programs {verb} on the front of quality and cost"
+    )
 
 
 def _verdict(result: Mapping[str, Any]) -> str:

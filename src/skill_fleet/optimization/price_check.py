@@ -17,21 +17,22 @@ class PriceCheck:
         expected: Lowest and highest estimate; None where there was none.
         actual: What it took; None where that is unknown.
         outside: On which side of the estimate it lies; None where it is inside or cannot be told.
-        reused: Whether answers that were paid for before the run stood in for calls of it.
+        spared: Whether it lies below only because answers that were paid for before the run stood in for
+            calls of it, each taken to be as dear as those it made.
     """
 
     measure: str
     expected: tuple[float, float] | None
     actual: float | None
     outside: Literal["above", "below"] | None
-    reused: bool = False
+    spared: bool = False
 
     @property
     def remark(self) -> str:
         """Where it lies, in words, and why; empty where there is nothing to say."""
         if self.outside is None:
             return ""
-        why = ": answers paid earlier" if self.outside == "below" and self.reused else ""
+        why = ": answers paid earlier" if self.spared else ""
         return f"{self.outside} the estimate{why}"
 
 
@@ -49,9 +50,9 @@ def price_checks(result: Mapping[str, Any]) -> list[PriceCheck]:
         "usd": result["usd"],
         "minutes": result["seconds"] / 60,
     }
-    whole, reused = _whole(result), result["calls"].get("reused", 0) > 0
+    whole, calls = _whole(result), result["calls"]
     checks = [_check(measure, estimate[measure], actual[measure], whole=whole) for measure in _DIGITS]
-    return [replace(check, reused=reused) for check in checks]
+    return [replace(check, spared=_spared(check, calls["made"], calls.get("reused", 0))) for check in checks]
 
 
 def phase_checks(result: Mapping[str, Any]) -> dict[str, list[PriceCheck]]:
@@ -78,6 +79,12 @@ def phase_checks(result: Mapping[str, Any]) -> dict[str, list[PriceCheck]]:
         ]
         for phase in dict.fromkeys([*estimated, *counted])
     }
+
+
+def _spared(check: PriceCheck, made: int, reused: int) -> bool:
+    if check.outside != "below" or check.expected is None or check.actual is None or not reused:
+        return False
+    return made == 0 or check.actual * (made + reused) / made >= check.expected[0]
 
 
 def _whole(result: Mapping[str, Any]) -> bool:

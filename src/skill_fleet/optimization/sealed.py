@@ -51,9 +51,9 @@ def held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | N
             wanted, whole = (_UNITS[name].format(value) for value in (need, cap))
             session.warn(
                 "test_not_reserved",
-                f"Nothing is set aside for the sealed test: it needs about {wanted}, and of the cap of "
-                f"{whole} only less than half is held back from the search. The search may use up what "
-                "the test needs; then there is no verdict before the cap is raised.",
+                f"Nothing is set aside for the sealed test: it needs about {wanted}, half of the cap of "
+                f"{whole} or more, which is too much to hold back from the search. The search may use up "
+                "what the test needs; then there is no verdict before the cap is raised.",
             )
         kept[name] = need if cap is not None and need * 2 < cap else None
     return Limits(**kept)  # type: ignore[arg-type]
