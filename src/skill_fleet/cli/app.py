@@ -74,7 +74,8 @@ def build() -> typer.Typer:
     )
     app.callback()(_globals)
     app.command("optimize")(optimize.optimize)
-    app.command("estimate", help="Say what optimize would take; spends nothing.")(optimize.optimize)
+    price = "Say what optimize would take; spends nothing, but for --profile."
+    app.command("estimate", help=price)(optimize.optimize)
     app.command("recommend", help="Say which optimizer, by which rule; spends nothing.")(optimize.optimize)
     app.command("create-skill")(create.create_skill)
     app.command("evaluate")(evaluate.evaluate)

@@ -1,6 +1,7 @@
 """`optimize`, and the same command line with nothing spent: `estimate` and `recommend`."""
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -20,6 +21,7 @@ from skill_fleet.cli.options import (
     screen,
 )
 from skill_fleet.cli.screen import Screen
+from skill_fleet.foundation.errors import UsageError
 
 if TYPE_CHECKING:
     from skill_fleet.services.context import Context
@@ -163,11 +165,23 @@ def optimize(
     }
     view = screen(as_json=as_json, quiet=quiet)
     if ctx.info_name == "recommend":
+        named = optimizer not in {None, "auto"}
+        _refuse_idle({"--optimizer": named, "--profile": profile, "--output": output})
         return _recommended(context, asked, view)
     only_price = dry_run or ctx.info_name == "estimate"
     ask = not (yes or no_input)
     before = globals_of(ctx)
     return _optimized(context, asked, view, before, only_price=only_price, ask=ask, profile=profile)
+
+
+def _refuse_idle(given: Mapping[str, object]) -> None:
+    """Options of `optimize` that would change nothing in a recommendation."""
+    for option, value in given.items():
+        if value:
+            raise UsageError(
+                f"{option} says nothing to recommend: it tells which optimizer to take.",
+                hint="For what one of them would take: skill-fleet estimate.",
+            )
 
 
 def _recommended(context: "Context", asked: dict[str, Any], view: Screen) -> int:

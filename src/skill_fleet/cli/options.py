@@ -19,7 +19,18 @@ NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; go on as i
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking.")]
 MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Cap on dollars.")]
 MaxCalls = Annotated[int | None, typer.Option(min=0, metavar="N", help="Cap on model calls.")]
-MaxMinutes = Annotated[float | None, typer.Option(min=0, metavar="N", help="Cap on minutes.")]
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and value <= 0:
+        raise typer.BadParameter(f"{value:g} is not above 0.")
+    return value
+
+
+MaxMinutes = Annotated[
+    float | None,
+    typer.Option(metavar="N", help="Cap on minutes, above 0.", callback=_above_zero),
+]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model, registered or provider/name.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Metric = Annotated[

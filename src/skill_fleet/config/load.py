@@ -199,7 +199,8 @@ def _validated(values: Flat, origins: Mapping[str, str]) -> Settings:
         unknown = first["type"] == "extra_forbidden"
         what = "is not a known key" if unknown else f"is wrong: {first['msg'].removeprefix('Value error, ')}"
         raise ConfigError(
-            f"{key} (from {_origin(key, origins)}) {what}.", hint=_nearest(key, origins)
+            f"{key} (from {_origin(key, origins)}) {what}.",
+            hint=_nearest(key, origins) if unknown else "See: skill-fleet config show.",
         ) from None
     for phase, name in [("models.default", settings.models.default), *_phase_names(settings)]:
         if name is not None and "/" not in name and name not in settings.models.registry:

@@ -73,7 +73,7 @@ class UnknownName(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
         hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(names)}."
         super().__init__(f"There is no {kind} named '{name}'.", hint=hint)
 

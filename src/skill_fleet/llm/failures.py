@@ -134,6 +134,13 @@ def redact(error: BaseException, secrets: Iterable[str] = ()) -> None:
 
 def explained(error: Exception, failure: Failure, model: str) -> ProviderError:
     """The failure as one sentence for the user, without anything the provider echoed of the key."""
+    variables = getattr(error, "env_keys", None) or ()
+    if failure.code == "not_configured" and variables:
+        return KeyMissing(
+            f"The model {model} has no key: {' or '.join(variables)} is not set in the environment.",
+            hint=f"export {variables[0]}=…",
+            code=failure.code,
+        )
     kind = KeyMissing if failure.code == "not_configured" else ProviderError
     said = str(getattr(error, "message", None) or error).strip()
     text = redacted(" ".join(said.split("\n\n")[0].split()))

@@ -1,5 +1,6 @@
 """What an optimizer is: how it describes itself, what it would cost, and what it does."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +13,7 @@ from skill_fleet.optimization.search import Effort, Search
 
 __all__ = [
     "Capabilities",
+    "Choosy",
     "CostlyAnswers",
     "Fit",
     "Interval",
@@ -30,7 +32,7 @@ class Parameter:
         name: The option's name.
         type: `int`, `float` or `choice`.
         default: What holds when it is not given.
-        range: Allowed values, in words.
+        range: Allowed values; of a number `>= N` or `N-M`, else in words.
         meaning: What it does to this optimizer.
     """
 
@@ -39,6 +41,14 @@ class Parameter:
     default: Any
     range: str
     meaning: str
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is in the range; a range in words allows every number."""
+        if least := re.fullmatch(r">= (\d+)", self.range):
+            return value >= int(least[1])
+        if both := re.fullmatch(r"(\d+)-(\d+)", self.range):
+            return int(both[1]) <= value <= int(both[2])
+        return True
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,15 @@ class Optimizer(Protocol):
         Raises:
             Halt: The search was stopped; what it saw is with the tracker.
         """
+        ...
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """What an optimizer also has if it does not take every combination of settings in range."""
+
+    def refused(self, effort: Effort) -> str:
+        """Why it does not take these, in one sentence; empty where it does."""
         ...
 
 

@@ -1,6 +1,7 @@
 """A run before it starts: all that can be known to be wrong is found here, before anything is spent."""
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import DataError, IntegrityError, StorageError, UsageError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
+from skill_fleet.optimization.applicable import check_ranges
 from skill_fleet.optimization.changes import Change, changes_since, in_words, resumed_over
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.parts import parts_from_json, parts_to_json, read_parts
@@ -110,6 +112,7 @@ def make_plan(
         SkillFleetError: Something is wrong; one sentence says what and where.
     """
     optimizer = find_optimizer(request.optimizer, registry)
+    check_ranges(optimizer, request)
     entry = find_program(request.program, search=loaded.workspace.root)
     _check_modules(request, optimizer, entry)
     metric = find_metric(request, loaded, entry)
@@ -117,6 +120,7 @@ def make_plan(
     models = phase_models(loaded, request.models)
     check_limits(models, request.limits)
     output = output_file(request, loaded)
+    _check_output(output, entry, loaded)
     parts = read_parts(request, loaded)
     trainset, split = parts.trainset, parts.split
     metric = taught(metric, split)
@@ -215,6 +219,19 @@ def _check_incumbent(output: Path, entry: ProgramEntry, loaded: Loaded) -> None:
         raise DataError(error.message, hint=hint) from error
 
 
+def _check_output(output: Path, entry: ProgramEntry, loaded: Loaded) -> None:
+    """What is at the output is what the new program is measured against: it must be one of its kind."""
+    if not output.exists():
+        return
+    try:
+        load_artifact(output, program=entry.name, search=loaded.workspace.root)
+    except (DataError, IntegrityError) as error:
+        raise type(error)(
+            f"--output {output} cannot be replaced: {error.message}",
+            hint="Move that file away, or choose another --output.",
+        ) from error
+
+
 def save_plan(plan: Plan, folder: RunFolder) -> None:
     """Write down what a resume needs.
 
@@ -267,7 +284,18 @@ def output_file(request: OptimizationRequest, loaded: Loaded) -> Path:
     nearest = next(parent for parent in file.parents if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK) or file.is_dir():
         raise StorageError(f"--output {file} cannot be written: {nearest} is not a writable directory.")
+    _try_to_write(file, nearest)
     return file
+
+
+def _try_to_write(file: Path, nearest: Path) -> None:
+    """Permissions do not say everything (a full disk, /proc): only writing does."""
+    try:
+        Path(tempfile.mkdtemp(prefix=".writable-", dir=nearest)).rmdir()
+    except OSError as error:
+        raise StorageError(
+            f"--output {file} cannot be written: nothing can be made in {nearest} ({error.strerror})."
+        ) from error
 
 
 def _default_name(request: OptimizationRequest) -> str:

@@ -27,7 +27,7 @@ from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.findings import finding_json
-from skill_fleet.services.metered import Metered, metered
+from skill_fleet.services.metered import Metered, metered, without_run
 from skill_fleet.services.programs import notes_of
 
 OnDraft = Callable[[int, int], None]
@@ -113,7 +113,7 @@ def create_skill(
         except Halt as halt:
             if not drafts:
                 raise
-            stopped = halt.error
+            stopped = without_run(halt.error)
         best = max(drafts, key=lambda draft: (is_valid(draft.findings), draft.quality))
         costs = model.costs()
     path = _write(context, request, best)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skill_fleet.config.settings import Phase
+from skill_fleet.foundation.errors import BudgetExhausted, SkillFleetError
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.engine import Line, OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
@@ -103,6 +104,15 @@ def metered(
         }
         yield Metered(lms, models.names[_PHASE], any(spec.simulated for spec in specs.values()), line)
     except Halt as halt:
-        raise halt.error from None
+        raise without_run(halt.error) from None
     finally:
         journal.close()
+
+
+def without_run(error: SkillFleetError) -> SkillFleetError:
+    """An error of what is no run, and so cannot be resumed: only said again, with the answers kept."""
+    if "resume" not in error.hint.lower():
+        return error
+    what = "Raise the cap" if isinstance(error, BudgetExhausted) else "When the provider answers again"
+    error.hint = f"{what} and give the command once more: answers that are there cost nothing."
+    return error

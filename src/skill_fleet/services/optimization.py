@@ -11,11 +11,13 @@ from skill_fleet.foundation.files import read_json
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.journal import Journal
 from skill_fleet.llm.models import Connections
+from skill_fleet.optimization.applicable import check_given
 from skill_fleet.optimization.changes import price_of
 from skill_fleet.optimization.events import Listener
 from skill_fleet.optimization.plan import Plan, make_plan, resumed_plan
 from skill_fleet.optimization.price import priced
 from skill_fleet.optimization.profile import OnDone, Profile, profile_price, save_profile, take_profile
+from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.run import Finished, run
 from skill_fleet.optimization.runs import RunFolder, find_run, new_run, status_of, unfinished
@@ -23,7 +25,7 @@ from skill_fleet.optimization.session import Control
 from skill_fleet.optimization.small_data import data_warnings
 from skill_fleet.optimization.verdict import digest_of_test, next_reading
 from skill_fleet.services.context import Context
-from skill_fleet.services.recommendation import resolved
+from skill_fleet.services.recommendation import AUTO_OPTIMIZER, resolved
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def prepare_optimization(context: Context, request: OptimizationRequest) -> Prep
     Raises:
         SkillFleetError: Something is wrong; one sentence says what and where.
     """
+    if request.optimizer != AUTO_OPTIMIZER:
+        check_given(find_optimizer(request.optimizer), _given(context))
     plan = make_plan(resolved(context, request), context.loaded)
     return Prepared(plan, reading=next_reading(context.workspace.ledger, digest_of_test(plan.tested)))
 
@@ -227,6 +231,12 @@ def start_optimization(
 def _connections(context: Context) -> Connections:
     environ = context.loaded.environ
     return Connections.of(environ, context.models) if context.models else Connections.of(environ)
+
+
+def _given(context: Context) -> set[str]:
+    """The optimization settings that were given as options of this command."""
+    origins = context.loaded.origins
+    return {key.removeprefix("optimization.") for key, origin in origins.items() if origin == "flag"}
 
 
 def _effort(context: Context) -> tuple[str | None, int | None]:

@@ -32,6 +32,12 @@ def recommend_optimizer(context: Context, request: OptimizationRequest) -> dict[
     Raises:
         SkillFleetError: The request cannot be carried out by any optimizer; one sentence says why.
     """
+    if request.reward is not None:
+        raise UsageError(
+            "--reward says nothing to --optimizer auto, which never chooses best_of_n or refine: "
+            "they change no prompt, and make every answer dearer.",
+            hint="Name one: --optimizer best_of_n, or --optimizer refine.",
+        )
     plan = make_plan(replace(request, optimizer=_ladder()[0]), context.loaded)
     size = size_of_run(plan)
     options = [_option(plan, name, size) for name in _ladder()]

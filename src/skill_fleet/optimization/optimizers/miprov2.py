@@ -45,6 +45,16 @@ class MiproV2:
         fit=Fit(rung=2, min_train=20),
     )
 
+    def refused(self, effort: Effort) -> str:
+        """DSPy draws the number of own demonstrations from 1 on wherever it shows demonstrations at all."""
+        own, labeled = _demos(effort)
+        if own == 0 and labeled > 0:
+            return (
+                "miprov2 takes --max-bootstrapped-demos 0 only together with --max-labeled-demos 0: "
+                "where it shows demonstrations, some are its own."
+            )
+        return ""
+
     def estimate_calls(self, sizes: Sizes) -> Mapping[str, Interval]:
         """Calls of one round by phase."""
         candidates, trials = self._plan(sizes)
