@@ -18,8 +18,8 @@ class Event:
     Attributes:
         number: Position in the run's stream, from 1; 0 for progress, which is shown and not kept.
         at: ISO 8601, UTC.
-        kind: `started`, `resumed`, `preflight`, `baseline`, `power`, `round`, `candidate`, `test`, `warning`,
-            `published`, `finished`, or `progress`.
+        kind: `started`, `resumed`, `preflight`, `baseline`, `power`, `round_began`, `round`, `candidate`,
+            `test`, `warning`, `published`, `finished`, or `progress`.
         data: What belongs to the kind.
     """
 
@@ -65,6 +65,10 @@ class EventLog:
                 raise StorageError(f"{self._path} cannot be written: {error.strerror}.") from error
         if self._listener is not None:
             self._listener(event)
+
+    def kept(self) -> Iterator[dict[str, Any]]:
+        """What was kept so far, by earlier processes of the run too."""
+        return read_events(self._path)
 
     def progress(self, **data: Any) -> None:
         """Something that is shown while it lasts."""

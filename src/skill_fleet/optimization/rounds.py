@@ -18,6 +18,7 @@ from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.door import Doorkeeper
 from skill_fleet.optimization.estimate import effort_of
+from skill_fleet.optimization.round_bills import begin_round, bill_of_round
 from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of
 from skill_fleet.optimization.session import Session, quiet, throttled
@@ -72,7 +73,7 @@ def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[B
     best, halt = Best(baseline.program, baseline.measured, 0), None
     for number in range(1, session.plan.request.rounds + 1):
         started = session.clock.monotonic()
-        made = session.line.traffic.made
+        begin_round(session, number)
         session.progress(stage="search", round=number, rollouts=0)
         candidate, seen, halt = _search(session, baseline, best, number, hold)
         found, halt = _measured_candidate(session, baseline, candidate, halt, hold)
@@ -82,7 +83,7 @@ def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[B
         before = pool.number
         _add_candidates(session, baseline, pool, number, [(candidate, found), *((one, None) for one in seen)])
         seconds = session.clock.monotonic() - started
-        _note_round(session, number, found, best, seconds, made, pool.number - before, halt)
+        _note_round(session, number, found, best, seconds, pool.number - before, halt)
         # A recipe is the end: the next round would have to start from an ordinary program.
         if halt is not None or not gained or isinstance(best.program, Recipe):
             break
@@ -214,19 +215,19 @@ def _note_round(
     found: Measurement | None,
     best: Best,
     seconds: float,
-    made: int,
     candidates: int,
     halt: Halt | None,
 ) -> None:
     instructions = instructions_of(best.program)
+    bill, spent = bill_of_round(session, number)
     line = {
         "round": number,
         "score": None if found is None else found.mean,
         "best": best.measured.mean,
         "candidates": candidates,
         "seconds": round(seconds, 3),
-        "calls": session.line.traffic.made - made,
-        "usd": session.line.journal.spent(session.folder.run_id).usd,
+        "calls": bill.calls,
+        "usd": None if bill.unknown else bill.usd,
         "stopped": None if halt is None else halt.cause,
         "instructions": instructions,
     }
@@ -234,7 +235,8 @@ def _note_round(
     score = "none" if line["score"] is None else f"{line['score']:.3f}"
     _logger.info("Round %d: score=%s", number, score)
     _logger.info("Best instructions: %s", instructions)
-    session.emit("round", **{key: value for key, value in line.items() if key != "instructions"})
+    told = {key: value for key, value in line.items() if key != "instructions"}
+    session.emit("round", **told, spent=spent.to_json())
     limit = session.loaded.settings.evaluation.targets.round_minutes
     if seconds > limit * 60:
         session.warn("slow_round", f"Round {number} took {seconds / 60:.1f} min; the target is {limit:g}.")
