@@ -21,7 +21,9 @@ from skill_fleet.cli.options import (
 
 def compare(
     ctx: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="A", help="A published program's name or file, a run, or a class.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A published program's name or file, a run, or a class.")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="What is compared with it.")],
     more: Annotated[
         list[str] | None, typer.Argument(metavar="[C ...]", help="More, each compared with A.")
