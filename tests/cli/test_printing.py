@@ -25,6 +25,13 @@ class Leaver(Namer):
         sys.exit(7)
 
 
+class LateLeaver(Namer):
+    def forward(self, task):
+        if self.name.demos:
+            sys.exit(7)
+        return self.name(task=task)
+
+
 class Silent(Namer):
     def forward(self, task):
         self.name(task=task)
@@ -119,6 +126,15 @@ def test_what_breaks_or_exits_fails_the_run_in_its_preflight(cli, loud, option, 
     assert said in ended.json["error"]["message"]
     assert ended.json["error"]["hint"]
     assert ended.json["calls"]["made"] <= 3, "nothing but the preflight was spent"
+
+
+@pytest.mark.parametrize("optimizer", ["labeled_few_shot", "miprov2"])
+def test_a_program_that_exits_only_in_the_search_fails_the_run(cli, loud, optimizer):
+    chosen = ("--program", "loud:LateLeaver", "--optimizer", optimizer, "--trials", "2")
+    ended = cli("optimize", *loud, *chosen)
+    assert ended.code == 1
+    assert (ended.json["status"], ended.json["stop_reason"]) == ("failed", "program")
+    assert "SystemExit(7)" in ended.json["error"]["message"]
 
 
 def test_a_metric_that_says_a_thousand_words_is_quoted_in_short(cli, loud):
