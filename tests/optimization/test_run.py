@@ -230,9 +230,11 @@ def test_an_incumbent_is_replaced_only_by_a_better_program(place):
 def test_a_damaged_incumbent_is_refused_before_anything_is_spent(place):
     first = place.optimize(place.request("gepa", rounds=1, trials=2)).result
     (place.root / first.artifact).write_text("{}")
-    done = place.optimize(place.request("gepa"))
-    assert isinstance(done.error, IntegrityError)
-    assert done.result.calls["made"] == 0
+    before = list(place.loaded.workspace.runs.iterdir())
+    with pytest.raises(IntegrityError, match="gepa.json cannot be replaced") as caught:
+        place.optimize(place.request("gepa"))
+    assert "another --output" in caught.value.hint
+    assert list(place.loaded.workspace.runs.iterdir()) == before, "no run is begun"
 
 
 def test_an_interrupt_checkpoints_and_the_resume_ends_identical(places):
