@@ -69,8 +69,7 @@ def warnings_of_seen(named: NamedProgram, items: Sequence[TrainingItem]) -> list
     if not seen:
         return []
     message = (
-        f"{len(seen)} of {len(items)} examples were used to make {named.label}: "
-        "on new ones it may be worse."
+        f"{len(seen)} of {len(items)} examples were used to make {named.label}: on new ones it may be worse."
     )
     return [_warning(message, seen)]
 
