@@ -231,7 +231,7 @@ def test_a_damaged_incumbent_is_refused_before_anything_is_spent(place):
     first = place.optimize(place.request("gepa", rounds=1, trials=2)).result
     (place.root / first.artifact).write_text("{}")
     before = list(place.loaded.workspace.runs.iterdir())
-    with pytest.raises(IntegrityError, match="gepa.json cannot be replaced") as caught:
+    with pytest.raises(IntegrityError, match=r"gepa\.json cannot be replaced") as caught:
         place.optimize(place.request("gepa"))
     assert "another --output" in caught.value.hint
     assert list(place.loaded.workspace.runs.iterdir()) == before, "no run is begun"
