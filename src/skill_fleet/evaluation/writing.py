@@ -42,6 +42,7 @@ _NOT_AFTER_CONJUNCTION = _STOPS | {"of", "and", "or"}
 _PRIOR = 4
 _AMPLE = 90
 
+# What a writer left unfinished in a skill that is measured.
 _PLACEHOLDER = re.compile(
     r"\b(?:TODO|FIXME|TBD|XXX|[Ll]orem ipsum|[Ii]nsert \w+ here)\b|\[(?:placeholder|your \w+)\]"
 )

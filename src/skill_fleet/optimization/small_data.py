@@ -17,6 +17,7 @@ from skill_fleet.optimization.verdict import groups_needed
 SMALL_TEST = 70
 HUGE_EFFECT = 0.2
 ADVISED_FOLDS = 5
+_SHOWN = 2
 
 
 def data_warnings(plan: Plan, reading: int = 1) -> Iterator[tuple[str, str]]:
@@ -26,9 +27,7 @@ def data_warnings(plan: Plan, reading: int = 1) -> Iterator[tuple[str, str]]:
         plan: The run.
         reading: The how-manieth reading of its test it would be.
     """
-    for finding in plan.findings:
-        if finding.severity != "info":
-            yield finding.code, finding.message
+    yield from _of_findings(plan)
     groups = len({item.group for item in plan.tested})
     needed = groups_needed(alpha_for_read(reading))
     if plan.folds:
@@ -55,6 +54,18 @@ def data_warnings(plan: Plan, reading: int = 1) -> Iterator[tuple[str, str]]:
 
 def _independent(groups: int) -> str:
     return f"{groups} independent {'group' if groups == 1 else 'groups'}"
+
+
+def _of_findings(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What is wrong with the data, a few of each kind: a library of hundreds has dozens of a kind."""
+    by_code: dict[str, list[str]] = {}
+    for finding in plan.findings:
+        if finding.severity != "info":
+            by_code.setdefault(finding.code, []).append(finding.message)
+    for code, messages in by_code.items():
+        yield from ((code, message) for message in messages[:_SHOWN])
+        if len(messages) > _SHOWN:
+            yield code, f"And {len(messages) - _SHOWN} more like these: skill-fleet dataset lint shows all."
 
 
 def _advice(plan: Plan) -> Iterator[str]:

@@ -165,6 +165,7 @@ def load_artifact(path: Path, *, program: str | None = None, search: Path | None
         _check_predictors(path, entry, fresh, part)
     try:
         found = with_state(fresh, without_models(state), search=search)
+    # DSPy raises a NotImplementedError of its own for saved states of a form that it reads no more.
     except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
         raise DataError(f"{path} is not a saved state of {entry.name}: {error}.") from error
     except DataError as error:
