@@ -1,6 +1,9 @@
 """What can go wrong is one sentence, one exit code, and with --json one object."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +102,26 @@ def test_a_missing_key_names_its_variable(cli, ws):
         assert ended.json["error"]["code"] == "key_missing"
         assert "BIG_KEY" in ended.err
         assert not (ws / ".skill-fleet" / "runs").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only where there is a device that is always full")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["optimizers", "--json"], 1, "The output cannot be written: No space left on device."),
+        (["runs", "show", "latest", "--json"], 3, "There is no run"),
+    ],
+)
+def test_output_to_a_full_disk_is_one_sentence(ws, words, code, said):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "skill_fleet", *words],
+            cwd=ws,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == code
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1

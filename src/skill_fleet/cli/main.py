@@ -5,6 +5,7 @@ Exit codes: 0 ok · 1 error · 2 usage · 3 not found · 4 gate failed · 5 budg
 """
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         _reader_is_gone()
+    except OSError as error:
+        sys.stderr.write(f"error: The output cannot be written: {error.strerror}.\n")
+        _reader_is_gone()
+        return code or _BUG
     return code
 
 
@@ -60,7 +65,7 @@ def _answered(words: list[str]) -> int:
         _reader_is_gone()
         return 0
     except Exception as error:  # noqa: BLE001 - the edge of the process: a bug is one line too
-        return _told(_bug(error), words)
+        return _told(_full(error) or _bug(error), words)
 
 
 def _told(error: "SkillFleetError", words: Sequence[str]) -> int:
@@ -71,8 +76,18 @@ def _told(error: "SkillFleetError", words: Sequence[str]) -> int:
     sys.stderr.write(f"error: {plain(said)}\n")
     if "--json" in words:
         value = {"code": error.code, "message": error.message, "hint": error.hint}
-        sys.stdout.write(json.dumps({"error": value}, ensure_ascii=False) + "\n")
+        with contextlib.suppress(OSError):  # stdout may be a file on the disk that is full
+            sys.stdout.write(json.dumps({"error": value}, ensure_ascii=False) + "\n")
     return error.exit_code
+
+
+def _full(error: Exception) -> "SkillFleetError | None":
+    """What to say where the disk is full; None of any other error."""
+    if not isinstance(error, OSError) or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        return None
+    from skill_fleet.foundation.errors import StorageError
+
+    return StorageError(f"The output cannot be written: {error.strerror}.", hint="Free some disk space.")
 
 
 def _bug(error: Exception) -> "SkillFleetError":

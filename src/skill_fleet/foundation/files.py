@@ -1,6 +1,7 @@
 """Whole-file reads and writes: a reader sees the old file or the new one, never half of either."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -53,7 +54,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         Path(temporary).replace(path)
         temporary = None
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        hint = (
+            "Free some disk space; a run that was begun goes on with: skill-fleet runs resume."
+            if full
+            else ""
+        )
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", hint=hint) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
