@@ -1,0 +1,1 @@
+"""The REST API: translates requests to use cases and their errors to problem documents."""

@@ -1,0 +1,213 @@
+"""What a job is, as the store gives it: plain values, no database and no queue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["optimization", "creation"]
+Status = Literal["queued", "running", "paused", "succeeded", "stopped", "failed", "cancelled"]
+Wanted = Literal["paused", "cancelled"]
+
+STATUSES: tuple[Status, ...] = (
+    "queued",
+    "running",
+    "paused",
+    "succeeded",
+    "stopped",
+    "failed",
+    "cancelled",
+)
+OVER: frozenset[Status] = frozenset({"succeeded", "stopped", "failed", "cancelled"})
+"""Nothing will happen to such a job by itself."""
+RESUMABLE: frozenset[Status] = frozenset({"paused", "stopped"})
+"""`resume` puts such a job back into the queue."""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to be put into the queue.
+
+    Attributes:
+        job_id: Its name; also that of its run. See `new_job_id`.
+        kind: What is to be done.
+        request: What the work is given, a JSON object.
+        owner: The key that asked for it; None where no key was needed.
+        provider: Of the model that runs it, for the limit of jobs a provider.
+        priority: From 1, the first, to 100.
+        metadata: The client's own words.
+        max_usd: Cap on dollars; None is no cap.
+        max_calls: Cap on calls; None is no cap.
+    """
+
+    job_id: str
+    kind: Kind
+    request: Mapping[str, Any]
+    owner: str | None = None
+    provider: str = "offline"
+    priority: int = 50
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    max_usd: float | None = None
+    max_calls: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stands. Times are seconds since 1970 on the database's clock.
+
+    Attributes:
+        job_id: Its name.
+        kind: What is to be done.
+        status: How it stands.
+        wanted: What was asked of it and is not yet so.
+        request: What the work is given.
+        metadata: The client's own words.
+        owner: The key that asked for it.
+        provider: Of the model that runs it.
+        priority: From 1, the first, to 100.
+        progress: From 0 to 1; never falls.
+        message: What it is at, one sentence.
+        result: What came of it; of a stopped or cancelled job, what there is.
+        error: `code`, `message`, `hint` of why it did not succeed.
+        attempt: How often it was put into the queue; each is a workflow of its own.
+        crashes: How often its process died by itself since it last got further.
+        fence: How often it was taken up; whoever holds a lower number has lost it.
+        worker: Who runs it, or ran it last.
+        max_usd: Cap on dollars.
+        max_calls: Cap on calls.
+        calls: Attempts made so far.
+        usd: Known dollars spent so far.
+        usd_unknown_calls: Attempts that may have cost something nobody knows.
+        created_at: When it was asked for.
+        started_at: When it was first taken up.
+        finished_at: When it was over.
+        updated_at: When anything of this last changed.
+        version: Rises with every change of it.
+    """
+
+    job_id: str
+    kind: Kind
+    status: Status
+    wanted: Wanted | None
+    request: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    owner: str | None
+    provider: str
+    priority: int
+    progress: float
+    message: str
+    result: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    attempt: int
+    crashes: int
+    fence: int
+    worker: str | None
+    max_usd: float | None
+    max_calls: int | None
+    calls: int
+    usd: float
+    usd_unknown_calls: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    updated_at: float
+    version: int
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will happen to it by itself."""
+        return self.status in OVER
+
+    @property
+    def workflow_id(self) -> str:
+        """The queue's name for this attempt."""
+        return f"{self.job_id}.{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on a job: held until somebody else takes the job up.
+
+    Attributes:
+        job_id: The job.
+        fence: The number of this taking-up.
+        worker: Who took it.
+    """
+
+    job_id: str
+    fence: int
+    worker: str
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One thing that happened to a job.
+
+    Attributes:
+        number: Position in the job's stream, from 1, without gaps.
+        at: ISO 8601, UTC, on the database's clock.
+        kind: As of the run's events, or of the job: `queued`, `taken_up`, `asked`, `handed_back`, `crashed`,
+            `status`.
+        data: What belongs to the kind.
+    """
+
+    number: int
+    at: str
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a job has spent so far, over all its attempts."""
+
+    calls: int
+    usd: float
+    usd_unknown_calls: int
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that takes jobs.
+
+    Attributes:
+        worker_id: Unique for each start of a process; the queue's executor id.
+        host: Where it runs.
+        pid: Its process.
+        version: Of the jobs' protocol.
+        state: `alive`, `stopped` (it said goodbye), or `dead` (its heartbeat is too old).
+        started_at: Seconds since 1970.
+        heartbeat_at: Seconds since 1970, on the database's clock.
+    """
+
+    worker_id: str
+    host: str
+    pid: int
+    version: str
+    state: Literal["alive", "stopped", "dead"]
+    started_at: float
+    heartbeat_at: float
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key that may use the service. Its secret is not here: only a hash of it is kept.
+
+    Attributes:
+        key_id: Its public name; the owner of its jobs.
+        name: What somebody called it.
+        scopes: Of `read`, `run`, `admin`.
+        usd_per_day: Cap on dollars a day (UTC) over all its jobs; None is no cap.
+        calls_per_day: Cap on calls a day.
+        created_at: Seconds since 1970.
+        last_used_at: Seconds since 1970, to the minute; None where it was not used.
+        revoked_at: Seconds since 1970; None while it is good.
+    """
+
+    key_id: str
+    name: str
+    scopes: tuple[str, ...]
+    usd_per_day: float | None
+    calls_per_day: int | None
+    created_at: float
+    last_used_at: float | None
+    revoked_at: float | None
