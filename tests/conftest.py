@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from typing import Any
 
 import hypothesis
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from postgres import NoPostgres, Postgres, running_postgres
 
 # A loaded machine is slow, which is no failure. Where a check gates a change, it must say the same twice.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -60,6 +65,26 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(socket, "getaddrinfo", guarded(socket.getaddrinfo, 0))
     yield
     assert not tried, f"The test reached for the network: {tried}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this session's own, started by the first test that asks for it."""
+    try:
+        with running_postgres() as server:
+            yield server
+    except NoPostgres as error:
+        if os.environ.get("CI"):
+            raise  # there it must be tested
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The address of an empty database; it goes with the test, and its sessions with it."""
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)
 
 
 class FakeClock:
