@@ -6,7 +6,7 @@ The only module that reads the environment.
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,16 @@ from skill_fleet.foundation.files import read_text
 
 _PREFIX = "SKILL_FLEET_"
 _DEEPEST = 8
-_RESERVED = frozenset({"SKILL_FLEET_WORKSPACE", "SKILL_FLEET_LIVE", "SKILL_FLEET_DEBUG"})
+DATABASE_URL = "SKILL_FLEET_DATABASE_URL"
+"""Names the service's database. It holds a password: never in a file, never shown."""
+API_KEY = "SKILL_FLEET_API_KEY"
+"""What a client shows a server."""
+SERVER = "SKILL_FLEET_SERVER"
+"""The server a client talks to."""
+_RESERVED = frozenset(
+    {"SKILL_FLEET_WORKSPACE", "SKILL_FLEET_LIVE", "SKILL_FLEET_DEBUG", DATABASE_URL, API_KEY, SERVER}
+)
+_DATABASES = ("postgresql://", "postgres://")
 
 Flat = dict[tuple[str, ...], Any]
 
@@ -33,12 +42,14 @@ class Loaded:
         origins: Dotted key -> where its value came from (`default`, a file, `environment NAME`, `flag`).
         workspace: Where things live.
         environ: The environment as read, for keys named by the settings.
+        database: Address of the service's database, password and all; None is files in the workspace.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     workspace: Workspace
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
+    database: str | None = field(default=None, repr=False)
 
 
 def environment() -> dict[str, str]:
@@ -80,7 +91,20 @@ def load(
     for origin, layer in _layers(place, config_file, flags or {}, env):
         _overlay(values, origins, layer, origin)
     settings = _validated(values, origins)
-    return Loaded(settings, dict(sorted(origins.items())), place, env)
+    return Loaded(settings, dict(sorted(origins.items())), place, env, _database(env))
+
+
+def _database(env: Mapping[str, str]) -> str | None:
+    """The address as given; a wrong one is refused without being repeated."""
+    url = env.get(DATABASE_URL, "").strip()
+    if not url:
+        return None
+    if not url.startswith(_DATABASES):
+        raise ConfigError(
+            f"{DATABASE_URL} is not the address of a PostgreSQL database.",
+            hint="postgresql://USER:PASSWORD@HOST/NAME; without it the service keeps files in the workspace.",
+        )
+    return url
 
 
 def model_spec(settings: Settings, name: str | None) -> tuple[str, ModelSpec]:

@@ -68,6 +68,11 @@ class Workspace:
         """One folder a run."""
         return self.state / "runs"
 
+    @property
+    def service(self) -> Path:
+        """Jobs and queue of the embedded service."""
+        return self.state / "service"
+
     def relative(self, path: Path) -> str:
         """A path for people: relative to the workspace where it lies inside."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

@@ -132,6 +132,40 @@ class Evaluation(_Part):
     targets: Targets = Targets()
 
 
+class Server(_Part):
+    """The service: where it listens, what it takes, how many jobs run.
+
+    Attributes:
+        host: Address to listen at; any but a loopback one asks for an API key.
+        port: Port to listen at; 0 takes a free one.
+        allowed_hosts: Names it may be called by, besides those of its address.
+        max_body_bytes: Longest body of a request.
+        body_seconds: Longest time for a body to arrive.
+        jobs_at_once: Most jobs a worker runs at a time.
+        jobs_everywhere: Most jobs over all workers; None is no limit.
+        jobs_per_provider: Most jobs with models of one provider over all workers; None is no limit.
+        heartbeat_seconds: A worker that was silent for longer is dead, and its jobs go to others.
+        grace_seconds: How long a job that is to stop may take before it is killed.
+        keep_days: How long jobs that are over are kept.
+        sse_poll_seconds: How often an open stream of events looks for new ones.
+        helper_idle_seconds: How long a process that answers questions outlives the last one.
+    """
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    allowed_hosts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    max_body_bytes: Count = 4 * 1024 * 1024
+    body_seconds: Positive = 20.0
+    jobs_at_once: Count = 2
+    jobs_everywhere: Count | None = None
+    jobs_per_provider: Count | None = None
+    heartbeat_seconds: Positive = 15.0
+    grace_seconds: Annotated[float, Field(ge=0)] = 10.0
+    keep_days: Positive = 90.0
+    sse_poll_seconds: Annotated[float, Field(ge=0.05)] = 0.5
+    helper_idle_seconds: Positive = 60.0
+
+
 class Settings(_Part):
     """Everything in `config.yaml`."""
 
@@ -140,3 +174,4 @@ class Settings(_Part):
     optimization: OptimizationDefaults = OptimizationDefaults()
     budget: Budget = Budget()
     evaluation: Evaluation = Evaluation()
+    server: Server = Server()
