@@ -1,0 +1,91 @@
+"""DBOS under way in this process: the only place that configures, launches and ends it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbos import DBOS, DBOSPortableJSONSerializer
+
+from skill_fleet.jobs.queue import APPLICATION, QUEUE, WORKFLOW
+
+if TYPE_CHECKING:
+    from skill_fleet.jobs.database import Database
+
+SERIALIZER = DBOSPortableJSONSerializer()
+"""Arguments and results in the queue are JSON: never pickled."""
+
+_NO_TIME = 1e9
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many jobs run at a time; None is no limit.
+
+    Attributes:
+        worker: In this worker.
+        everywhere: In all workers together.
+        provider: Of one provider, in all workers together.
+        poll_seconds: How often the queue is looked at.
+    """
+
+    worker: int
+    everywhere: int | None
+    provider: int | None
+    poll_seconds: float
+
+
+def quiet() -> None:
+    """Keep DBOS off the terminal: it adds a handler of its own where its logger has none."""
+    logger = logging.getLogger("dbos")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
+def launch(
+    database: "Database",
+    *,
+    worker_id: str,
+    version: str,
+    limits: Limits,
+    work: Callable[[str, int], Awaitable[str]],
+) -> None:
+    """Take jobs from the queue in background threads, and run `work(job_id, attempt)` for each.
+
+    The database must be prepared. One engine in a process: `end` comes before the next `launch`.
+    """
+    quiet()
+    DBOS(
+        config={
+            "name": APPLICATION,
+            "system_database_url": database.queue_url,
+            "executor_id": worker_id,
+            "application_version": version,
+            "serializer": SERIALIZER,
+            "run_migrations": False,
+            "log_level": "WARNING",
+            "scheduler_polling_interval_sec": _NO_TIME,
+            "notification_listener_polling_interval_sec": 60.0,
+            "max_executor_threads": 64,
+        }
+    )
+    step = DBOS.step(name="work", preemptible=True)(work)
+
+    async def job(job_id: str, attempt: int) -> str:
+        return await step(job_id, attempt)
+
+    DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(job)
+    DBOS.listen_queues([QUEUE])
+    DBOS.launch()
+    DBOS.register_queue(
+        QUEUE,
+        worker_concurrency=limits.worker,
+        global_concurrency=limits.everywhere,
+        partition_concurrency=limits.provider,
+        polling_interval_sec=limits.poll_seconds,
+    )
+
+
+def end() -> None:
+    """Take nothing more and cancel what runs; what had not ended stays taken, under this worker's name."""
+    DBOS.destroy(destroy_registry=True)

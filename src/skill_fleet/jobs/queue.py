@@ -1,0 +1,174 @@
+"""The durable queue: one DBOS workflow for each time a job is put into it."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from skill_fleet.foundation.errors import StorageError
+from skill_fleet.jobs.records import Job
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient
+
+    from skill_fleet.jobs.database import Database
+
+JOBS_VERSION = "1"
+"""Of the protocol between queue, worker and child: raised when a job of the old one cannot be run as it is."""
+
+APPLICATION = "skill-fleet"
+QUEUE = "jobs"
+WORKFLOW = "job"
+WAITING = ("ENQUEUED", "DELAYED")
+TAKEN = "PENDING"
+
+
+@dataclass(frozen=True)
+class QueuedWorkflow:
+    """One putting-into-the-queue, as the queue has it.
+
+    Attributes:
+        workflow_id: `{job_id}.{attempt}`.
+        version: Of the jobs' protocol it was put in under.
+        worker: Who took it last; None where nobody did.
+    """
+
+    workflow_id: str
+    version: str
+    worker: str | None
+
+    @property
+    def job_id(self) -> str:
+        """The job."""
+        return self.workflow_id.rpartition(".")[0]
+
+    @property
+    def attempt(self) -> int:
+        """Which putting-into-the-queue of it."""
+        return int(self.workflow_id.rpartition(".")[2])
+
+
+class JobQueue:
+    """Puts jobs into the queue and takes them out again; runs none. Safe between threads.
+
+    Connects when first used. The server keeps one, and each worker has its own.
+
+    Args:
+        database: Where the queue is.
+        version: Under which protocol jobs are put in.
+    """
+
+    def __init__(self, database: "Database", version: str = JOBS_VERSION) -> None:
+        self._database = database
+        self.version = version
+        self._lock = threading.Lock()
+        self._opened: DBOSClient | None = None
+
+    def enqueue(self, job: Job) -> None:
+        """Put this attempt of a job into the queue; where it is already there, nothing happens.
+
+        Raises:
+            StorageError: The queue's database does not answer.
+        """
+        with self._asked() as client:
+            client.enqueue(
+                {
+                    "workflow_name": WORKFLOW,
+                    "queue_name": QUEUE,
+                    "workflow_id": job.workflow_id,
+                    "app_version": self.version,
+                    "priority": job.priority,
+                    "queue_partition_key": job.provider,
+                },
+                job.job_id,
+                job.attempt,
+            )
+
+    def cancel(self, job: Job) -> None:
+        """Take this attempt of a job out of the queue; where it is not there, nothing happens.
+
+        Raises:
+            StorageError: The queue's database does not answer.
+        """
+        self.take_out(job.workflow_id)
+
+    def take_out(self, workflow_id: str) -> None:
+        """The same by the workflow's name."""
+        with self._asked() as client:
+            client.cancel_workflow(workflow_id)
+
+    def put_back(self, workflow_id: str) -> None:
+        """Let another worker take a workflow whose worker is gone."""
+        with self._asked() as client:
+            client.resume_workflow(workflow_id, queue_name=QUEUE)
+
+    def taken(self) -> list[QueuedWorkflow]:
+        """All workflows that some worker has taken and not ended."""
+        return self._listed([TAKEN])
+
+    def waiting(self, *, versions: list[str], limit: int = 100) -> list[QueuedWorkflow]:
+        """Workflows of some versions that nobody has taken yet, oldest first."""
+        return self._listed(list(WAITING), versions=versions, limit=limit) if versions else []
+
+    def versions(self) -> list[str]:
+        """The versions of all workers that ever served this queue."""
+        with self._asked() as client:
+            return [version["version_name"] for version in client.list_application_versions()]
+
+    def is_live(self, workflow_id: str) -> bool:
+        """Whether it waits or runs: somebody will see to it."""
+        with self._asked() as client:
+            found = client.list_workflows(
+                workflow_ids=[workflow_id], load_input=False, load_output=False, limit=1
+            )
+        return bool(found) and found[0].status in {*WAITING, TAKEN}
+
+    def close(self) -> None:
+        """Let go of the connections; the next use opens them again."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.destroy()
+
+    def _listed(
+        self, statuses: list[str], *, versions: list[str] | None = None, limit: int | None = None
+    ) -> list[QueuedWorkflow]:
+        with self._asked() as client:
+            found = client.list_workflows(
+                status=statuses,
+                queue_name=QUEUE,
+                app_version=versions,
+                limit=limit,
+                load_input=False,
+                load_output=False,
+            )
+        return [QueuedWorkflow(w.workflow_id, w.app_version or "", w.executor_id) for w in found]
+
+    @contextlib.contextmanager
+    def _asked(self) -> "Iterator[DBOSClient]":
+        try:
+            yield self._client()
+        except sa.exc.SQLAlchemyError as error:
+            raise StorageError(
+                "The queue's database does not answer.", hint="The job is kept; try again in a moment."
+            ) from error
+
+    def _client(self) -> "DBOSClient":
+        with self._lock:
+            if self._opened is None:
+                from dbos import DBOSClient
+
+                from skill_fleet.jobs.engine import SERIALIZER, quiet
+
+                quiet()
+                self._opened = DBOSClient(
+                    system_database_url=self._database.queue_url,
+                    serializer=SERIALIZER,
+                    application_name=APPLICATION,
+                    lazy=True,
+                    retry_connection_errors=False,
+                )
+            return self._opened
