@@ -12,7 +12,7 @@ from skill_fleet.evaluation.scale import Part
 from skill_fleet.evaluation.score import Score
 from skill_fleet.evaluation.writing import coherence, cost, integrity, substance
 
-__all__ = ["TERMS_IN_TEXT", "WEIGHTS", "guard"]
+__all__ = ["ESSENTIAL", "MEAN_SHARE", "TERMS_IN_TEXT", "WEIGHTS", "guard"]
 
 WEIGHTS = {
     "trigger": 0.18,
@@ -23,7 +23,7 @@ WEIGHTS = {
     "cost": 0.08,
 }
 ESSENTIAL = ("trigger", "grounding", "substance", "coherence")
-_MEAN_SHARE = 0.7
+MEAN_SHARE = 0.7
 _TASK_SHARE = 0.35
 
 
@@ -55,7 +55,7 @@ def guard(skill: Skill, task: str = "") -> Score:
         by_part["terms"] = terms.notes[0]
     first = sorted(by_part, key=lambda name: -_loss(parts, name))
     return Score(
-        value=min(1.0, _MEAN_SHARE * mean + (1.0 - _MEAN_SHARE) * weakest),
+        value=min(1.0, MEAN_SHARE * mean + (1.0 - MEAN_SHARE) * weakest),
         parts={name: part.value for name, part in parts.items()},
         feedback=" ".join(by_part[name] for name in first),
         by_part=by_part,
