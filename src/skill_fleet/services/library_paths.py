@@ -1,8 +1,8 @@
 """Paths of the library as clients of the service give them: they never leave it.
 
-A client's path is words between slashes, as `GET /skills` lists them. It is checked as text before any file is
-looked at, and again where its folders and links lead; what is said of a path that is refused never tells what
-is outside the library.
+A client's path is words between slashes, as `GET /skills` lists them. It is checked as text before any file
+is looked at, and again where its folders and links lead; what is said of a path that is refused never tells
+what is outside the library.
 """
 
 import re

@@ -124,8 +124,8 @@ def evaluate_content(
         task: What the skill was asked for; where given, that the body speaks of it counts.
 
     Returns:
-        `skills`, of one: `path` (null), `name`, `quality` in [0, 1], `parts`, `feedback`, `valid`, `findings`;
-        `mean`, `thresholds`.
+        `skills`, of one: `path` (null), `name`, `valid`, `findings`, `quality`, `parts`, `feedback`;
+        `mean` and `thresholds`.
     """
     skill = Skill.parse(content)
     return _scored(context, [_judged(skill, _findings(skill, "spec", name), None, task)])
@@ -166,7 +166,7 @@ def metrics_info(context: Context) -> dict[str, Any]:
             {"name": name, "weight": weight, "essential": name in ESSENTIAL, "description": _ABOUT[name]}
             for name, weight in WEIGHTS.items()
         ],
-        "formula": {"weighted_mean": MEAN_SHARE, "weakest_essential": 1.0 - MEAN_SHARE},
+        "formula": {"weighted_mean": MEAN_SHARE, "weakest_essential": round(1.0 - MEAN_SHARE, 9)},
         "scale": [0.0, 1.0],
         "weights": evaluation.weights.model_dump(),
         "thresholds": evaluation.thresholds.model_dump(),
@@ -200,7 +200,7 @@ def _read(library: Library, file: Path) -> Skill:
 
 
 def _findings(skill: Skill, profile: str, name: str | None) -> list[Finding]:
-    """What there is to say of a text meant for a folder of that name; no file of this machine is looked at."""
+    """What there is to say of a text for a folder of that name; no file of this machine is looked at."""
     found = (*check_frontmatter(skill, profile, folder_name=name), *check(skill, profile))
     return sorted(dict.fromkeys(found), key=lambda one: one.line)
 
