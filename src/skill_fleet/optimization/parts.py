@@ -1,15 +1,18 @@
 """The data of a run: read, cut into its parts, and kept with the run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skill_fleet.config.load import Loaded
+from skill_fleet.domain.borrow import borrowing_split
 from skill_fleet.domain.derive import derive_trainset
 from skill_fleet.domain.folds import fold_splits, split_without_test
+from skill_fleet.domain.library import Library
 from skill_fleet.domain.split import Split, split_of, split_trainset, split_with
 from skill_fleet.domain.trainset import Trainset, dump_trainset, load_trainset, trainset_from, trainset_of
+from skill_fleet.domain.units import units_of
 from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, UsageError
 from skill_fleet.optimization.request import OptimizationRequest
 
@@ -24,11 +27,13 @@ class Parts:
         trainset: What was read.
         split: Train, validation and sealed test; with folds there is no test.
         folds: One split a fold, of all repeats; none without `--folds`.
+        borrowed: Whether validation and sealed test come from another set than the training part.
     """
 
     trainset: Trainset
     split: Split
     folds: tuple[Split, ...] = ()
+    borrowed: bool = False
 
 
 def read_parts(request: OptimizationRequest, loaded: Loaded) -> Parts:
@@ -48,6 +53,10 @@ def read_parts(request: OptimizationRequest, loaded: Loaded) -> Parts:
         split = split_without_test(trainset, seed=request.seed, min_groups=request.min_groups)
         return Parts(trainset, split, folds)
     if request.val_data is None and request.test_data is None:
+        if request.training_paths and not request.holdout and _too_few(trainset, request):
+            pool = load_trainset(loaded.workspace.trainset)
+            found = borrowing_split(trainset, pool, seed=request.seed, min_groups=request.min_groups)
+            return Parts(found.trainset, found.split, borrowed=True)
         split = split_trainset(
             trainset, seed=request.seed, min_groups=request.min_groups, holdout_groups=request.holdout
         )
@@ -60,6 +69,11 @@ def read_parts(request: OptimizationRequest, loaded: Loaded) -> Parts:
     )
     given = split_with(trainset, validation, test, seed=request.seed, min_groups=request.min_groups)
     return Parts(trainset, given)
+
+
+def _too_few(trainset: Trainset, request: OptimizationRequest) -> bool:
+    """Whether a set cannot be cut into three parts."""
+    return len(units_of(trainset.items)) < max(len(PARTS), request.min_groups)
 
 
 def folds_of(request: OptimizationRequest, trainset: Trainset) -> tuple[Split, ...]:
@@ -97,7 +111,7 @@ def parts_from_json(value: Mapping[str, Any], request: OptimizationRequest) -> P
     split = split_from_json(value)
     everything = (*split.train, *split.validation, *split.test)
     trainset = trainset_from(everything, source="the data of the run")
-    return Parts(trainset, split, folds_of(request, trainset))
+    return Parts(trainset, split, folds_of(request, trainset), bool(value.get("borrowed")))
 
 
 def split_from_json(value: Mapping[str, Any]) -> Split:
@@ -122,6 +136,10 @@ def split_from_json(value: Mapping[str, Any]) -> Split:
 
 
 def _trainset(request: OptimizationRequest, loaded: Loaded) -> Trainset:
+    if request.trainset is not None:
+        return trainset_of(list(request.trainset), source="as given in the request")
+    if request.training_paths:
+        return chosen_skills(loaded.workspace.skills, request.training_paths)
     if request.skills is not None:
         folder = _resolved(request.skills, loaded)
         if not folder.is_dir():
@@ -135,6 +153,31 @@ def _trainset(request: OptimizationRequest, loaded: Loaded) -> Trainset:
     return load_trainset(
         loaded.workspace.trainset if request.data is None else _resolved(request.data, loaded)
     )
+
+
+def chosen_skills(root: Path, paths: Sequence[str]) -> Trainset:
+    """The examples that skills of a library give, each with what it may see of the whole library.
+
+    Args:
+        root: The library.
+        paths: Taxonomy paths; a folder is every skill below it.
+
+    Raises:
+        UsageError: One is not a taxonomy path.
+        NotFound: There is no skill at or below one.
+        DataError: What is there gives no example.
+    """
+    library = Library(root)
+    chosen = {path: {file.relative_to(root).as_posix() for file in library.below(path)} for path in paths}
+    whole, skipped = derive_trainset(root, seed=0)
+    known = {str(item.fields["source"]) for item in whole.items}
+    for path, files in chosen.items():
+        if not files & known:
+            why = next((one.reason for one in skipped if one.source in files), "it is no skill")
+            raise DataError(f"No training example can be made of '{path}', because {why}.")
+    wanted = set().union(*chosen.values())
+    items = [item for item in whole.items if item.fields["source"] in wanted]
+    return trainset_from(items, source=f"the training paths {', '.join(paths)}")
 
 
 def _resolved(name: str, loaded: Loaded) -> Path:

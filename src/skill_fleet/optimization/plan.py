@@ -34,7 +34,7 @@ from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
 from skill_fleet.optimization.applicable import check_ranges
 from skill_fleet.optimization.changes import Change, changes_since, in_words, resumed_over
 from skill_fleet.optimization.optimizer import Optimizer
-from skill_fleet.optimization.parts import parts_from_json, parts_to_json, read_parts
+from skill_fleet.optimization.parts import PARTS, parts_from_json, parts_to_json, read_parts
 from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer, versions_of
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.rewarding import reward_of
@@ -64,6 +64,8 @@ class Plan:
         reward: What judges an answer where no expected one is known, `module:function`; None where the
             optimizer asks for none.
         folds: The splits of repeated K-fold; none where there is one sealed test.
+        borrowed: Whether validation and sealed test come from the workspace's training set, and only the
+            training part from what was asked for.
     """
 
     request: OptimizationRequest
@@ -80,6 +82,13 @@ class Plan:
     resumed_over: tuple[str, ...] = ()
     reward: str | None = None
     folds: tuple[Split, ...] = ()
+    borrowed: bool = False
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many examples each part has; `borrowed`: how many of them are from another set, if any."""
+        sizes = {part: len(getattr(self.split, part)) for part in PARTS}
+        return sizes | ({"borrowed": sizes["validation"] + sizes["test"]} if self.borrowed else {})
 
     @property
     def tested(self) -> tuple[TrainingItem, ...]:
@@ -141,6 +150,7 @@ def make_plan(
         _identity(request, entry, metric, models, split, reward),
         reward=reward,
         folds=parts.folds,
+        borrowed=parts.borrowed,
     )
 
 
@@ -205,6 +215,7 @@ def resumed_plan(
         resumed_over(before, changes),
         reward,
         parts.folds,
+        parts.borrowed,
     )
 
 
@@ -238,7 +249,8 @@ def save_plan(plan: Plan, folder: RunFolder) -> None:
     Raises:
         StorageError: A file cannot be written.
     """
-    write_json(folder.data, {**parts_to_json(plan.split), "inputs": list(plan.inputs)})
+    borrowed = {"borrowed": True} if plan.borrowed else {}
+    write_json(folder.data, {**parts_to_json(plan.split), "inputs": list(plan.inputs), **borrowed})
     write_json(folder.identity, dict(plan.identity))
     write_json(folder.request, plan.request.to_json())
 

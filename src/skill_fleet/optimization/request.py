@@ -24,6 +24,10 @@ class OptimizationRequest:
         skills: A folder of skills to derive the training set from, instead of `data`.
         val_data: Validation examples; None splits them off.
         test_data: Sealed test examples; None splits them off.
+        training_paths: Gold skills of the library to derive the training set from, instead of `data`:
+            taxonomy paths; a folder is every skill below it. Where they are too few to be split they are
+            all learnt from, and the rest is of the workspace's training set.
+        trainset: The training set itself, item by item, instead of `data`.
         holdout: Groups that make up the sealed test.
         optimizer: A name of the registry; `auto` until one is recommended.
         auto: `light`, `medium` or `heavy`; None when `trials` says how far.
@@ -71,6 +75,8 @@ class OptimizationRequest:
     folds: int | None = None
     repeats: int = 1
     recommendation: Mapping[str, Any] | None = None
+    training_paths: tuple[str, ...] = ()
+    trainset: tuple[Mapping[str, Any], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.trials is not None and self.auto is not None:
@@ -84,10 +90,20 @@ class OptimizationRequest:
             raise UsageError(f"--trials must be at least 1, not {self.trials}.")
         if self.max_labeled_demos < 0 or (self.max_bootstrapped_demos or 0) < 0:
             raise UsageError("A number of demonstrations cannot be negative.")
-        if self.data is not None and self.skills is not None:
-            raise UsageError("--data and --skills exclude each other: both are the training set.")
-
+        self._check_data()
         self._check_choice()
+
+    def _check_data(self) -> None:
+        """There is one training set."""
+        sources = {
+            "--data": self.data is not None,
+            "--skills": self.skills is not None,
+            "training_paths": bool(self.training_paths),
+            "trainset": self.trainset is not None,
+        }
+        given = [name for name, there in sources.items() if there]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} exclude each other: both are the training set.")
 
     def _check_choice(self) -> None:
         """How the result is chosen and tested."""
@@ -112,5 +128,7 @@ class OptimizationRequest:
         known = {f.name for f in fields(cls)}
         if not isinstance(value, dict) or not known >= value.keys():
             raise DataError("The run's request.json is not a request this version understands.")
-        listed = {name: tuple(value.get(name) or ()) for name in ("holdout", "modules")}
-        return cls(**{**value, **listed, "limits": Limits(**value.get("limits", {}))})
+        listed = {name: tuple(value.get(name) or ()) for name in ("holdout", "modules", "training_paths")}
+        trainset = None if value.get("trainset") is None else tuple(value["trainset"])
+        limits = Limits(**value.get("limits", {}))
+        return cls(**{**value, **listed, "trainset": trainset, "limits": limits})

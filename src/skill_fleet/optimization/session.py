@@ -160,7 +160,6 @@ def open_session(
 
 def new_result(plan: Plan, run_id: str, loaded: Loaded) -> RunResult:
     """The result of a run of which nothing is known yet."""
-    sizes = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
     result = RunResult(
         run_id=run_id,
         program=plan.entry.name,
@@ -168,7 +167,7 @@ def new_result(plan: Plan, run_id: str, loaded: Loaded) -> RunResult:
         model=plan.models.names["evaluation"],
         simulated=plan.models.simulated,
         seed=plan.request.seed,
-        examples=sizes,
+        examples=plan.sizes,
         recommendation=plan.request.recommendation,
     )
     result.accuracy["target"] = loaded.settings.evaluation.targets.accuracy

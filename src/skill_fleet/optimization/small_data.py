@@ -28,6 +28,14 @@ def data_warnings(plan: Plan, reading: int = 1) -> Iterator[tuple[str, str]]:
         reading: The how-manieth reading of its test it would be.
     """
     yield from _of_findings(plan)
+    if plan.borrowed:
+        sizes = plan.sizes
+        said = (
+            f"The training paths give {_counted(sizes['train'], 'example')}, too few to be split: the "
+            f"{sizes['validation']} validation and {sizes['test']} test examples are of the workspace's "
+            "training set, without what is kin of them."
+        )
+        yield "borrowed_test_data", said
     groups = len({item.group for item in plan.tested})
     needed = groups_needed(alpha_for_read(reading))
     if plan.folds:
@@ -53,7 +61,11 @@ def data_warnings(plan: Plan, reading: int = 1) -> Iterator[tuple[str, str]]:
 
 
 def _independent(groups: int) -> str:
-    return f"{groups} independent {'group' if groups == 1 else 'groups'}"
+    return _counted(groups, "independent group")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _of_findings(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -86,7 +98,7 @@ def _advice(plan: Plan) -> Iterator[str]:
 def with_folds(plan: Plan, folds: int) -> Plan | None:
     """The same run with K-fold; None where its data does not allow it."""
     asked = plan.request
-    if asked.val_data or asked.test_data or asked.holdout:
+    if asked.val_data or asked.test_data or asked.holdout or plan.borrowed:
         return None
     split = plan.split
     trainset = trainset_from((*split.train, *split.validation, *split.test), source="the data of the run")

@@ -125,7 +125,6 @@ def price_of_changes(context: Context, prepared: Prepared) -> dict[str, Any] | N
 def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
     """What a run would take: calls, tokens, dollars, minutes, each as `[low, high]`. Nothing is spent."""
     plan = prepared.plan
-    sizes = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
     price = priced(plan, reading=prepared.reading, profile=prepared.profile)
     of_data = [{"code": code, "message": said} for code, said in data_warnings(plan, prepared.reading)]
     return {
@@ -133,7 +132,7 @@ def estimate_optimization(prepared: Prepared) -> dict[str, Any]:
         "optimizer": plan.optimizer.info.name,
         "model": plan.models.names["evaluation"],
         "simulated": plan.models.simulated,
-        "examples": sizes,
+        "examples": plan.sizes,
         "recommendation": plan.request.recommendation,
         **price,
         "warnings": [*price["warnings"], *of_data],
