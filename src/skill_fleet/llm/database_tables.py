@@ -1,7 +1,7 @@
-"""The tables of the journal and of the right to write into it, where both live in a database.
+r"""The tables of the journal and of the right to write into it, where both live in a database.
 
 Times are seconds since 1970. Answers are JSON text: as text it holds what PostgreSQL's own JSON refuses
-(`\\u0000`), and is given back to the letter. The migrations of `jobs` create these tables; on SQLite, where
+(`\u0000`), and is given back to the letter. The migrations of `jobs` create these tables; on SQLite, where
 no schema is named and the journal lies in files of its own, only `lease`.
 """
 

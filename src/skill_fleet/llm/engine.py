@@ -165,7 +165,7 @@ class MeteredEngine:
             response = response_from_dict(orjson.loads(body))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             damaged = StorageError(
-                f"The stored answer {key[:12]} in {self.line.journal.responses} cannot be read.",
+                f"The stored answer {key[:12]} in {self.line.journal.place} cannot be read.",
                 hint="Clear the cache: the ledger of what was paid stays.",
             )
             raise self._storage_halt(damaged) from error

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journal_store import JournalStore
 from skill_fleet.llm.memo import Memo
 
 _MEMO_ENTRIES = 10_000
@@ -80,7 +80,7 @@ class Line:
         retry: For passing failures.
     """
 
-    journal: Journal
+    journal: JournalStore
     run: str
     clock: Clock
     retry: Retry = Retry()

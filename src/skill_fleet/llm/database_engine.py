@@ -1,0 +1,118 @@
+"""The way to PostgreSQL: the engine of an address, and what its failures mean to the user."""
+
+import copy
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool, Pool
+
+from skill_fleet.foundation.errors import ConfigError, StorageError
+
+_CONNECT_SECONDS = 5
+# A peer that is gone without a word is noticed after so many milliseconds, not after the system's hours.
+_SILENCE_MILLISECONDS = 15_000
+# SQLSTATE of what passes: connection lost or refused (08), shutdown and start (57P), too many (53300),
+# a standby that is not yet the primary (25006), two transactions in each other's way (40).
+_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "40001", "40P01")
+
+
+AWAY = "database_away"
+"""Code of a `StorageError`: the database does not answer now, and may do so in a moment."""
+
+
+def postgres_engine(url: str, *, poolclass: type[Pool] = NullPool) -> sa.Engine:
+    """The engine of a PostgreSQL address (`postgresql://…` or `postgres://…`); nothing is opened yet.
+
+    Args:
+        url: The address; what it says of time-outs stands.
+        poolclass: Where connections go that are not in use.
+
+    Raises:
+        ConfigError: It is no address; it is not repeated, since it may hold a password.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            "The address of the database cannot be read.", hint="postgresql://USER:PASSWORD@HOST:PORT/NAME"
+        ) from None
+    asked = parsed.query
+    given = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "tcp_user_timeout": _SILENCE_MILLISECONDS,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "application_name": "skill-fleet",
+    }
+    return sa.create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        poolclass=poolclass,
+        connect_args={name: value for name, value in given.items() if name not in asked},
+        hide_parameters=True,
+    )
+
+
+def place_of(engine: sa.Engine) -> str:
+    """Where a database is, for people: host, port and name, without user and password."""
+    url = engine.url
+    host = url.host or str(url.query.get("host", "")) or "the local socket"
+    port = f":{url.port}" if url.port else ""
+    return f"PostgreSQL {host}{port}/{url.database or ''}"
+
+
+def explained(error: Exception, engine: sa.Engine) -> Exception:
+    """A new error that says what a failure of the database means to the user; any other is only copied."""
+    if not isinstance(error, DBAPIError):
+        return copy.copy(error)
+    said = _said(error, engine)
+    if passing(error):
+        return StorageError(
+            f"The database ({place_of(engine)}) does not answer: {said}.",
+            hint="When it is back, resume the run: nothing that was paid is lost.",
+            code=AWAY,
+        )
+    if _state(error) in {"42P01", "3F000"}:  # no such table, no such schema
+        return no_tables(engine)
+    return StorageError(f"The database ({place_of(engine)}) cannot be used: {said}.", hint=_hint(error))
+
+
+def no_tables(engine: sa.Engine) -> StorageError:
+    """What to say of a database that nobody has prepared."""
+    return StorageError(
+        f"The database ({place_of(engine)}) has no tables of skill-fleet.",
+        hint="Start `skill-fleet serve` or `skill-fleet worker` once: it makes them.",
+        code="no_tables",
+    )
+
+
+def passing(error: DBAPIError) -> bool:
+    """Whether the same may go well in a moment."""
+    state = _state(error)
+    if state:
+        return state.startswith(_PASSING)
+    # A connection that breaks or is refused has no code; a wrong password or name has none either.
+    said = str(error.orig).lower()
+    refused = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
+    return isinstance(error, sa.exc.OperationalError) and not any(words in said for words in refused)
+
+
+def _state(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _said(error: DBAPIError, engine: sa.Engine) -> str:
+    """The first line of what the database said."""
+    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+    said = lines[0].strip().rstrip(".")
+    password = engine.url.password
+    return said.replace(str(password), "***") if password else said
+
+
+def _hint(error: DBAPIError) -> str:
+    state = _state(error)
+    if state == "53100":
+        return "Free some disk space there and resume the run: nothing that was paid is lost."
+    if state.startswith("42501"):
+        return "The database's user may not do that: grant it the schema skill_fleet."
+    return ""
