@@ -18,6 +18,7 @@ EXITS = {
     "UsageError": 2,
     "ConfigError": 2,
     "NotFound": 3,
+    "Removed": 3,
     "DataError": 1,
     "StorageError": 1,
     "IntegrityError": 1,
@@ -28,6 +29,9 @@ EXITS = {
     "BudgetExhausted": 5,
     "ProviderError": 6,
     "KeyMissing": 6,
+    "StateConflict": 1,
+    "IdempotencyConflict": 1,
+    "LeaseLost": 1,
     "Interrupted": 130,
 }
 

@@ -5,7 +5,8 @@ SkillFleetError                exit 1   code, hint
 ├── UsageError                 exit 2   the call's words are off
 │   ├── ConfigError                     a configuration file or value is wrong
 │   └── UnknownName                     no such optimizer, program, metric, model ("did you mean")
-├── NotFound                   exit 3   a file, a run, an artifact is not there
+├── NotFound                   exit 3   a file, a run, an artifact, a job is not there
+│   └── Removed                         it was there, and was removed
 ├── DataError                  exit 1   a training set or a skill cannot be used as it is
 ├── StorageError               exit 1   a file, a directory or the journal cannot be read or written
 ├── IntegrityError             exit 1   what is there is not what was recorded (digests differ)
@@ -16,6 +17,9 @@ SkillFleetError                exit 1   code, hint
 ├── BudgetExhausted            exit 5   a cap on dollars, calls, tokens or minutes was reached
 ├── ProviderError              exit 6   a model call failed for good
 │   └── KeyMissing                      the environment variable that should hold the key is empty
+├── StateConflict              exit 1   what was asked makes no sense for a job that stands as it does
+├── IdempotencyConflict        exit 1   the same idempotency key came with another request
+├── LeaseLost                  exit 1   another process has taken the job up: this one may write nothing
 └── Interrupted                exit 130 the user stopped it
 ```
 
@@ -85,6 +89,25 @@ class NotFound(SkillFleetError):
     exit_code = 3
 
 
+class Removed(NotFound):
+    """It was there, and was removed; only its name is known.
+
+    Args:
+        message: One sentence.
+        hint: What to do about it.
+        code: Defaults to the class's own.
+        owner: Whose it was; nobody else is told more than that it is not there.
+    """
+
+    code = "removed"
+
+    def __init__(
+        self, message: str, *, hint: str = "", code: str | None = None, owner: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.owner = owner
+
+
 class DataError(SkillFleetError):
     """A training set or a skill cannot be used as it is."""
 
@@ -146,6 +169,24 @@ class KeyMissing(ProviderError):
     """The environment variable that should hold the provider's key is empty."""
 
     code = "key_missing"
+
+
+class StateConflict(SkillFleetError):
+    """What was asked makes no sense for a job that stands as it does."""
+
+    code = "state_conflict"
+
+
+class IdempotencyConflict(SkillFleetError):
+    """The same idempotency key came with another request."""
+
+    code = "idempotency_conflict"
+
+
+class LeaseLost(SkillFleetError):
+    """Another process has taken the job up, or it is over: this one may write nothing."""
+
+    code = "lease_lost"
 
 
 class Interrupted(SkillFleetError):

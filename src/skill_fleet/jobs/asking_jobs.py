@@ -1,0 +1,227 @@
+"""What clients ask of jobs: a new one, to pause, resume, cancel, remove; and what the queue's keepers need."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from skill_fleet.foundation.errors import IdempotencyConflict
+from skill_fleet.jobs.connection import Database
+from skill_fleet.jobs.event_store import add_events
+from skill_fleet.jobs.job_rows import change, locked, release, settle
+from skill_fleet.jobs.records import Job, NewJob, Wanted
+from skill_fleet.jobs.rows import clean, encode, job_of, whole
+from skill_fleet.jobs.tables import IDEMPOTENCY, JOB, JOB_EVENT, JOB_FILE, database_now
+from skill_fleet.jobs.transitions import ask, check_remove, check_requeue, granted
+
+
+class Unchanged:
+    """What a cap is that `requeue` leaves as it is; None would be no cap."""
+
+
+UNCHANGED: Final = Unchanged()
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """What makes a second request with the same key the same job.
+
+    Attributes:
+        key: The client's own.
+        digest: Of the request.
+    """
+
+    key: str
+    digest: str
+
+
+class JobAsking:
+    """Asking for jobs, and asking something of them.
+
+    Args:
+        database: Where the jobs are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def create(self, new: NewJob, *, idempotency: Idempotency | None = None) -> tuple[Job, bool]:
+        """Write a job down; the queue does not know it yet.
+
+        Args:
+            new: The job.
+            idempotency: What the client calls this request.
+
+        Returns:
+            The job, and whether it is new: False where the same owner's same key and request came before.
+
+        Raises:
+            IdempotencyConflict: The key came before, with another request.
+            Removed: The key came before, and its job was removed.
+        """
+        return self.database.write(lambda db: _create(db, new, idempotency))
+
+    def want(self, job_id: str, wanted: Wanted, by: str | None) -> Job:
+        """Ask for a pause or for the end.
+
+        Where nobody works on the job, it takes effect at once; else its holder sees it at its next `progress`.
+        Asking for what is so already changes nothing.
+
+        Raises:
+            NotFound, Removed: There is no such job.
+            StateConflict: It makes no sense as the job stands.
+        """
+
+        def work(db: sa.Connection) -> Job:
+            job = locked(db, job_id)
+            how = ask(job, wanted)
+            if how == "nothing":
+                return job
+            add_events(db, job_id, [("asked", {"wanted": wanted, "by": by})])
+            if how == "at once":
+                return settle(db, job, wanted, {"by": by})
+            return change(db, job_id, wanted=wanted)
+
+        return self.database.write(work)
+
+    def requeue(
+        self,
+        job_id: str,
+        by: str | None,
+        *,
+        request: Mapping[str, Any] | None = None,
+        max_usd: float | None | Unchanged = UNCHANGED,
+        max_calls: int | None | Unchanged = UNCHANGED,
+    ) -> Job:
+        """Put a paused or stopped job into the queue again, as its next attempt.
+
+        Args:
+            job_id: The job.
+            by: The key that asks for it.
+            request: What it is given from now on; None leaves it.
+            max_usd: Its cap on dollars from now on.
+            max_calls: Its cap on calls from now on.
+
+        Raises:
+            NotFound, Removed: There is no such job.
+            StateConflict: It is neither paused nor stopped.
+        """
+
+        def work(db: sa.Connection) -> Job:
+            job = locked(db, job_id)
+            check_requeue(job)
+            values: dict[str, Any] = {} if request is None else {"request": encode(request)}
+            if not isinstance(max_usd, Unchanged):
+                values["max_usd"] = max_usd
+            if not isinstance(max_calls, Unchanged):
+                values["max_calls"] = whole(max_calls)
+            return _queued_again(db, job, by, **values)
+
+        return self.database.write(work)
+
+    def next_attempt(self, job_id: str, attempt: int) -> Job:
+        """Put a job of an older version of the queue into it again; as it stands where that was done before.
+
+        Raises:
+            NotFound, Removed: There is no such job.
+        """
+
+        def work(db: sa.Connection) -> Job:
+            job = locked(db, job_id)
+            if job.attempt != attempt or job.status not in {"queued", "running"}:
+                return job
+            if job.wanted is not None:
+                return settle(db, job, granted("queued", job.wanted), {})
+            return _queued_again(db, job, None)
+
+        return self.database.write(work)
+
+    def enqueued(self, job_id: str, attempt: int) -> None:
+        """Note that the queue knows this attempt."""
+        attempt_of = sa.and_(JOB.c.job_id == job_id, JOB.c.attempt == attempt)
+        statement = sa.update(JOB).where(attempt_of).values(enqueued_at=database_now())
+        self.database.write(lambda db: db.execute(statement))
+
+    def remove(self, job_id: str, by: str | None) -> None:
+        """Remove a job that is over: its contents go, its name and what it cost stay.
+
+        Raises:
+            NotFound, Removed: There is no such job any more.
+            StateConflict: It is not over.
+        """
+
+        def work(db: sa.Connection) -> None:
+            check_remove(locked(db, job_id))
+            erase(db, job_id)
+
+        self.database.write(work)
+
+
+def erase(db: sa.Connection, job_id: str) -> None:
+    """Take the contents of a job away, in the transaction at hand."""
+    gone = {"request": "{}", "metadata": "{}", "message": "", "result": None, "error": None}
+    change(db, job_id, removed_at=database_now(), **gone)
+    release(db, job_id)
+    # Not before the job is marked: a trigger keeps the events of all others.
+    db.execute(sa.delete(JOB_EVENT).where(JOB_EVENT.c.job_id == job_id))
+    db.execute(sa.delete(JOB_FILE).where(JOB_FILE.c.job_id == job_id))
+
+
+def _create(db: sa.Connection, new: NewJob, idempotency: Idempotency | None) -> tuple[Job, bool]:
+    statement = JOB.insert().values(
+        job_id=new.job_id,
+        kind=new.kind,
+        status="queued",
+        request=encode(new.request),
+        metadata=encode(new.metadata),
+        owner=new.owner,
+        provider=clean(new.provider),
+        priority=new.priority,
+        progress=0.0,
+        message="",
+        attempt=1,
+        crashes=0,
+        fence=0,
+        max_usd=new.max_usd,
+        max_calls=whole(new.max_calls),
+        calls=0,
+        usd=0.0,
+        usd_unknown_calls=0,
+        created_at=database_now(),
+        updated_at=database_now(),
+        version=1,
+        events=0,
+    )
+    before = None if idempotency is None else _before(db, new, idempotency)
+    if before is not None:
+        return before, False
+    db.execute(statement)
+    add_events(db, new.job_id, [("queued", {"attempt": 1, "by": new.owner})])
+    return locked(db, new.job_id), True
+
+
+def _before(db: sa.Connection, new: NewJob, idempotency: Idempotency) -> Job | None:
+    """The job that this owner's key has made before; None where the key was kept for the new one."""
+    insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert(IDEMPOTENCY)
+    owner, key = new.owner or "", clean(idempotency.key)
+    row = insert.values(owner=owner, key=key, digest=idempotency.digest, job_id=new.job_id)
+    # Waits for another transaction that is about to keep the same key.
+    if db.execute(row.on_conflict_do_nothing().returning(IDEMPOTENCY.c.job_id)).first() is not None:
+        return None
+    kept = sa.select(IDEMPOTENCY.c.job_id, IDEMPOTENCY.c.digest)
+    job_id, digest = db.execute(kept.where(IDEMPOTENCY.c.owner == owner, IDEMPOTENCY.c.key == key)).one()
+    if digest != idempotency.digest:
+        raise IdempotencyConflict(
+            f"The idempotency key {key[:100]!r} came before, with another request.",
+            hint="Use a new key for a new request.",
+        )
+    return locked(db, job_id)
+
+
+def _queued_again(db: sa.Connection, job: Job, by: str | None, **values: Any) -> Job:
+    release(db, job.job_id)
+    add_events(db, job.job_id, [("queued", {"attempt": job.attempt + 1, "by": by})])
+    fresh = {"message": "", "error": None, "crashes": 0, "finished_at": None, "enqueued_at": None}
+    return change(db, job.job_id, status="queued", wanted=None, attempt=job.attempt + 1, **fresh, **values)

@@ -1,0 +1,120 @@
+"""Where the jobs are kept: files of the workspace, or PostgreSQL when an address is given."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from skill_fleet.config.paths import Workspace
+from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
+from skill_fleet.foundation.errors import ConfigError, StorageError
+from skill_fleet.jobs.connection import Database
+from skill_fleet.jobs.tables import SCHEMA
+
+__all__ = ["Database", "open_database", "prepare_database"]
+
+_BUSY_SECONDS = 30.0
+_CONNECT_SECONDS = 5
+_POOL = 8
+_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+
+
+def open_database(
+    workspace: Workspace, url: str | None, *, patience_seconds: float = 0.0, clock: Clock = SYSTEM_CLOCK
+) -> Database:
+    """The database of jobs; nothing is read or written yet.
+
+    Args:
+        workspace: Whose embedded files are meant where no address is given.
+        url: `postgresql://user:password@host/database`, or None for SQLite in the workspace.
+        patience_seconds: For how long a database that cannot be reached is waited for, at each reading and
+            writing. A server answers at once, a worker waits.
+        clock: For this waiting.
+
+    Raises:
+        ConfigError: The address is none, or of another database.
+        StorageError: The folder of the embedded files cannot be made.
+    """
+    if url:
+        return _postgresql(url, patience_seconds, clock)
+    return _embedded(workspace.state / "service", patience_seconds, clock)
+
+
+def prepare_database(database: Database, *, queue: bool = True) -> None:
+    """Make the tables, or bring them to this version; safe when several processes do it at once.
+
+    Quick when there is nothing to do.
+
+    Args:
+        database: The database.
+        queue: Also the queue's own tables, which takes a second the first time.
+
+    Raises:
+        StorageError: It cannot be reached or written, or was prepared by a newer skill-fleet.
+    """
+    from skill_fleet.jobs.migrate import prepare
+
+    prepare(database, queue=queue)
+
+
+def _postgresql(text: str, patience_seconds: float, clock: Clock) -> Database:
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        raise _no_address() from None
+    if url.drivername not in _SCHEMES or not url.database:
+        raise _no_address()
+    plain = url.set(drivername="postgresql")
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=_POOL,
+        max_overflow=_POOL,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "skill-fleet"},
+    )
+    address = plain.render_as_string(hide_password=False)
+    place = f"The PostgreSQL database '{url.database}' on {url.host or 'this machine'}"
+    return Database(engine, place, address, address, False, None, patience_seconds, clock)
+
+
+def _no_address() -> ConfigError:
+    return ConfigError(
+        "The address of the database is none of PostgreSQL.",
+        hint="SKILL_FLEET_DATABASE_URL is like postgresql://user:password@host:5432/database, "
+        "with special characters of the password percent-encoded.",
+    )
+
+
+def _embedded(folder: Path, patience_seconds: float, clock: Clock) -> Database:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    file = folder / "jobs.sqlite"
+    engine = sa.create_engine(
+        sa.URL.create("sqlite+pysqlite", database=str(file)),
+        pool_size=_POOL,
+        max_overflow=_POOL,
+        hide_parameters=True,
+        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
+        execution_options={"schema_translate_map": {SCHEMA: None}},
+    )
+    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "begin", _on_begin)
+    queue = sa.URL.create("sqlite", database=str(folder / "queue.sqlite")).render_as_string()
+    return Database(engine, f"The database {file}", None, queue, True, folder, patience_seconds, clock)
+
+
+def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+    # Write-ahead stays with the file; asking for it again takes no lock.
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma synchronous=normal")
+    connection.execute("pragma foreign_keys=on")
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    # A transaction that will write takes the lock at once: one that begins reading could only fail later.
+    if connection.get_execution_options().get("immediate"):
+        connection.exec_driver_sql("begin immediate")

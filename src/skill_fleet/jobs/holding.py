@@ -1,0 +1,209 @@
+"""What only the holder of a job's lease may do: tell how far it is, and how it ended."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from skill_fleet.jobs.connection import Database
+from skill_fleet.jobs.event_store import Events, add_events
+from skill_fleet.jobs.job_rows import change, check_lease, held, locked, release, said, settle
+from skill_fleet.jobs.records import OVER, Job, Lease, Spending, Status, Wanted
+from skill_fleet.jobs.rows import encode, encode_or_none, whole
+from skill_fleet.jobs.spending import book
+from skill_fleet.jobs.tables import JOB, LEASE, database_now
+from skill_fleet.jobs.transitions import granted
+from skill_fleet.foundation.errors import LeaseLost
+
+Result = Mapping[str, Any]
+
+
+class JobHolding:
+    """Writing for a job that was taken up. Every method raises `LeaseLost` for who holds the lease no more.
+
+    Args:
+        database: Where the jobs are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def claim(self, job_id: str, attempt: int, worker: str) -> Lease | Job:
+        """Take a job up; whoever held it before has lost it.
+
+        A wish that its last holder did not live to see comes true here.
+
+        Returns:
+            The lease, or the job where there is nothing to do: it is over, paused, or of another attempt.
+
+        Raises:
+            NotFound, Removed: There is no such job.
+        """
+        return self.database.write(lambda db: _claim(db, job_id, attempt, worker))
+
+    def progress(
+        self,
+        lease: Lease,
+        *,
+        progress: float | None = None,
+        message: str | None = None,
+        spending: Spending | None = None,
+        partial: Result | None = None,
+    ) -> Wanted | None:
+        """Tell how far the job is, and learn what is wanted of it.
+
+        Without anything to tell this only reads. Neither progress nor what was spent ever falls.
+
+        Args:
+            lease: The right to do so.
+            progress: From 0 to 1. When it rises, earlier crashes are forgiven.
+            message: What it is at.
+            spending: What it has spent so far, over all attempts.
+            partial: The result so far, which stays when the job is cancelled.
+
+        Returns:
+            `paused` or `cancelled` where somebody asked for it.
+        """
+        if progress is None and message is None and spending is None and partial is None:
+            return self.database.read(lambda db: _wanted(db, lease))
+
+        def work(db: sa.Connection) -> Wanted | None:
+            job = held(db, lease)
+            values = _news(job, progress, message, spending)
+            if partial is not None:
+                values["result"] = encode(partial)
+            if spending is not None:
+                book(db, job, spending)
+            if values:
+                change(db, job.job_id, **values)
+            return job.wanted
+
+        return self.database.write(work)
+
+    def append(self, lease: Lease, events: Events) -> int:
+        """Append events to the job's stream.
+
+        Returns:
+            The number of the last one.
+        """
+
+        def work(db: sa.Connection) -> int:
+            last = add_events(db, lease.job_id, events, JOB.c.fence == lease.fence, JOB.c.status == "running")
+            if last is None:
+                held(db, lease)
+                raise LeaseLost(f"Job {lease.job_id} was taken up by another process.")
+            return last
+
+        return self.database.write(work)
+
+    def conclude(
+        self,
+        lease: Lease,
+        status: Status,
+        *,
+        result: Result | None = None,
+        error: Result | None = None,
+        message: str = "",
+        spending: Spending | None = None,
+    ) -> Job:
+        """End the work on a job: it is over, or paused.
+
+        A job that could go on, but that somebody wants cancelled, is cancelled.
+
+        Args:
+            lease: The right to do so; nobody has it afterwards.
+            status: One in which nobody works on the job.
+            result: What came of it; None keeps what `progress` has stored.
+            error: `code`, `message`, `hint` of why it did not succeed.
+            message: One sentence for people.
+            spending: What it has spent, over all attempts.
+        """
+        if status not in OVER and status != "paused":
+            raise ValueError(f"a job is not concluded as {status}")
+
+        def work(db: sa.Connection) -> Job:
+            job = held(db, lease)
+            values = _news(job, 1.0 if status == "succeeded" else None, message, spending)
+            if result is not None:
+                values["result"] = encode(result)
+            if spending is not None:
+                book(db, job, spending)
+            values |= {"error": encode_or_none(error)}
+            told = {} if error is None else {"error": error}
+            return settle(db, job, granted(status, job.wanted), told, **values)
+
+        return self.database.write(work)
+
+    def crashed(self, lease: Lease, error: Result) -> int:
+        """Note that the job's process died by itself. The job stays this worker's, its process may write no more.
+
+        Returns:
+            How often that happened since the job last got further.
+        """
+
+        def work(db: sa.Connection) -> int:
+            job = held(db, lease)
+            release(db, job.job_id)
+            now = change(db, job.job_id, crashes=job.crashes + 1)
+            add_events(db, job.job_id, [("crashed", {"error": error, "crashes": now.crashes})])
+            return now.crashes
+
+        return self.database.write(work)
+
+    def hand_back(self, lease: Lease) -> Job:
+        """Give the job back to the queue, for another worker; or do with it what is wanted."""
+
+        def work(db: sa.Connection) -> Job:
+            job = held(db, lease)
+            if job.wanted is not None:
+                return settle(db, job, granted("queued", job.wanted), {})
+            release(db, job.job_id)
+            add_events(db, job.job_id, [("handed_back", {"worker": lease.worker})])
+            return change(db, job.job_id, status="queued")
+
+        return self.database.write(work)
+
+
+def _claim(db: sa.Connection, job_id: str, attempt: int, worker: str) -> Lease | Job:
+    job = locked(db, job_id)
+    if job.attempt != attempt or job.status not in {"queued", "running"}:
+        return job
+    if job.wanted is not None:
+        return settle(db, job, granted("queued", job.wanted), {})
+    lease = Lease(job_id, job.fence + 1, worker)
+    insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert(LEASE)
+    row = {"fence": lease.fence, "worker": worker, "taken_at": database_now()}
+    taken = insert.values(job_id=job_id, **row)
+    db.execute(taken.on_conflict_do_update(index_elements=["job_id"], set_=row))
+    started = {} if job.started_at is not None else {"started_at": database_now()}
+    change(db, job_id, status="running", fence=lease.fence, worker=worker, **started)
+    add_events(db, job_id, [("taken_up", {"worker": worker, "fence": lease.fence, "attempt": attempt})])
+    return lease
+
+
+def _wanted(db: sa.Connection, lease: Lease) -> Wanted | None:
+    columns = sa.select(JOB.c.status, JOB.c.fence, JOB.c.wanted, JOB.c.removed_at)
+    row = db.execute(columns.where(JOB.c.job_id == lease.job_id)).first()
+    if row is None or row.removed_at is not None:
+        raise LeaseLost(f"Job {lease.job_id} is not there any more.")
+    check_lease(row.status, row.fence, lease)
+    wanted: Wanted | None = row.wanted
+    return wanted
+
+
+def _news(job: Job, progress: float | None, message: str | None, spending: Spending | None) -> dict[str, Any]:
+    """The columns that change; nothing where the same is told again."""
+    told: dict[str, Any] = {}
+    if progress is not None and min(progress, 1.0) > job.progress:
+        told |= {"progress": min(progress, 1.0), "crashes": 0}
+    if message is not None and said(message) != job.message:
+        told["message"] = said(message)
+    if spending is not None:
+        new = {
+            "calls": max(job.calls, whole(spending.calls) or 0),
+            "usd": max(job.usd, spending.usd),
+            "usd_unknown_calls": whole(spending.usd_unknown_calls) or 0,
+        }
+        told |= {name: value for name, value in new.items() if value != getattr(job, name)}
+    return told

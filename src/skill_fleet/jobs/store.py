@@ -1,0 +1,168 @@
+"""All jobs, as users see them: the truth, of which the queue only knows what is to be done next."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from skill_fleet.jobs.asking_jobs import UNCHANGED, Idempotency, JobAsking, Unchanged, erase
+from skill_fleet.jobs.connection import Database
+from skill_fleet.jobs.counts import Counts, count
+from skill_fleet.jobs.event_store import add_events
+from skill_fleet.jobs.holding import JobHolding
+from skill_fleet.jobs.job_rows import locked, read_job
+from skill_fleet.jobs.records import OVER, Job, JobEvent, Kind, Status
+from skill_fleet.jobs.rows import JOB_COLUMNS, event_of, job_of, storable
+from skill_fleet.jobs.spending import SpentToday, spent_today
+from skill_fleet.jobs.tables import IDEMPOTENCY, JOB, JOB_EVENT, database_now
+
+__all__ = ["ANY", "UNCHANGED", "AnyOwner", "Counts", "Idempotency", "JobStore", "SpentToday", "Unchanged"]
+
+_DAY_SECONDS = 86_400
+_ERASED_AT_ONCE = 200
+
+
+class AnyOwner:
+    """Whose jobs are listed where it does not matter; None would be those that nobody's key asked for."""
+
+
+ANY: Final = AnyOwner()
+
+
+class JobStore(JobAsking, JobHolding):
+    """The jobs in a database; safe for all threads, and between processes.
+
+    Args:
+        database: Where they are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+
+    def get(self, job_id: str) -> Job:
+        """The job of this name.
+
+        Raises:
+            NotFound: There is none.
+            Removed: It was removed.
+        """
+        return read_job(self.database, job_id)
+
+    def page(
+        self,
+        *,
+        owner: str | None | AnyOwner = ANY,
+        statuses: Collection[Status] = (),
+        kind: Kind | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int = 20,
+    ) -> list[Job]:
+        """Some jobs, newest first.
+
+        Args:
+            owner: Whose; `ANY` for all.
+            statuses: Only those; none for all.
+            kind: Only those.
+            before: `created_at` and `job_id` of the last one of the page before: later ones follow.
+            limit: At most so many.
+        """
+        wheres: list[sa.ColumnElement[bool]] = [JOB.c.removed_at.is_(None)]
+        if not isinstance(owner, AnyOwner):
+            wheres.append(JOB.c.owner.is_not_distinct_from(owner))
+        if statuses:
+            wheres.append(JOB.c.status.in_(sorted(statuses)))
+        if kind is not None:
+            wheres.append(JOB.c.kind == kind)
+        if before is not None:
+            created_at, job_id = before
+            wheres.append(sa.tuple_(JOB.c.created_at, JOB.c.job_id) < sa.tuple_(created_at, job_id))
+        newest = sa.select(*JOB_COLUMNS).where(*wheres).limit(limit)
+        ordered = newest.order_by(JOB.c.created_at.desc(), JOB.c.job_id.desc())
+        rows = self.database.read(lambda db: db.execute(ordered).all())
+        return [job_of(row) for row in rows]
+
+    def left_behind(self, older_than: float, limit: int = 100) -> list[Job]:
+        """Queued jobs that the queue was not told of, oldest first.
+
+        Args:
+            older_than: Seconds since they were written down.
+            limit: At most so many.
+        """
+        left = (
+            sa.select(*JOB_COLUMNS)
+            .where(
+                JOB.c.status == "queued",
+                JOB.c.enqueued_at.is_(None),
+                JOB.c.updated_at < database_now() - older_than,
+            )
+            .order_by(JOB.c.created_at, JOB.c.job_id)
+            .limit(limit)
+        )
+        return [job_of(row) for row in self.database.read(lambda db: db.execute(left).all())]
+
+    def events(self, job_id: str, after: int = 0, limit: int = 500) -> list[JobEvent]:
+        """The events of a job after a number, in order; none of a job that is not there or was removed."""
+        if not storable(job_id):
+            return []
+        columns = (JOB_EVENT.c.number, JOB_EVENT.c.at, JOB_EVENT.c.kind, JOB_EVENT.c.data)
+        stream = (
+            sa.select(*columns)
+            .where(JOB_EVENT.c.job_id == job_id, JOB_EVENT.c.number > after)
+            .order_by(JOB_EVENT.c.number)
+            .limit(limit)
+        )
+        return [event_of(row) for row in self.database.read(lambda db: db.execute(stream).all())]
+
+    def note(self, job_id: str, kind: str, data: Mapping[str, Any]) -> int:
+        """Append an event without holding the job.
+
+        Returns:
+            Its number.
+
+        Raises:
+            NotFound, Removed: There is no such job.
+        """
+
+        def work(db: sa.Connection) -> int:
+            locked(db, job_id)
+            return add_events(db, job_id, [(kind, data)]) or 0
+
+        return self.database.write(work)
+
+    def spent_today(self, owner: str | None) -> SpentToday:
+        """What an owner's jobs have spent since midnight UTC, and what is reserved for those under way."""
+        return self.database.read(lambda db: spent_today(db, owner))
+
+    def counts(self) -> Counts:
+        """What there is to count, for the metrics."""
+        return self.database.read(count)
+
+    def expire(self, older_than_days: float) -> int:
+        """Remove jobs that have been over for so long, and forget their idempotency keys.
+
+        Returns:
+            How many.
+        """
+        old = (
+            sa.select(JOB.c.job_id)
+            .where(
+                JOB.c.status.in_(sorted(OVER)),
+                JOB.c.removed_at.is_(None),
+                JOB.c.finished_at < database_now() - older_than_days * _DAY_SECONDS,
+            )
+            .order_by(JOB.c.finished_at)
+            .limit(_ERASED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+
+        def some(db: sa.Connection) -> int:
+            job_ids = list(db.scalars(old))
+            for job_id in job_ids:
+                erase(db, job_id)
+            db.execute(sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.job_id.in_(job_ids)))
+            return len(job_ids)
+
+        gone = 0
+        while batch := self.database.write(some):
+            gone += batch
+        return gone
