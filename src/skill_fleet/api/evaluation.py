@@ -10,11 +10,11 @@ from skill_fleet.api.answers import answer
 from skill_fleet.api.dependencies import ServiceDep
 from skill_fleet.api.problems import errors
 from skill_fleet.api.schemas import (
-    Evaluated,
-    EvaluatedBatch,
     EvaluateBatchBody,
     EvaluateBody,
     EvaluateContentBody,
+    Evaluated,
+    EvaluatedBatch,
     MetricsInfo,
 )
 from skill_fleet.services import skills
@@ -33,7 +33,7 @@ BATCH_SECONDS = 300.0
     responses=errors(404),
 )
 async def evaluate(body: EvaluateBody, service: ServiceDep) -> Response:
-    """Quality is the guard's: a floor computed from the text alone. No model is asked and nothing is spent."""
+    """Quality is the guard's, a floor computed from the text alone: no model is asked, nothing is spent."""
     found = await anyio.to_thread.run_sync(skills.evaluate_paths, service.context, [body.path], body.task)
     return answer(found)
 

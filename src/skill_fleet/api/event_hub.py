@@ -108,7 +108,9 @@ class EventHub:
 
     async def _follow(self, job_id: str, watch: _Watch) -> None:
         try:
-            while not await self._is_over(job_id, watch):
+            while True:
+                if await self._is_over(job_id, watch):
+                    return
                 await asyncio.sleep(self._poll_seconds)
         except NotFound:
             watch.ended = "removed"

@@ -1,4 +1,4 @@
-"""What clients send and get, as OpenAPI tells it: bodies are checked by these, answers tested against them."""
+"""What clients send and get, as OpenAPI tells it: bodies are checked by these, answers tested by them."""
 
 from typing import Annotated, Any, Literal, Self
 
