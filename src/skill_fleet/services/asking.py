@@ -1,0 +1,283 @@
+"""Questions put to a process of their own: what needs dspy, or would keep a server from answering.
+
+The server imports no dspy and never computes for long. What needs either is asked here: one process, JSON
+lines over its standard streams, one question at a time, in the order asked. It starts with the first question,
+ends when idle, and its memory with it. The other end is `skill_fleet.services.answering`.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skill_fleet.config.load import DATABASE_URL
+from skill_fleet.foundation import errors
+from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.services.configuration import without_password
+from skill_fleet.services.context import Context
+
+log = logging.getLogger(__name__)
+
+ANSWERING = (sys.executable, "-m", "skill_fleet.services.answering")
+_LONGEST_ANSWER = 256 * 1024 * 1024
+_LINE_SECONDS = 60.0
+_LONGEST_LINE = 200
+_TAIL_BYTES = 4096
+_LEAVING_SECONDS = 1.0
+
+
+class HelperUnavailable(SkillFleetError):
+    """The process that answers questions did not; the same question may be answered later."""
+
+    code = "helper_crashed"
+
+
+class _Died(Exception):
+    """The process ended in the middle of a question."""
+
+
+class Helper:
+    """Asks questions of a process; to be used from one event loop.
+
+    Args:
+        environ: Of the process.
+        idle_seconds: How long it outlives its last answer.
+        command: What to start.
+        line_seconds: How long a question may wait for those before it.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        idle_seconds: float = 60.0,
+        command: Sequence[str] = ANSWERING,
+        line_seconds: float = _LINE_SECONDS,
+    ) -> None:
+        self._environ = dict(environ)
+        self._idle_seconds = idle_seconds
+        self._command = tuple(command)
+        self._line_seconds = line_seconds
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._number = 0
+        self._process: _Process | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None while there is none."""
+        return None if self._process is None or self._process.ended else self._process.pid
+
+    async def ask(self, question: str, payload: Mapping[str, Any], *, timeout: float = 30.0) -> Any:  # noqa: ASYNC109 - the process is killed
+        """The answer to a question.
+
+        Whoever asked may go away: the question is answered to nobody, and not mixed up with the next.
+
+        Args:
+            question: Its name; see `answering.QUESTIONS`.
+            payload: A JSON object.
+            timeout: Seconds for the answer, once it is this question's turn; then the process is killed.
+
+        Raises:
+            HelperUnavailable: It took too long (`helper_timeout`), too many were before it (`helper_busy`),
+                or the process died twice over it (`helper_crashed`).
+            SkillFleetError: What the question itself ended with.
+        """
+        await self._wait_for_turn()
+        task = asyncio.ensure_future(self._answered(question, payload, timeout))
+        task.add_done_callback(lambda _task: self._end_turn())
+        return await asyncio.shield(task)
+
+    async def aclose(self) -> None:
+        """End the process; nothing may be asked afterwards."""
+        self._closed = True
+        self._rest()
+        if self._process is not None:
+            await self._process.leave()
+        if self._leaving:
+            await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def _wait_for_turn(self) -> None:
+        if self._closed:
+            raise HelperUnavailable("The server is stopping.", code="interrupted")
+        if self._waiting >= _LONGEST_LINE:
+            raise _busy()
+        self._waiting += 1
+        try:
+            await asyncio.wait_for(self._turn.acquire(), self._line_seconds)
+        except TimeoutError:
+            raise _busy() from None
+        finally:
+            self._waiting -= 1
+
+    def _end_turn(self) -> None:
+        self._turn.release()
+        self._rest()
+        if not self._closed:
+            self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._dismiss)
+
+    def _rest(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _dismiss(self) -> None:
+        """Let an idle process go; a question that comes meanwhile starts another."""
+        process, self._process = self._process, None
+        if self._turn.locked() or process is None:
+            self._process = process
+            return
+        task = asyncio.ensure_future(process.leave())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _answered(self, question: str, payload: Mapping[str, Any], seconds: float) -> Any:
+        self._rest()
+        self._number += 1
+        line = json.dumps({"number": self._number, "question": question, "payload": payload}).encode() + b"\n"
+        for attempt in (1, 2):
+            try:
+                async with asyncio.timeout(seconds):
+                    answer = await self._exchanged(line)
+            except TimeoutError:
+                await self._abandon()
+                raise HelperUnavailable(
+                    f"There was no answer to '{question}' within {seconds:g} s.",
+                    hint="Try again; with less at once if it happens again.",
+                    code="helper_timeout",
+                ) from None
+            except _Died:
+                tail = await self._abandon()
+                log.warning("The process that answers died at '%s' (%d of 2): %s", question, attempt, tail)
+                continue
+            return _opened(answer)
+        raise HelperUnavailable(
+            f"The process that answers '{question}' died twice over it.", hint="The server's log says more."
+        )
+
+    async def _exchanged(self, line: bytes) -> Any:
+        if self._process is None or self._process.ended:
+            self._process = await _Process.started(self._command, self._environ)
+        return await self._process.exchange(line, self._number)
+
+    async def _abandon(self) -> str:
+        """Kill the process; what it last said on its standard error."""
+        process, self._process = self._process, None
+        return "it could not be started" if process is None else await process.kill()
+
+
+class _Process:
+    """A running helper, in a process group of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, environ: Mapping[str, str]) -> None:
+        self._process = process
+        self._secret = environ.get(DATABASE_URL, "")
+        self._tail: deque[bytes] = deque(maxlen=64)
+        self._listening = asyncio.ensure_future(self._listen())
+
+    @classmethod
+    async def started(cls, command: Sequence[str], environ: Mapping[str, str]) -> "_Process":
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=dict(environ),
+                limit=_LONGEST_ANSWER,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _Died from error
+        return cls(process, environ)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._process.returncode is not None
+
+    async def exchange(self, line: bytes, number: int) -> Any:
+        """Send one line and take the one that answers it.
+
+        Raises:
+            _Died: The process is gone, or says something else.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None  # noqa: S101, PT018 - pipes were asked for
+        try:
+            stdin.write(line)
+            # Read while writing: neither side may wait for the other with its pipe full.
+            _, said = await asyncio.gather(stdin.drain(), stdout.readline())
+            answer = json.loads(said)
+            if answer["number"] != number:
+                raise _Died
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise _Died from error
+        return answer
+
+    async def leave(self) -> None:
+        """End it by the end of its standard input, or kill it where that is not enough."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _LEAVING_SECONDS)
+        except TimeoutError:
+            await self.kill()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._listening, _LEAVING_SECONDS)
+
+    async def kill(self) -> str:
+        """Kill it and all it started; what it last said on its standard error, without the password."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._listening), _LEAVING_SECONDS)
+        text = b"".join(self._tail)[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+        if self._secret:
+            text = text.replace(self._secret, "[database]")
+        return str(without_password(text)) or f"it said nothing (exit code {self._process.returncode})"
+
+    async def _listen(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
+        while said := await self._process.stderr.read(_TAIL_BYTES):
+            self._tail.append(said)
+
+
+def helper_of(context: Context) -> Helper:
+    """The helper of a context: it reads the same workspace, and the same environment."""
+    environ = {**context.loaded.environ, "SKILL_FLEET_WORKSPACE": str(context.workspace.root)}
+    return Helper(environ, idle_seconds=context.settings.server.helper_idle_seconds)
+
+
+def _busy() -> HelperUnavailable:
+    return HelperUnavailable(
+        "Too many questions are waiting to be answered.", hint="Try again in a moment.", code="helper_busy"
+    )
+
+
+def _opened(answer: Mapping[str, Any]) -> Any:
+    """What an answer holds: a value, or an error of ours, of the class it had.
+
+    Raises:
+        SkillFleetError: The question ended so.
+    """
+    told = answer.get("error")
+    if told is None:
+        return answer.get("value")
+    kind: Any = vars(errors).get(told["kind"], SkillFleetError)
+    made: SkillFleetError = kind.__new__(kind)  # constructors differ, what they keep does not
+    SkillFleetError.__init__(made, told["message"], hint=told["hint"], code=told["code"])
+    raise made
