@@ -1,7 +1,7 @@
 """Create a skill: run the program, choose the best of its drafts, check it, put it in its place."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,20 @@ class CreationRequest:
 
 
 @dataclass(frozen=True)
+class Repeatable:
+    """What makes a creation that was cut off the same when it is done again.
+
+    Attributes:
+        paths: Of the library, as they were when it was first begun: they are in the prompts.
+        announce: Told of what is about to be written; says whether it was told of the same before, so that a
+            skill found in its place is its own.
+    """
+
+    paths: Sequence[str]
+    announce: Callable[[bytes], bool]
+
+
+@dataclass(frozen=True)
 class _Draft:
     skill: Skill
     name: str
@@ -82,6 +96,7 @@ def create_skill(
     *,
     control: Control | None = None,
     on_draft: OnDraft | None = None,
+    repeatable: Repeatable | None = None,
 ) -> dict[str, Any]:
     """Write one skill.
 
@@ -90,6 +105,8 @@ def create_skill(
         request: What is wanted.
         control: The user's hand on it.
         on_draft: Told at the beginning and after each draft: how many there are, of how many.
+        repeatable: What to go by where it can be done again; it is then written whole or not at all: what
+            stops it is raised, also with drafts at hand.
 
     Returns:
         `path`, `name`, `taxonomy_path`, `description`, `quality` (the guard's, in [0, 1]), `parts`,
@@ -104,19 +121,21 @@ def create_skill(
     """
     program, notes = _program(context, request)
     _check_output(context, request)
+    paths = known_paths(context) if repeatable is None else repeatable.paths
     with metered(context, "create", model=request.model, limits=request.limits, control=control) as model:
         drafts: list[_Draft] = []
         stopped: SkillFleetError | None = None
         try:
-            for draft in _drafts(context, request, program, model, on_draft):
+            for draft in _drafts(request, paths, program, model, on_draft):
                 drafts.append(draft)  # noqa: PERF402 - those made before a halt are kept
         except Halt as halt:
-            if not drafts:
+            if not drafts or repeatable is not None:
                 raise
             stopped = without_run(halt.error)
         best = max(drafts, key=lambda draft: (is_valid(draft.findings), draft.quality))
         costs = model.costs()
-    path = _write(context, request, best)
+    announced = repeatable is not None and repeatable.announce(best.skill.render())
+    path = _write(context, request, best, announced=announced)
     written = Skill.read(path)
     score = guard(written, request.task)
     return {
@@ -164,18 +183,17 @@ def _folder(context: Context, output: str) -> Path:
 
 
 def _drafts(
-    context: Context,
     request: CreationRequest,
+    paths: Sequence[str],
     program: dspy.Module,
     model: Metered,
     on_draft: OnDraft | None,
 ) -> Iterator[_Draft]:
-    paths = _known_paths(Library(context.workspace.skills))
     inputs = {
         "task_description": request.task,
         "user_context": "{}",
         "taxonomy_structure": json.dumps(tree_of(paths), ensure_ascii=False),
-        "existing_skills": json.dumps(paths, ensure_ascii=False),
+        "existing_skills": json.dumps(list(paths), ensure_ascii=False),
     }
     whole = max(request.best_of, request.refine)
     if on_draft is not None:
@@ -232,8 +250,9 @@ def _readable() -> Iterator[None]:
         ) from error
 
 
-def _known_paths(library: Library) -> list[str]:
+def known_paths(context: Context) -> list[str]:
     """The taxonomy paths of the library; a folder that is no path is not shown to the model."""
+    library = Library(context.workspace.skills)
     found = []
     for file in library.files():
         try:
@@ -243,7 +262,7 @@ def _known_paths(library: Library) -> list[str]:
     return sorted(set(found))
 
 
-def _write(context: Context, request: CreationRequest, best: _Draft) -> Path:
+def _write(context: Context, request: CreationRequest, best: _Draft, *, announced: bool) -> Path:
     if not is_valid(best.findings):
         first = next(found for found in best.findings if found.severity == "error")
         place = context.workspace.state / "drafts" / best.name / SKILL_FILE
@@ -254,7 +273,7 @@ def _write(context: Context, request: CreationRequest, best: _Draft) -> Path:
             code="invalid_draft",
         )
     if request.output is None:
-        return _into_library(context, request, best)
+        return _into_library(context, request, best, announced=announced)
     target = _folder(context, request.output) / best.name / SKILL_FILE
     if target.exists() and not request.force:
         raise DataError(
@@ -266,7 +285,7 @@ def _write(context: Context, request: CreationRequest, best: _Draft) -> Path:
     return target
 
 
-def _into_library(context: Context, request: CreationRequest, best: _Draft) -> Path:
+def _into_library(context: Context, request: CreationRequest, best: _Draft, *, announced: bool) -> Path:
     library = Library(context.workspace.skills)
     try:
         library.address(best.taxonomy_path, best.name)
@@ -278,6 +297,8 @@ def _into_library(context: Context, request: CreationRequest, best: _Draft) -> P
     twin = next((file for file in library.files() if file.parent.name == best.name), None)
     if twin is None:
         return library.write(best.taxonomy_path, best.name, best.skill)
+    if announced and Skill.read(twin).render() == best.skill.render():
+        return twin
     if not request.force:
         raise DataError(
             f"There is already a skill of that name at {context.workspace.relative(twin)}.",

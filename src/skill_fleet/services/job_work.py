@@ -1,0 +1,162 @@
+"""The work of a job that optimizes, in its own process: from where an earlier one left it to its end."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from skill_fleet.core.programs.artifact import copy_artifact
+from skill_fleet.foundation.errors import LeaseLost, StorageError
+from skill_fleet.foundation.files import read_json
+from skill_fleet.jobs.child import Child
+from skill_fleet.jobs.records import Job
+from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.events import Event, read_events
+from skill_fleet.optimization.plan import Plan, resumed_plan
+from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.session import Control, quiet
+from skill_fleet.services.context import Context
+from skill_fleet.services.job_ending import Ended, ended_with
+from skill_fleet.services.job_limits import limits_of_job
+from skill_fleet.services.job_progress import RunProgress
+from skill_fleet.services.job_requests import optimization_asked
+from skill_fleet.services.optimization import (
+    Prepared,
+    begin,
+    prepare_optimization,
+    request_of,
+    start_optimization,
+)
+
+_LOCK_PATIENCE = 15.0
+_GLANCE = 0.05
+_FINAL = frozenset({"succeeded", "failed"})
+
+
+def optimize(context: Context, job: Job, child: Child) -> Ended:
+    """Optimize a program: begun, or gone on with where an earlier process of the job left it.
+
+    Args:
+        context: Settings and workspace.
+        job: What to do.
+        child: Told how it goes; it has the job's lease.
+
+    Raises:
+        LeaseLost: Somebody else has the job.
+        SkillFleetError: It cannot be begun, or not be gone on with.
+    """
+    folder = RunFolder(context.workspace.runs / job.job_id)
+    new_here = _take_over(folder, child, context)
+    earlier = _ended_before(context, folder)
+    if earlier is not None:
+        return _ended(job, earlier, child)
+    context, request = _request(context, job)
+    prepared = _prepared(context, request, folder)
+    if new_here and folder.incumbent.exists() and not prepared.plan.output.exists():
+        copy_artifact(folder.incumbent, prepared.plan.output)  # what the run is measured against came along
+    control = Control()
+    child.on_stop(control.interrupt)
+    begin(context, prepared)
+    listener = _Listener(child, prepared.plan, folder)
+    with quiet(folder):
+        finished = start_optimization(context, prepared, folder, listener=listener, control=control)
+    return _ended(job, finished.result.to_json(), child)
+
+
+def _take_over(folder: RunFolder, child: Child, context: Context) -> bool:
+    """The run's folder as it is to be gone on with; whether this workspace did not know the run.
+
+    Raises:
+        StorageError: Another process of the job does not end.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The run folder {folder.path} cannot be made: {error.strerror}.") from error
+    until = context.clock.monotonic() + _LOCK_PATIENCE
+    while folder.is_locked():
+        if context.clock.monotonic() > until:
+            raise StorageError(f"The run {folder.run_id} is being run by another process.", code="locked")
+        context.clock.sleep(_GLANCE)
+    new_here = not folder.request.exists()
+    child.restore(folder.path)
+    child.keep(folder.path)
+    _tell_missed(folder, child)
+    return new_here
+
+
+def _tell_missed(folder: RunFolder, child: Child) -> None:
+    """What a process that was killed had written down and not yet told."""
+    told = {(event.data.get("n"), event.data.get("happened_at")) for event in child.told()}
+    for line in read_events(folder.events):
+        number, at, kind = (line.pop(name, None) for name in ("n", "at", "kind"))
+        if (number, at) not in told:
+            child.event(str(kind), {"n": number, "happened_at": at, **line})
+
+
+def _ended_before(context: Context, folder: RunFolder) -> Mapping[str, Any] | None:
+    """The result of a run that was over when the process died that should have said so."""
+    if not folder.result.exists():
+        return None
+    result: dict[str, Any] = read_json(folder.result, what="result")
+    artifact = result.get("artifact")
+    there = artifact is None or (context.workspace.root / artifact).exists()
+    return result if result.get("status") in _FINAL and there else None
+
+
+def _request(context: Context, job: Job) -> tuple[Context, OptimizationRequest]:
+    before = context
+    context, asked = optimization_asked(context, job.request)
+    context = replace(context, lease=before.lease)
+    if "output" in asked:  # a run may go on in a workspace that lies elsewhere
+        asked["output"] = context.workspace.relative(Path(asked["output"]))
+    request = request_of(context, asked)
+    return context, replace(request, limits=limits_of_job(request.limits, job))
+
+
+def _prepared(context: Context, request: OptimizationRequest, folder: RunFolder) -> Prepared:
+    """The run as it was begun, with the caps of now; or a new one."""
+    if not folder.request.exists():
+        return replace(prepare_optimization(context, request), folder=folder)
+    begun = OptimizationRequest.from_json(read_json(folder.request, what="run request"))
+    return Prepared(resumed_plan(folder, context.loaded, replace(begun, limits=request.limits)), folder)
+
+
+def _ended(job: Job, result: Mapping[str, Any], child: Child) -> Ended:
+    """What a run's result makes of its job.
+
+    Raises:
+        LeaseLost: Nothing, since somebody else has it.
+    """
+    if child.lost or result["stop_reason"] == "lease":
+        raise LeaseLost(f"The job {job.job_id} was taken up by another worker.")
+    return ended_with(job.job_id, result, child.wanted)
+
+
+class _Listener:
+    """Tells the job of its run."""
+
+    def __init__(self, child: Child, plan: Plan, folder: RunFolder) -> None:
+        self._child, self._folder = child, folder
+        self._progress = RunProgress(plan.request.rounds, len(plan.folds))
+
+    def __call__(self, event: Event) -> None:
+        """Something happened in the run.
+
+        Raises:
+            Halt: Somebody else has the job: nothing more may be done, and nothing be published.
+        """
+        progress, child = self._progress, self._child
+        if progress.expected is None and self._folder.estimate.exists():
+            low, high = read_json(self._folder.estimate, what="estimate")["calls"]
+            progress.expected = (low, high)
+        progress.see(event.kind, event.data)
+        child.show(progress.value, progress.message)
+        if event.number == 0:
+            return
+        try:
+            child.event(event.kind, {"n": event.number, "happened_at": event.at, **event.data})
+        except LeaseLost as lost:
+            if event.kind != "finished":
+                raise Halt("lease", lost) from None
