@@ -63,7 +63,7 @@ async def evaluate_content(body: EvaluateContentBody, service: ServiceDep) -> Re
 )
 async def evaluate_batch(body: EvaluateBatchBody, service: ServiceDep) -> Response:
     """In a process of its own. A path that cannot be scored is named in `errors` and stops no other."""
-    return answer(await service.batches.ask("evaluate_batch", {"paths": body.paths}, BATCH_SECONDS))
+    return answer(await service.batches.ask("evaluate_batch", {"paths": body.paths}, timeout=BATCH_SECONDS))
 
 
 @router.get(
