@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import anyio.to_thread
 from fastapi import Depends, Request
 
+from skill_fleet.api.problems import Refused
 from skill_fleet.jobs.records import ApiKey
 
 if TYPE_CHECKING:
@@ -45,6 +46,19 @@ class Caller:
         """Whether the caller has a scope."""
         return scope in self.scopes
 
+    def need(self, scope: str) -> None:
+        """Go on only with a scope.
+
+        Raises:
+            Refused: `forbidden`.
+        """
+        if not self.may(scope):
+            raise Refused(
+                "forbidden",
+                f"The key does not have the scope '{scope}'.",
+                hint=f"It has: {', '.join(self.scopes) or 'none'}.",
+            )
+
 
 _SCOPES = ("read", "run", "admin")
 T = TypeVar("T")
@@ -59,17 +73,17 @@ async def in_store(service: "Service", function: Callable[..., T], *arguments: o
 
 async def service_of(request: Request) -> "Service":
     """The service that the app was made with."""
-    return request.app.state.service  # type: ignore[no-any-return]
+    return cast("Service", request.app.state.service)
 
 
 async def caller_of(request: Request) -> Caller:
     """Who calls, as the security middleware found out."""
-    return request.scope["caller"]  # type: ignore[no-any-return]
+    return cast(Caller, request.scope["caller"])
 
 
 async def stopping_of(request: Request) -> asyncio.Event:
     """Set when the server is about to stop: streams end then."""
-    return request.app.state.stopping  # type: ignore[no-any-return]
+    return cast(asyncio.Event, request.app.state.stopping)
 
 
 ServiceDep = Annotated[Any, Depends(service_of)]

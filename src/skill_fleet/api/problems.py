@@ -1,7 +1,7 @@
 """What every refusal looks like: a problem document (RFC 9457), one form for all of them.
 
-`type` is `urn:skill-fleet:problem:CODE`; `code`, `hint` and `retryable` are ours. The detail of an answer from 500 on
-says nothing about the inside of the server: that is in its log, under the same request id.
+`type` is `urn:skill-fleet:problem:CODE`; `code`, `hint` and `retryable` are ours. An answer of 500 says
+nothing about the inside of the server: that is in its log, under the same request id.
 """
 
 import json
@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "method_not_allowed": Kind(405, "The address does not know this method"),
     "not_acceptable": Kind(406, "The answer does not come in the form asked for"),
     "slow_body": Kind(408, "The body took too long", retryable=True),
+    "slow_header": Kind(408, "The header took too long", retryable=True),
     "body_too_large": Kind(413, "The body is too large"),
     "unsupported_media_type": Kind(415, "The body is not application/json"),
     "wrong_host": Kind(421, "The Host header names another server"),
@@ -62,7 +63,7 @@ KINDS: Mapping[str, Kind] = {
     "program": Kind(422, "The program failed"),
     "key_missing": Kind(422, "The model's key is not set"),
     "not_found": Kind(404, "Not found"),
-    "no_result": Kind(404, "There is no result yet", retryable=True),
+    "no_result": Kind(404, "There is no result yet"),
     "removed": Kind(410, "It was removed"),
     "state_conflict": Kind(409, "Its state does not allow this"),
     "idempotency_conflict": Kind(409, "The idempotency key was used for another request"),
@@ -73,12 +74,16 @@ KINDS: Mapping[str, Kind] = {
     "key_budget": Kind(429, "The key's budget of the day is used up", retryable=True),
     "provider": Kind(502, "The model's provider failed", retryable=True),
     "storage": Kind(503, "The storage failed", retryable=True),
+    "unavailable": Kind(503, "The storage does not answer", retryable=True),
     "interrupted": Kind(503, "The server is stopping", retryable=True),
     "helper_timeout": Kind(503, "The answer took too long", retryable=True),
     "helper_crashed": Kind(503, "The answer failed", retryable=True),
     "error": Kind(500, "The server failed"),
 }
 """Code -> what it means over HTTP. A code that is not here is its error class's, else 500."""
+
+_INSIDE = frozenset({"storage", "unavailable"})
+"""What these say is about the machine: files, hosts, disks. It goes to the log."""
 
 _BY_STATUS: Mapping[int, str] = {
     400: "bad_request",
@@ -117,7 +122,7 @@ def kind_of(error: SkillFleetError) -> tuple[str, Kind]:
     """The code of an error and what it means: by its code, else by its class, else 500."""
     if error.code in KINDS:
         return error.code, KINDS[error.code]
-    inherited = (base.__dict__.get("code") for base in type(error).__mro__)
+    inherited = (str(base.__dict__.get("code", "")) for base in type(error).__mro__)
     known = next((code for code in inherited if code in KINDS), "error")
     return error.code, KINDS[known]
 
@@ -161,22 +166,23 @@ def problem(
     return Response(body, kind.status, sent, MEDIA_TYPE)
 
 
-def problem_of(error: SkillFleetError, *, instance: str = "", root: str = "") -> Response:
+def problem_of(error: SkillFleetError, *, instance: str = "", root: str = "", **more: Any) -> Response:
     """The problem document of an error of ours.
 
     Args:
         error: What a use case raised.
         instance: The path that was asked for.
         root: The workspace's directory, cut out of the sentence: clients need not know where it lies.
+        more: Further members of the document.
     """
     code, kind = kind_of(error)
     detail, hint = error.message, error.hint
-    if kind.status == 500:
-        detail, hint = "The server failed at this request; its log says why.", ""
+    if kind.status == 500 or code in _INSIDE:
+        detail, hint = f"{kind.title}; the log of the server says why.", ""
     if root:
         detail, hint = detail.replace(f"{root}/", "").replace(root, "."), hint.replace(f"{root}/", "")
     headers = error.headers if isinstance(error, Refused) else None
-    return problem(code, detail, hint=hint, instance=instance, kind=kind, headers=headers)
+    return problem(code, detail, hint=hint, instance=instance, kind=kind, headers=headers, **more)
 
 
 def code_of_status(status: int) -> str:
@@ -190,7 +196,7 @@ ALWAYS: tuple[Answered, ...] = (400, 401, 403, 408, 413, 415, 421, 429, 431, 500
 
 
 def errors(*statuses: Answered) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, for its `responses=` in OpenAPI; those of `ALWAYS` are added to every route."""
+    """The refusals of a route, for its `responses=`; the app adds those of `ALWAYS`."""
     return {status: _documented(status) for status in statuses}
 
 

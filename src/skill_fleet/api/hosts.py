@@ -1,0 +1,61 @@
+"""Which addresses are this server's own: the names it answers to, and what counts as this machine."""
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+
+from skill_fleet.foundation.errors import ConfigError
+
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+_HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
+
+
+def host_name(header: str) -> str | None:
+    """The name in a Host header, in lower case and without its port; None where it is not one."""
+    match = _HOST.fullmatch(header)
+    if match is None:
+        return None
+    return plain_name(match["six"] or match["name"])
+
+
+def plain_name(host: str) -> str:
+    """A host as it is compared: lower case, no brackets, no last dot, addresses in their short form."""
+    name = host.strip().lower().removeprefix("[").removesuffix("]").removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
+
+
+def own_names(bound: str, allowed: Iterable[str]) -> frozenset[str]:
+    """The names a server answers to: this machine, what it is bound to, and what the operator allows."""
+    return LOCAL | {plain_name(bound)} | {plain_name(name) for name in allowed}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address: every address that the name stands for is a loopback.
+
+    Raises:
+        ConfigError: The name stands for no address.
+    """
+    name = plain_name(host)
+    if not name:
+        return False  # every interface
+    try:
+        return _loopback(name)
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise ConfigError(
+            f"The host '{host}' is not an address of this machine.", hint="Try --host 127.0.0.1."
+        ) from None
+    return bool(found) and all(_loopback(str(place[4][0])) for place in found)
+
+
+def _loopback(address: str) -> bool:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
