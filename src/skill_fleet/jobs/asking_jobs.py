@@ -1,6 +1,6 @@
 """What clients ask of jobs: a new one, to pause, resume, cancel, remove; and what the queue's keepers need."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,10 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from skill_fleet.foundation.errors import IdempotencyConflict
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.event_store import add_events
-from skill_fleet.jobs.job_rows import change, locked, release, settle
+from skill_fleet.jobs.job_rows import change, locked, read_job, release, settle
 from skill_fleet.jobs.records import Job, NewJob, Wanted
 from skill_fleet.jobs.rows import clean, encode, job_of, whole
-from skill_fleet.jobs.tables import IDEMPOTENCY, JOB, JOB_EVENT, JOB_FILE, database_now
+from skill_fleet.jobs.spending import SpentToday, spent_today
+from skill_fleet.jobs.tables import API_KEY, IDEMPOTENCY, JOB, JOB_EVENT, JOB_FILE, database_now
 from skill_fleet.jobs.transitions import ask, check_remove, check_requeue, granted
 
 
@@ -22,6 +23,17 @@ class Unchanged:
 
 
 UNCHANGED: Final = Unchanged()
+
+Caps = tuple[float | None, int | None]
+"""Of a whole job: dollars and calls; None is no cap."""
+Admit = Callable[[SpentToday], Caps]
+"""Gives the caps of a job from what its owner has spent and set aside today, or refuses it by raising.
+
+Between this and the job's row nothing else is admitted for that owner, so that two starts cannot both get
+what is left of a day. It may be asked more than once.
+"""
+AdmitAgain = Callable[[Job, SpentToday], Caps]
+"""The same for a job that is gone on with, as it stands."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +59,31 @@ class JobAsking:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def create(self, new: NewJob, *, idempotency: Idempotency | None = None) -> tuple[Job, bool]:
+    def known(self, owner: str | None, idempotency: Idempotency) -> Job | None:
+        """The job that this owner's key has made before; None where there is none.
+
+        Raises:
+            IdempotencyConflict: The key came before, with another request.
+            Removed: The key came before, and its job was removed.
+        """
+        kept = sa.select(IDEMPOTENCY.c.job_id, IDEMPOTENCY.c.digest).where(
+            IDEMPOTENCY.c.owner == (owner or ""), IDEMPOTENCY.c.key == clean(idempotency.key)
+        )
+        row = self.database.read(lambda db: db.execute(kept).first())
+        if row is None:
+            return None
+        _check_same(idempotency, row.digest)
+        return read_job(self.database, row.job_id)
+
+    def create(
+        self, new: NewJob, *, idempotency: Idempotency | None = None, admit: Admit | None = None
+    ) -> tuple[Job, bool]:
         """Write a job down; the queue does not know it yet.
 
         Args:
             new: The job.
             idempotency: What the client calls this request.
+            admit: Gives its caps in place of those of `new`.
 
         Returns:
             The job, and whether it is new: False where the same owner's same key and request came before.
@@ -61,7 +92,7 @@ class JobAsking:
             IdempotencyConflict: The key came before, with another request.
             Removed: The key came before, and its job was removed.
         """
-        return self.database.write(lambda db: _create(db, new, idempotency))
+        return self.database.write(lambda db: _create(db, new, idempotency, admit))
 
     def want(self, job_id: str, wanted: Wanted, by: str | None) -> Job:
         """Ask for a pause or for the end.
@@ -94,6 +125,7 @@ class JobAsking:
         request: Mapping[str, Any] | None = None,
         max_usd: float | None | Unchanged = UNCHANGED,
         max_calls: int | None | Unchanged = UNCHANGED,
+        admit: AdmitAgain | None = None,
     ) -> Job:
         """Put a paused or stopped job into the queue again, as its next attempt.
 
@@ -103,6 +135,7 @@ class JobAsking:
             request: What it is given from now on; None leaves it.
             max_usd: Its cap on dollars from now on.
             max_calls: Its cap on calls from now on.
+            admit: Gives both caps, in place of these.
 
         Raises:
             NotFound, Removed: There is no such job.
@@ -117,6 +150,9 @@ class JobAsking:
                 values["max_usd"] = max_usd
             if not isinstance(max_calls, Unchanged):
                 values["max_calls"] = whole(max_calls)
+            if admit is not None:
+                usd, calls = admit(job, _today(db, job.owner))
+                values |= {"max_usd": usd, "max_calls": whole(calls)}
             return _queued_again(db, job, by, **values)
 
         return self.database.write(work)
@@ -169,7 +205,13 @@ def erase(db: sa.Connection, job_id: str) -> None:
     db.execute(sa.delete(JOB_FILE).where(JOB_FILE.c.job_id == job_id))
 
 
-def _create(db: sa.Connection, new: NewJob, idempotency: Idempotency | None) -> tuple[Job, bool]:
+def _create(
+    db: sa.Connection, new: NewJob, idempotency: Idempotency | None, admit: Admit | None
+) -> tuple[Job, bool]:
+    before = None if idempotency is None else _before(db, new, idempotency)
+    if before is not None:
+        return before, False
+    caps = (new.max_usd, new.max_calls) if admit is None else admit(_today(db, new.owner))
     statement = JOB.insert().values(
         job_id=new.job_id,
         kind=new.kind,
@@ -184,8 +226,8 @@ def _create(db: sa.Connection, new: NewJob, idempotency: Idempotency | None) -> 
         attempt=1,
         crashes=0,
         fence=0,
-        max_usd=new.max_usd,
-        max_calls=whole(new.max_calls),
+        max_usd=caps[0],
+        max_calls=whole(caps[1]),
         calls=0,
         usd=0.0,
         usd_unknown_calls=0,
@@ -194,9 +236,6 @@ def _create(db: sa.Connection, new: NewJob, idempotency: Idempotency | None) -> 
         version=1,
         events=0,
     )
-    before = None if idempotency is None else _before(db, new, idempotency)
-    if before is not None:
-        return before, False
     db.execute(statement)
     add_events(db, new.job_id, [("queued", {"attempt": 1, "by": new.owner})])
     return locked(db, new.job_id), True
@@ -212,12 +251,24 @@ def _before(db: sa.Connection, new: NewJob, idempotency: Idempotency) -> Job | N
         return None
     kept = sa.select(IDEMPOTENCY.c.job_id, IDEMPOTENCY.c.digest)
     job_id, digest = db.execute(kept.where(IDEMPOTENCY.c.owner == owner, IDEMPOTENCY.c.key == key)).one()
+    _check_same(idempotency, digest)
+    return locked(db, job_id)
+
+
+def _check_same(idempotency: Idempotency, digest: str) -> None:
     if digest != idempotency.digest:
         raise IdempotencyConflict(
-            f"The idempotency key {key[:100]!r} came before, with another request.",
+            f"The idempotency key {clean(idempotency.key)[:100]!r} came before, with another request.",
             hint="Use a new key for a new request.",
         )
-    return locked(db, job_id)
+
+
+def _today(db: sa.Connection, owner: str | None) -> SpentToday:
+    """What an owner has spent today; who else asks in order to spend waits for this transaction."""
+    # SQLite's transactions exclude each other from their beginning.
+    if owner is not None and db.dialect.name != "sqlite":
+        db.execute(sa.select(API_KEY.c.key_id).where(API_KEY.c.key_id == owner).with_for_update())
+    return spent_today(db, owner)
 
 
 def _queued_again(db: sa.Connection, job: Job, by: str | None, **values: Any) -> Job:

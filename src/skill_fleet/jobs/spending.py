@@ -65,12 +65,6 @@ def book(db: sa.Connection, job: Job, spending: Spending) -> None:
 
 def spent_today(db: sa.Connection, owner: str | None) -> SpentToday:
     """What one owner has spent today, and what is reserved."""
-    spent = sa.select(
-        sa.func.coalesce(sa.func.sum(SPENT_ON.c.usd), 0.0),
-        sa.func.coalesce(sa.func.sum(SPENT_ON.c.usd_unknown_calls), 0),
-        sa.func.coalesce(sa.func.sum(SPENT_ON.c.calls), 0),
-    ).where(SPENT_ON.c.owner.is_not_distinct_from(owner), SPENT_ON.c.day == today())
-    usd, unknown, calls = db.execute(spent).one()
     left_usd = JOB.c.max_usd - JOB.c.usd
     left_calls = JOB.c.max_calls - JOB.c.calls
     reserved = sa.select(
@@ -80,6 +74,13 @@ def spent_today(db: sa.Connection, owner: str | None) -> SpentToday:
         sa.func.count().filter(JOB.c.max_calls.is_(None)),
     ).where(JOB.c.owner.is_not_distinct_from(owner), JOB.c.status.in_(_UNFINISHED))
     left = db.execute(reserved).one()
+    # After what is reserved: what is spent in between counts twice rather than not at all.
+    spent = sa.select(
+        sa.func.coalesce(sa.func.sum(SPENT_ON.c.usd), 0.0),
+        sa.func.coalesce(sa.func.sum(SPENT_ON.c.usd_unknown_calls), 0),
+        sa.func.coalesce(sa.func.sum(SPENT_ON.c.calls), 0),
+    ).where(SPENT_ON.c.owner.is_not_distinct_from(owner), SPENT_ON.c.day == today())
+    usd, unknown, calls = db.execute(spent).one()
     return SpentToday(
         float(usd), max(0, int(unknown)), int(calls), float(left[0]), int(left[1]), int(left[2]), int(left[3])
     )
