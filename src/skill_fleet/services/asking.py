@@ -1,8 +1,8 @@
 """Questions put to a process of their own: what needs dspy, or would keep a server from answering.
 
 The server imports no dspy and never computes for long. What needs either is asked here: one process, JSON
-lines over its standard streams, one question at a time, in the order asked. It starts with the first question,
-ends when idle, and its memory with it. The other end is `skill_fleet.services.answering`.
+lines over its standard streams, one question at a time, in the order asked. It starts with the first question
+and ends when idle, and its memory with it. The other end is `skill_fleet.services.answering`.
 """
 
 import asyncio

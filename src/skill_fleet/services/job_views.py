@@ -1,0 +1,119 @@
+"""Jobs as JSON: what clients get to see of one, and of a page of them."""
+
+import base64
+import binascii
+import json
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from skill_fleet.foundation.canonical import digest
+from skill_fleet.foundation.errors import UsageError
+from skill_fleet.jobs.records import Job, JobEvent
+
+BASE = "/api/v2/optimization"
+_LONGEST_CURSOR = 4000
+_TOO_EARLY = 0.05
+_MESSAGES = {
+    "queued": "Waiting for a worker.",
+    "running": "Starting.",
+    "paused": "Paused.",
+    "succeeded": "Done.",
+    "stopped": "Stopped.",
+    "failed": "Failed.",
+    "cancelled": "Cancelled.",
+}
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """How a job stands, as clients see it; the same as long as its `version` is."""
+    spent = None if job.usd_unknown_calls else job.usd
+    return {
+        "job_id": job.job_id,
+        "kind": job.kind,
+        "status": job.status,
+        "progress": job.progress,
+        "message": _message(job),
+        "result": job.result,
+        "error": job.error,
+        "estimated_finish": _estimated_finish(job),
+        "created_at": _iso(job.created_at),
+        "started_at": _iso(job.started_at),
+        "finished_at": _iso(job.finished_at),
+        "updated_at": _iso(job.updated_at),
+        "attempt": job.attempt,
+        "cost": {"calls": job.calls, "usd": spent, "usd_unknown_calls": job.usd_unknown_calls},
+        "budget": {"max_cost": job.max_usd, "max_calls": job.max_calls},
+        "metadata": job.metadata,
+        "simulated": _simulated(job),
+        "links": links_of(job.job_id),
+    }
+
+
+def links_of(job_id: str) -> dict[str, str]:
+    """Where to ask about a job, and what to ask of it."""
+    place = f"{BASE}/jobs/{job_id}"
+    verbs = ("events", "result", "report", "cancel", "pause", "resume")
+    return {"self": f"{BASE}/status/{job_id}", **{verb: f"{place}/{verb}" for verb in verbs}}
+
+
+def event_view(event: JobEvent) -> dict[str, Any]:
+    """An event of a job as clients see it."""
+    return {"number": event.number, "at": event.at, "kind": event.kind, "data": event.data}
+
+
+def make_cursor(last: Job, filters: Collection[Any]) -> str:
+    """What a client shows to get the jobs after this one, of a list with the same filters."""
+    place = [last.created_at, last.job_id]
+    value = json.dumps([*place, digest([*place, *filters])[:16]])
+    return base64.urlsafe_b64encode(value.encode()).decode("ascii").rstrip("=")
+
+
+def read_cursor(cursor: str, filters: Collection[Any]) -> tuple[float, str]:
+    """The job after which a page begins: when it was made, and its name.
+
+    Raises:
+        UsageError: It is not what `make_cursor` gave for these filters; the code is `cursor`.
+    """
+    value = None
+    if len(cursor) <= _LONGEST_CURSOR and cursor.isascii():
+        try:
+            padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+            value = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        except (binascii.Error, ValueError, RecursionError):
+            value = None
+    match value:
+        case [float(at), str(job_id), str(sign)] if sign == digest([at, job_id, *filters])[:16]:
+            return at, job_id
+    raise UsageError(
+        "The cursor is not of this list.",
+        hint="Take `next_cursor` of the page before, with the same filters; without a cursor it begins anew.",
+        code="cursor",
+    )
+
+
+def _message(job: Job) -> str:
+    if job.status == "running" and job.wanted is not None:
+        return "Pausing." if job.wanted == "paused" else "Cancelling."
+    return job.message or _MESSAGES[job.status]
+
+
+def _simulated(job: Job) -> bool | None:
+    """Whether the built-in simulator answers; None while only a part of the models is known."""
+    said = (job.result or {}).get("simulated")
+    if isinstance(said, bool):
+        return said
+    return True if job.provider == "offline" else None
+
+
+def _estimated_finish(job: Job) -> str | None:
+    """From the pace so far. None before there is one, and where a pause lies in between."""
+    if job.status != "running" or job.started_at is None or job.attempt > 1 or job.progress < _TOO_EARLY:
+        return None
+    return _iso(job.started_at + (job.updated_at - job.started_at) / job.progress)
+
+
+def _iso(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
