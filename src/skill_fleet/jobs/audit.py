@@ -41,6 +41,9 @@ class AuditLine:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+Lines = list[AuditLine]  # inside the class, `list` is its method
+
+
 class Audit:
     """The audit in a database.
 
@@ -97,7 +100,7 @@ class Audit:
         self.write(None, REFUSED, address[:100], {"why": why[:200], **more})
         return True
 
-    def list(self, *, before: int | None = None, limit: int = 100) -> "list[AuditLine]":
+    def list(self, *, before: int | None = None, limit: int = 100) -> Lines:
         """Lines, newest first.
 
         Args:

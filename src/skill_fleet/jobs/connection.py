@@ -11,13 +11,22 @@ from sqlalchemy.dialects import sqlite
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import StorageError
+from skill_fleet.llm.database_engine import AWAY, passing
+from skill_fleet.llm.database_engine import explained as explained_on_postgres
 from skill_fleet.llm.database_tables import SCHEMA
 
 T = TypeVar("T")
 _PAUSE_SECONDS = 0.25
-_DEADLOCKS = 5
-_DEADLOCK_STATES = frozenset({"40P01", "40001"})
-_MISSING_TABLE = "42P01"
+_AT_ONCE = 2
+_HINTS = (
+    ("no such table", "Its tables are made by: skill-fleet serve."),
+    ("full", "Free some disk space: nothing that was written is lost."),
+    ("malformed", "Move the damaged file aside; a new one is made, without the jobs of the old one."),
+    ("not a database", "Move the damaged file aside; a new one is made, without the jobs of the old one."),
+    ("locked", "Another process holds it; end it or wait."),
+    ("readonly", "Check the rights of the file and of its folder."),
+    ("unable to open", "Check the rights of the file and of its folder."),
+)
 
 
 @dataclass(frozen=True)
@@ -106,64 +115,35 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
 
+    def explained(self, error: Exception) -> Exception:
+        """What a failure means to the user, without the address's password.
+
+        A `StorageError` with the code `unavailable` where trying again later can help.
+        """
+        if not self.is_sqlite:
+            return explained_on_postgres(error, self.engine)
+        said = str(getattr(error, "orig", None) or error).rstrip(".")
+        return StorageError(
+            f"{self.place} cannot be used: {said}.",
+            hint=next((hint for words, hint in _HINTS if words in said), ""),
+            code=AWAY if "locked" in said else None,
+        )
+
     def _patiently(self, once: Callable[[], T], may_repeat: Callable[[], bool]) -> T:
         until = self.clock.monotonic() + self.patience_seconds
-        deadlocks = 0
-        broken = 0
+        at_once = _AT_ONCE
         while True:
             try:
                 return once()
             except sa.exc.DBAPIError as error:
-                if _state(error) in _DEADLOCK_STATES and deadlocks < _DEADLOCKS:
-                    deadlocks += 1
-                    continue
-                waiting = self.clock.monotonic() < until
-                if not unreachable(error) or not may_repeat() or (broken and not waiting):
+                again = not self.is_sqlite and passing(error) and may_repeat()
+                if not again or (not at_once and self.clock.monotonic() >= until):
                     raise self.explained(error) from None
-                broken += 1
-            except (sa.exc.SQLAlchemyError, OSError) as error:
-                raise self.explained(error) from None
-            if broken > 1:
+            if at_once:
+                # A pooled connection that had broken, a deadlock: nothing to wait for.
+                at_once -= 1
+            else:
                 self.clock.sleep(_PAUSE_SECONDS)
-
-    def explained(self, error: Exception) -> StorageError:
-        """What a failure means to the user, without the address's password.
-
-        The code is `unavailable` where trying again later can help, else `storage`.
-        """
-        said = self._said(error)
-        if isinstance(error, sa.exc.DBAPIError) and unreachable(error):
-            return StorageError(
-                f"{self.place} cannot be reached: {said}.",
-                hint="Start it, or check SKILL_FLEET_DATABASE_URL; jobs go on where they were.",
-                code="unavailable",
-            )
-        busy = "locked" in said or "busy" in said
-        return StorageError(
-            f"{self.place} cannot be used: {said}.",
-            hint=self._hint(said, error),
-            code="unavailable" if busy else None,
-        )
-
-    def _said(self, error: Exception) -> str:
-        origin = getattr(error, "orig", None) or error
-        lines = str(origin).strip().splitlines() or [type(origin).__name__]
-        said = lines[0].rstrip(".")
-        password = self.engine.url.password
-        return said.replace(str(password), "***") if password else said
-
-    def _hint(self, said: str, error: Exception) -> str:
-        if _state(error) == _MISSING_TABLE or "no such table" in said:
-            return "Its tables are made by: skill-fleet serve."
-        if "full" in said or "No space" in said:
-            return "Free some disk space: nothing that was written is lost."
-        if "malformed" in said or "not a database" in said:
-            return "Move the damaged file aside; a new one is made, without the jobs of the old one."
-        if "locked" in said:
-            return "Another process holds it; end it or wait."
-        if "readonly" in said or "read-only" in said or "unable to open" in said:
-            return "Check the rights of the file and of its folder."
-        return ""
 
 
 class QuickSelect:
@@ -177,20 +157,5 @@ class QuickSelect:
         self.select = select
         compiled = select.compile(
             dialect=sqlite.dialect(), schema_translate_map={SCHEMA: "main"}, render_schema_translate=True
-        )  # type: ignore[no-untyped-call]
+        )
         self.on_sqlite = str(compiled)
-
-
-def unreachable(error: sa.exc.DBAPIError) -> bool:
-    """Whether the database was not there, or went away: what was asked may succeed later."""
-    if isinstance(error.orig, sqlite3.Error):
-        return False
-    state = _state(error)
-    # 57P: the server shuts down or starts; 08: connections; 53300: too many of them.
-    gone = state.startswith(("57P", "08")) or state == "53300"
-    return gone or error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and not state)
-
-
-def _state(error: Exception) -> str:
-    origin: Any = getattr(error, "orig", None)
-    return str(getattr(origin, "sqlstate", None) or "")

@@ -8,16 +8,15 @@ import sqlalchemy as sa
 
 from skill_fleet.config.paths import Workspace
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
-from skill_fleet.foundation.errors import ConfigError, StorageError
+from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.tables import SCHEMA
+from skill_fleet.llm.database_engine import place_of, postgres_engine
 
 __all__ = ["Database", "open_database", "prepare_database"]
 
 _BUSY_SECONDS = 30.0
-_CONNECT_SECONDS = 5
 _POOL = 8
-_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
 def open_database(
@@ -59,32 +58,10 @@ def prepare_database(database: Database, *, queue: bool = True) -> None:
 
 
 def _postgresql(text: str, patience_seconds: float, clock: Clock) -> Database:
-    try:
-        url = sa.make_url(text)
-    except (sa.exc.ArgumentError, ValueError):
-        raise _no_address() from None
-    if url.drivername not in _SCHEMES or not url.database:
-        raise _no_address()
-    plain = url.set(drivername="postgresql")
-    engine = sa.create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_size=_POOL,
-        max_overflow=_POOL,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "skill-fleet"},
-    )
-    address = plain.render_as_string(hide_password=False)
-    place = f"The PostgreSQL database '{url.database}' on {url.host or 'this machine'}"
+    engine = postgres_engine(text, poolclass=sa.QueuePool)
+    address = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    place = f"The database ({place_of(engine)})"
     return Database(engine, place, address, address, False, None, patience_seconds, clock)
-
-
-def _no_address() -> ConfigError:
-    return ConfigError(
-        "The address of the database is none of PostgreSQL.",
-        hint="SKILL_FLEET_DATABASE_URL is like postgresql://user:password@host:5432/database, "
-        "with special characters of the password percent-encoded.",
-    )
 
 
 def _embedded(folder: Path, patience_seconds: float, clock: Clock) -> Database:

@@ -14,6 +14,8 @@ from skill_fleet.jobs.records import ApiKey
 from skill_fleet.jobs.rows import clean, storable, whole
 from skill_fleet.jobs.tables import API_KEY, database_now
 
+Keys = list[ApiKey]  # inside the class, `list` is its method
+
 SCOPES = ("read", "run", "admin")
 _PREFIX = "sf"
 _ID_BYTES = 6
@@ -92,7 +94,7 @@ class KeyStore:
         row = self.database.write(lambda db: db.execute(statement).one())
         return _key(row), f"{_PREFIX}_{key_id}_{secret}"
 
-    def list(self) -> "list[ApiKey]":
+    def list(self) -> Keys:
         """All keys, also revoked ones, in the order of their making."""
         ordered = sa.select(*_COLUMNS).order_by(API_KEY.c.created_at, API_KEY.c.key_id)
         return [_key(row) for row in self.database.read(lambda db: db.execute(ordered).all())]

@@ -43,6 +43,8 @@ JOB_COLUMNS = (
     JOB.c.version,
 )
 """The columns of a `Job`, in its order."""
+_JSON = frozenset({"request", "metadata", "result", "error"})
+_JSON_PLACES = tuple(place for place, column in enumerate(JOB_COLUMNS) if column.name in _JSON)
 
 
 def clean(text: str) -> str:
@@ -80,14 +82,10 @@ def whole(number: int | None) -> int | None:
 
 def job_of(row: Sequence[Any]) -> Job:
     """The job of a row of `JOB_COLUMNS`."""
-    head, (request, metadata), middle, (result, error), rest = (
-        row[:4],
-        row[4:6],
-        row[6:11],
-        row[11:13],
-        row[13:],
-    )
-    return Job(*head, decode(request), decode(metadata), *middle, decode(result), decode(error), *rest)
+    values: list[Any] = list(row)
+    for place in _JSON_PLACES:
+        values[place] = decode(values[place])
+    return Job(*values)
 
 
 def event_of(row: Sequence[Any]) -> JobEvent:

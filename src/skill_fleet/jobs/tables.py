@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.sql.functions import FunctionElement
 
 from skill_fleet.llm.database_tables import LEASE, METADATA, SCHEMA
 
@@ -31,26 +31,29 @@ __all__ = [
 ]
 
 
-class database_now(GenericFunction[float]):  # noqa: N801 - a function of SQL, written as one
+class database_now(FunctionElement[float]):  # noqa: N801 - a function of SQL, written as one
     """The time on the database's clock, in seconds since 1970."""
 
-    type = sa.Double()
     inherit_cache = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.type = sa.Double()
 
-@compiles(database_now, "sqlite")  # type: ignore[no-untyped-call, untyped-decorator]
-def _sqlite_now(element: object, compiler: object, **options: Any) -> str:
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(*_: Any, **__: Any) -> str:
     # `unixepoch('subsec')` needs SQLite 3.42; a day number holds 40 microseconds.
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
-@compiles(database_now, "postgresql")  # type: ignore[no-untyped-call, untyped-decorator]
-def _postgresql_now(element: object, compiler: object, **options: Any) -> str:
+@compiles(database_now, "postgresql")
+def _postgresql_now(*_: Any, **__: Any) -> str:
     return "(extract(epoch from clock_timestamp())::double precision)"
 
 
-def _text(name: str, *, default: str | None = None) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False, server_default=default)
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False)
 
 
 JOB = sa.Table(
@@ -143,7 +146,8 @@ IDEMPOTENCY = sa.Table(
     sa.Column("owner", sa.Text, primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),
     _text("digest"),
-    sa.Column("job_id", sa.Text, nullable=False, index=True),
+    sa.Column("job_id", sa.Text, nullable=False),
+    sa.Index("idempotency_of_job", "job_id"),
 )
 """Which job an owner's key has made, and of what request. No owner is the empty name."""
 
@@ -179,11 +183,12 @@ AUDIT = sa.Table(
     "audit",
     METADATA,
     sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), primary_key=True),
-    sa.Column("at", sa.Double, nullable=False, index=True),
+    sa.Column("at", sa.Double, nullable=False),
     _text("key_id"),
     _text("action"),
     _text("subject"),
     _text("data"),
+    sa.Index("audit_at", "at"),
 )
 """Who did what. A key's id, or `local` where no key was needed."""
 

@@ -7,6 +7,10 @@ from skill_fleet.jobs.records import Worker
 from skill_fleet.jobs.rows import clean
 from skill_fleet.jobs.tables import WORKER, database_now
 
+# Inside the class, `list` is its method.
+Names = list[str]
+Workers = list[Worker]
+
 _COLUMNS = (
     WORKER.c.worker_id,
     WORKER.c.host,
@@ -58,7 +62,7 @@ class WorkerStore:
         statement = sa.update(WORKER).where(alive).values(state="stopped", heartbeat_at=database_now())
         self.database.write(lambda db: db.execute(statement))
 
-    def declare_dead(self, expiry_seconds: float) -> list[str]:
+    def declare_dead(self, expiry_seconds: float) -> Names:
         """Declare those dead whose last sign of life is too old.
 
         Returns:
@@ -66,7 +70,7 @@ class WorkerStore:
         """
         return self._declare(WORKER.c.heartbeat_at < database_now() - expiry_seconds)
 
-    def declare_others_dead(self, worker_id: str) -> list[str]:
+    def declare_others_dead(self, worker_id: str) -> Names:
         """Declare all but one dead: for who holds the lock of the only worker.
 
         Returns:
@@ -79,7 +83,7 @@ class WorkerStore:
         theirs = sa.and_(WORKER.c.worker_id == worker_id, WORKER.c.state != "alive")
         self.database.write(lambda db: db.execute(sa.delete(WORKER).where(theirs)))
 
-    def list(self) -> "list[Worker]":
+    def list(self) -> Workers:
         """All workers that are not forgotten, in the order of their start."""
         ordered = sa.select(*_COLUMNS).order_by(WORKER.c.started_at, WORKER.c.worker_id)
         return [Worker(*row) for row in self.database.read(lambda db: db.execute(ordered).all())]
@@ -89,7 +93,7 @@ class WorkerStore:
         age = sa.select(database_now() - WORKER.c.heartbeat_at).where(WORKER.c.worker_id == worker_id)
         return self.database.read(lambda db: db.scalar(age))
 
-    def _declare(self, condition: sa.ColumnElement[bool]) -> "list[str]":
+    def _declare(self, condition: sa.ColumnElement[bool]) -> Names:
         statement = (
             sa.update(WORKER)
             .where(WORKER.c.state == "alive", condition)
