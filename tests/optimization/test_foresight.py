@@ -13,6 +13,7 @@ from skill_fleet.evaluation.score import Score
 from skill_fleet.evaluation.sign_flip import attainable_alpha
 from skill_fleet.evaluation.statistics import alpha_for_read, compare_paired
 from skill_fleet.foundation.errors import StorageError
+from skill_fleet.llm.readings import FileReadings, readings_of
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import read_events
 from skill_fleet.optimization.foresight import ASSUMED_SD, foresee, spread
@@ -20,7 +21,7 @@ from skill_fleet.optimization.plan import make_plan
 from skill_fleet.optimization.price_check import price_checks
 from skill_fleet.optimization.report import render_report
 from skill_fleet.optimization.runs import find_run
-from skill_fleet.optimization.verdict import count_read, digest_of_test, next_reading
+from skill_fleet.optimization.verdict import digest_of_test
 from skill_fleet.services.context import Context
 from skill_fleet.services.optimization import estimate_optimization, prepare_optimization
 
@@ -81,14 +82,15 @@ def test_the_spread_is_that_of_group_means_and_never_less_than_luck_would_leave(
 
 def test_the_next_reading_is_counted_and_not_noted(place):
     ledger = place.loaded.workspace.ledger
-    assert next_reading(ledger, "t") == 1
+    readings = FileReadings(ledger)
+    assert readings.next("t") == 1
     assert not ledger.exists()
     ledger.parent.mkdir()
-    count_read(ledger, "t", "one")
-    assert [next_reading(ledger, "t"), next_reading(ledger, "t"), next_reading(ledger, "u")] == [2, 2, 1]
+    readings.count("t", "one")
+    assert [readings.next("t"), readings.next("t"), readings.next("u")] == [2, 2, 1]
     ledger.write_bytes(b"no database at all, but long enough to be read as one" * 30)
     with pytest.raises(StorageError):
-        next_reading(ledger, "t")
+        readings.next("t")
 
 
 def test_an_estimate_assumes_a_spread_and_says_which_reading_it_would_be(place):
@@ -100,7 +102,7 @@ def test_an_estimate_assumes_a_spread_and_says_which_reading_it_would_be(place):
     context = Context(place.loaded)
     assert estimate_optimization(prepare_optimization(context, request))["power"] == first
     place.loaded.workspace.state.mkdir()
-    count_read(place.loaded.workspace.ledger, digest_of_test(plan.split.test), "somebody")
+    readings_of(place.loaded).count(digest_of_test(plan.split.test), "somebody")
     second = estimate_optimization(prepare_optimization(context, request))["power"]
     assert second["reading"] == 2
     assert second["alpha"] == alpha_for_read(2)

@@ -16,7 +16,7 @@ _SILENCE_MILLISECONDS = 15_000
 _PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "40001", "40P01")
 
 
-AWAY = "database_away"
+AWAY = "unavailable"
 """Code of a `StorageError`: the database does not answer now, and may do so in a moment."""
 
 

@@ -67,10 +67,11 @@ class DatabaseJournal:
         self._writing, self._reading = Link(engine), Link(engine)
         self._commits = GroupCommit(self._transaction, self._explained)
         self._patience = Patience(clock, patience)
+        self._at_once = Patience(clock, 0.0)
         self._prefix = os.urandom(8).hex()
         self._numbers = itertools.count()
         self._paid_before: set[str] = set()
-        self._require_tables()
+        self._require_tables(waiting=lease is not None)
 
     @property
     def place(self) -> str:
@@ -233,7 +234,7 @@ class DatabaseJournal:
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
         return self._patience.with_(lambda: self._commits.run(lambda: work(self._connection)))
 
-    def _read(self, work: Callable[[sa.Connection], T]) -> T:
+    def _read(self, work: Callable[[sa.Connection], T], *, waiting: bool = True) -> T:
         def once() -> T:
             try:
                 with self._reading.held() as connection:
@@ -241,16 +242,18 @@ class DatabaseJournal:
             except DBAPIError as error:
                 raise self._explained(error) from error
 
-        return self._patience.with_(once)
+        return (self._patience if waiting else self._at_once).with_(once)
 
     @contextlib.contextmanager
     def _transaction(self, _answers: bool, works: int) -> Iterator[None]:  # noqa: FBT001 - for `GroupCommit`
         with self._writing.held(whole=works > 1) as self._connection:
             yield
 
-    def _require_tables(self) -> None:
-        found = self._read(lambda db: set(sa.inspect(db).get_table_names(schema=SCHEMA)))
-        if not found >= {table.name for table in JOURNAL_TABLES}:
+    def _require_tables(self, *, waiting: bool) -> None:
+        # A process of the service waits: its worker saw the database a moment ago. A user is told at once.
+        found = self._read(lambda db: sa.inspect(db).get_table_names(schema=SCHEMA), waiting=waiting)
+        if not set(found) >= {table.name for table in JOURNAL_TABLES}:
+            self.close()
             raise no_tables(self._engine)
 
     def _explained(self, error: Exception) -> Exception:

@@ -20,7 +20,7 @@ from dspy.lm15 import Request, Response, response_to_events
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.errors import StorageError
+from skill_fleet.foundation.errors import LeaseLost, StorageError
 from skill_fleet.llm.budget import Gate, Worst
 from skill_fleet.llm.call_context import CallContext, current_call
 from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, understand
@@ -72,7 +72,8 @@ class MeteredEngine:
             would become a score); `raise` gives the DSPy error to the caller (our own measurements).
 
     Raises:
-        Halt: A cap is reached, the gate is closed, the journal cannot be written, or a call failed for good.
+        Halt: A cap is reached, the gate is closed, the journal cannot be written, the job was taken up by
+            another process, or a call failed for good.
         dspy LMError: A call failed for good and `on_failure` is `raise`.
     """
 
@@ -218,9 +219,11 @@ class MeteredEngine:
                 reserved_tokens=worst.tokens,
                 reserved_usd=worst.usd,
             )
-        except StorageError as error:
-            # Nothing was sent: a journal that cannot note the call forbids it.
+        except (StorageError, LeaseLost) as error:
+            # Nothing was sent: a journal that cannot note the call, or may not, forbids it.
             self.gate.account.settle(worst, 0, 0.0)
+            if isinstance(error, LeaseLost):
+                raise self.gate.close(Halt("lease", error)).again() from error
             raise self._storage_halt(error) from error
         self.line.traffic.count("made")
         return _Open(attempt, key, worst, context)

@@ -1,6 +1,7 @@
 """Which journal a process writes: the workspace's files, or the database of the service."""
 
 from skill_fleet.config.load import Loaded
+from skill_fleet.config.paths import Workspace
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.llm.journal import Journal
 from skill_fleet.llm.journal_store import Held, JournalStore
@@ -18,9 +19,21 @@ def open_journal(loaded: Loaded, clock: Clock = SYSTEM_CLOCK, lease: Held | None
     Raises:
         StorageError: It cannot be opened, or was never prepared.
     """
-    if loaded.database is None:
-        return Journal(loaded.workspace.ledger, loaded.workspace.responses, clock=clock)
+    return journal_at(loaded.workspace, loaded.database, clock, lease)
+
+
+def journal_at(
+    workspace: Workspace, database: str | None, clock: Clock = SYSTEM_CLOCK, lease: Held | None = None
+) -> JournalStore:
+    """The journal at a database's address, or in a workspace's files; see `open_journal`.
+
+    Raises:
+        ConfigError: The address cannot be read.
+        StorageError: It cannot be opened, or was never prepared.
+    """
+    if database is None:
+        return Journal(workspace.ledger, workspace.responses, clock=clock)
     from skill_fleet.llm.database_engine import postgres_engine
     from skill_fleet.llm.database_journal import DatabaseJournal
 
-    return DatabaseJournal(postgres_engine(loaded.database), lease=lease, clock=clock)
+    return DatabaseJournal(postgres_engine(database), lease=lease, clock=clock)

@@ -18,9 +18,10 @@ from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.power import expected_detectable_effect
 from skill_fleet.evaluation.resampled import expected_fold_effect
 from skill_fleet.evaluation.statistics import alpha_for_read
+from skill_fleet.llm.readings import readings_of
 from skill_fleet.optimization.events import read_events
 from skill_fleet.optimization.session import Session
-from skill_fleet.optimization.verdict import digest_of_test, next_reading
+from skill_fleet.optimization.verdict import digest_of_test
 
 ASSUMED_SD = 0.15
 
@@ -93,7 +94,7 @@ def reading_of(session: Session) -> int:
     known = next((reading for reading in told if isinstance(reading, int)), None)
     if known is not None:
         return known
-    return next_reading(session.loaded.workspace.ledger, digest_of_test(session.plan.tested))
+    return readings_of(session.loaded).next(digest_of_test(session.plan.tested))
 
 
 def tell_power(session: Session, sd: float | None) -> None:

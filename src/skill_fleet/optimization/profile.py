@@ -22,7 +22,7 @@ from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Account, Gate
 from skill_fleet.llm.engine import Line
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journals import open_journal
 from skill_fleet.llm.models import Connections, build_lms
 from skill_fleet.optimization.interval import Interval, exactly
 from skill_fleet.optimization.plan import Plan
@@ -119,7 +119,7 @@ def take_profile(
         Interrupted: The user stopped it.
         MetricError: The metric breaks on most answers.
     """
-    journal = Journal(loaded.workspace.ledger, loaded.workspace.responses, clock=clock)
+    journal = open_journal(loaded, clock)
     try:
         line = Line(journal, run_id, clock)
         gate = (control or Control()).watch(Gate(Account(plan.request.limits, clock)))

@@ -10,6 +10,7 @@ from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.foundation.files import write_json, write_text
 from skill_fleet.llm.engine import Retry
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.journal_store import Held
 from skill_fleet.llm.models import Connections
 from skill_fleet.optimization.canaries import try_metric
 from skill_fleet.optimization.changes import RESUMED_OVER
@@ -34,7 +35,7 @@ from skill_fleet.optimization.session import Control, Session, open_session
 from skill_fleet.optimization.small_data import data_warnings
 from skill_fleet.optimization.stages import Baseline, measure_baseline
 
-_RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage"})
+_RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage", "lease"})
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Finished:
     error: SkillFleetError | None
 
 
-def run(
+def run(  # noqa: PLR0913 - one value for each thing a run depends on
     plan: Plan,
     folder: RunFolder,
     loaded: Loaded,
@@ -60,6 +61,7 @@ def run(
     clock: Clock = SYSTEM_CLOCK,
     connections: Connections | None = None,
     retry: Retry | None = None,
+    lease: Held | None = None,
 ) -> Finished:
     """Run, or go on with, an optimization.
 
@@ -72,9 +74,12 @@ def run(
         clock: Time.
         connections: To the models; None opens them from the settings.
         retry: How passing failures are waited out.
+        lease: The right to it, as a job of the service. Once another process has taken the job up, no further
+            call is made, the result's `stop_reason` is `lease`, and it says nothing of the job.
 
     Raises:
         StorageError: The run's folder or the journal cannot be used, or another process holds the run.
+        LeaseLost: Another process has taken the job up before it began.
         KeyMissing: A model's key is not in the environment.
     """
     with folder.locked():
@@ -92,6 +97,7 @@ def run(
             control=control or Control(),
             connections=connections or Connections.of(loaded.environ),
             retry=retry or Retry(),
+            lease=lease,
         )
         try:
             return _guarded(session, resumed=resumed)

@@ -10,6 +10,7 @@ from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.readings import readings_of
 from skill_fleet.optimization.estimate import effort_of
 from skill_fleet.optimization.optimizer import CostlyAnswers
 from skill_fleet.optimization.plan import Plan
@@ -18,7 +19,7 @@ from skill_fleet.optimization.rounds import Best, Pool
 from skill_fleet.optimization.selection import cost_of, gains, points, prices_of
 from skill_fleet.optimization.session import Session
 from skill_fleet.optimization.stages import Baseline, measured
-from skill_fleet.optimization.verdict import count_read, digest_of_test, judge
+from skill_fleet.optimization.verdict import digest_of_test, judge
 
 _UNITS = {
     "usd": "${:,.4g}",
@@ -140,7 +141,7 @@ def counted_reading(session: Session, candidate: dspy.Module) -> int:
     plan = session.plan
     test = digest_of_test(plan.tested)
     reader = digest([dict(plan.identity), program_hash(candidate)])
-    reads = count_read(session.loaded.workspace.ledger, test, reader)
+    reads = readings_of(session.loaded).count(test, reader)
     if reads > 1:
         before = "once" if reads == 2 else f"{reads - 1} times"
         asked = plan.request

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from skill_fleet.config.load import Loaded
 from skill_fleet.config.settings import Phase
 from skill_fleet.foundation.clock import Clock
+from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.engine import Line, OnFailure, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journal_store import Held
+from skill_fleet.llm.journals import open_journal
 from skill_fleet.llm.models import Connections, build_lms
 from skill_fleet.optimization.events import EventLog, read_events
 from skill_fleet.optimization.plan import Plan
@@ -126,7 +128,7 @@ class Session:
             self.clock.sleep(0.005)
 
 
-def open_session(
+def open_session(  # noqa: PLR0913 - one value for each thing a run depends on
     plan: Plan,
     folder: RunFolder,
     loaded: Loaded,
@@ -136,15 +138,21 @@ def open_session(
     control: Control,
     connections: Connections,
     retry: Retry,
+    lease: Held | None = None,
 ) -> Session:
     """The session of a run, with what earlier processes of it have spent.
 
     Raises:
         StorageError: The journal cannot be used.
+        LeaseLost: Another process has taken the job up.
     """
-    journal = Journal(loaded.workspace.ledger, loaded.workspace.responses, clock=clock)
-    journal.reconcile(folder.run_id)
-    spent = journal.spent(folder.run_id)
+    journal = open_journal(loaded, clock, lease)
+    try:
+        journal.reconcile(folder.run_id)
+        spent = journal.spent(folder.run_id)
+    except SkillFleetError:
+        journal.close()
+        raise
     account = Account(
         plan.request.limits,
         clock,

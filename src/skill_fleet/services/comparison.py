@@ -10,10 +10,10 @@ from skill_fleet.evaluation.pareto import pareto
 from skill_fleet.evaluation.statistics import alpha_for_read
 from skill_fleet.evaluation.usage import CostPerAnswer
 from skill_fleet.foundation.canonical import digest
+from skill_fleet.llm.readings import readings_of
 from skill_fleet.optimization.selection import MARGIN, cost_of
 from skill_fleet.optimization.session import Control
 from skill_fleet.optimization.verdict import (
-    count_read,
     digest_of_test,
     groups_needed,
     judge_family,
@@ -105,7 +105,7 @@ def compare_programs(
     sides = _sides(programs, measured)
     hashes = [named.hash for named in programs]
     test = digest_of_test(measured.items)
-    reads = count_read(context.workspace.ledger, test, f"compare-{digest(_question(hashes))[:24]}")
+    reads = readings_of(context.loaded).count(test, f"compare-{digest(_question(hashes))[:24]}")
     family = judge_family(sides[0].found, [side.found for side in sides[1:]], reads=reads, seed=0)
     return {
         **_verdicts(sides, family, alpha_for_read(reads), context.settings.evaluation.thresholds.target),

@@ -9,6 +9,7 @@ from skill_fleet.config.load import Loaded, load
 from skill_fleet.config.paths import Workspace
 from skill_fleet.config.settings import Settings
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
+from skill_fleet.llm.journal_store import Held
 
 if TYPE_CHECKING:
     from skill_fleet.llm.models import InnerFactory
@@ -22,11 +23,13 @@ class Context:
         loaded: Settings, their origins, the workspace and the environment.
         clock: Time.
         models: What answers for a model; None is the offline model or its provider.
+        lease: The right to a job of the service, in the process that does it.
     """
 
     loaded: Loaded
     clock: Clock = SYSTEM_CLOCK
     models: "InnerFactory | None" = None
+    lease: Held | None = None
 
     @property
     def settings(self) -> Settings:

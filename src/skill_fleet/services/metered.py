@@ -13,7 +13,7 @@ from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.engine import Line, OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journals import open_journal
 from skill_fleet.llm.models import Connections, build_lm, check_limits, phase_models
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
@@ -72,6 +72,8 @@ def metered(
 ) -> Iterator[Metered]:
     """The model of the evaluation phase, or another, for as long as a use case takes.
 
+    Where it is a job of the service, calls are booked on the job, and its caps hold over all its processes.
+
     Args:
         context: Settings and workspace.
         purpose: Begins the name under which calls are booked in the ledger.
@@ -86,6 +88,7 @@ def metered(
         UnknownName: There is no such model.
         UsageError: A cap could not hold for it.
         KeyMissing: Its key is not in the environment.
+        LeaseLost: Another process has taken the job up.
         SkillFleetError: Why a cap, a provider or the user stopped the work.
     """
     caps = limits or Limits()
@@ -93,11 +96,10 @@ def metered(
     check_limits(models, caps, phases)
     environ = context.loaded.environ
     connections = Connections.of(environ, context.models) if context.models else Connections.of(environ)
-    journal = Journal(context.workspace.ledger, context.workspace.responses, clock=context.clock)
+    journal = open_journal(context.loaded, context.clock, context.lease)
     try:
-        at = datetime.fromtimestamp(context.clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
-        line = Line(journal, f"{purpose}-{at}-{secrets.token_hex(3)}", context.clock)
-        gate = (control or Control()).watch(Gate(Account(caps, context.clock)))
+        line = Line(journal, _booked_on(context, purpose), context.clock)
+        gate = (control or Control()).watch(Gate(_account(context, line, caps)))
         specs = {phase: models.specs[phase] for phase in phases}
         lms = {
             phase: build_lm(spec, phase, line, gate, connections, on_failure) for phase, spec in specs.items()
@@ -107,6 +109,22 @@ def metered(
         raise without_run(halt.error) from None
     finally:
         journal.close()
+
+
+def _booked_on(context: Context, purpose: str) -> str:
+    if context.lease is not None:
+        return context.lease.job_id
+    at = datetime.fromtimestamp(context.clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
+    return f"{purpose}-{at}-{secrets.token_hex(3)}"
+
+
+def _account(context: Context, line: Line, caps: Limits) -> Account:
+    """What counts against the caps: of a job also what earlier processes of it have spent."""
+    if context.lease is None:
+        return Account(caps, context.clock)
+    line.journal.reconcile(line.run)
+    spent = line.journal.spent(line.run)
+    return Account(caps, context.clock, calls=spent.calls, tokens=spent.bound_tokens, usd=spent.bound_usd)
 
 
 def without_run(error: SkillFleetError) -> SkillFleetError:

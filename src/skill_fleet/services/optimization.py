@@ -9,8 +9,9 @@ from skill_fleet.config.settings import Settings
 from skill_fleet.foundation.errors import DataError, NotFound
 from skill_fleet.foundation.files import read_json
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journals import open_journal
 from skill_fleet.llm.models import Connections
+from skill_fleet.llm.readings import readings_of
 from skill_fleet.optimization.applicable import check_given
 from skill_fleet.optimization.changes import price_of
 from skill_fleet.optimization.events import Listener
@@ -23,7 +24,7 @@ from skill_fleet.optimization.run import Finished, run
 from skill_fleet.optimization.runs import RunFolder, find_run, new_run, status_of, unfinished
 from skill_fleet.optimization.session import Control
 from skill_fleet.optimization.small_data import data_warnings
-from skill_fleet.optimization.verdict import digest_of_test, next_reading
+from skill_fleet.optimization.verdict import digest_of_test
 from skill_fleet.services.context import Context
 from skill_fleet.services.recommendation import AUTO_OPTIMIZER, resolved
 
@@ -82,7 +83,7 @@ def prepare_optimization(context: Context, request: OptimizationRequest) -> Prep
     if request.optimizer != AUTO_OPTIMIZER:
         check_given(find_optimizer(request.optimizer), _given(context))
     plan = make_plan(resolved(context, request), context.loaded)
-    return Prepared(plan, reading=next_reading(context.workspace.ledger, digest_of_test(plan.tested)))
+    return Prepared(plan, reading=readings_of(context.loaded).next(digest_of_test(plan.tested)))
 
 
 def prepare_resume(
@@ -116,8 +117,7 @@ def price_of_changes(context: Context, prepared: Prepared) -> dict[str, Any] | N
     """
     if prepared.folder is None or not prepared.plan.changes:
         return None
-    place = context.workspace
-    with contextlib.closing(Journal(place.ledger, place.responses, clock=context.clock)) as journal:
+    with contextlib.closing(open_journal(context.loaded, context.clock)) as journal:
         spent = journal.spent(prepared.folder.run_id)
     return {**price_of(prepared.plan.changes, spent), "estimate": priced(prepared.plan)}
 
@@ -215,6 +215,7 @@ def start_optimization(
 
     Raises:
         StorageError: The run's folder or the journal cannot be used, or another process holds the run.
+        LeaseLost: Another process has taken the job up.
     """
     return run(
         prepared.plan,
@@ -224,6 +225,7 @@ def start_optimization(
         control=control,
         clock=context.clock,
         connections=_connections(context),
+        lease=context.lease,
     )
 
 
