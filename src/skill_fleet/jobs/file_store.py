@@ -52,3 +52,11 @@ class FileStore:
         theirs = sa.select(JOB_FILE.c.name, JOB_FILE.c.data).where(JOB_FILE.c.job_id == job_id)
         rows = self.database.read(lambda db: db.execute(theirs.order_by(JOB_FILE.c.name)).all())
         return {name: bytes(data) for name, data in rows}
+
+    def read(self, job_id: str, name: str) -> bytes | None:
+        """One file of a job; None where it is not there."""
+        if not storable(job_id):
+            return None
+        one = sa.select(JOB_FILE.c.data).where(JOB_FILE.c.job_id == job_id, JOB_FILE.c.name == name)
+        data = self.database.read(lambda db: db.scalar(one))
+        return None if data is None else bytes(data)

@@ -1,6 +1,7 @@
 """What a server and the commands beside it may touch: the stores, the queue, and who answers questions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from skill_fleet.jobs.audit import Audit
 from skill_fleet.jobs.database import Database, open_database, prepare_database
@@ -28,6 +29,7 @@ class Service:
         audit: Who did what.
         helper: Answers what needs dspy: checks, estimates, recommendations.
         batches: The same for what takes long, so that nobody waits behind it.
+        known: Answers that cannot change while this process lives.
     """
 
     context: Context
@@ -40,6 +42,7 @@ class Service:
     audit: Audit
     helper: Helper
     batches: Helper
+    known: dict[str, Any] = field(default_factory=dict)
 
     async def dismiss(self) -> None:
         """End the processes that answer; from the event loop in which they were asked."""

@@ -1,0 +1,353 @@
+"""What clients ask of jobs: start one, follow it, pause, resume, cancel or remove it.
+
+What asks the store alone is a plain function, quick on SQLite and to be called off the event loop on
+PostgreSQL; what asks the queue or the helper too is a coroutine. A job of another owner is not there, except
+for who may see all (`is_admin`).
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from skill_fleet.foundation.canonical import digest
+from skill_fleet.foundation.clock import Clock
+from skill_fleet.foundation.errors import NotFound, Removed, StateConflict, StorageError
+from skill_fleet.jobs.records import ApiKey, Job, JobEvent, Kind, NewJob, Status, Wanted
+from skill_fleet.jobs.store import ANY, Idempotency, SpentToday
+from skill_fleet.services.job_requests import ResumeBody, creation_request, optimization_request, read_body
+from skill_fleet.services.job_views import event_view, job_view, make_cursor, read_cursor
+from skill_fleet.services.keys import Caps, allowance, is_admin
+from skill_fleet.services.service import Service
+
+__all__ = [
+    "Job",
+    "JobEvent",
+    "cancel_job",
+    "delete_job",
+    "estimate",
+    "event_view",
+    "get_job",
+    "job_events",
+    "job_result",
+    "job_view",
+    "list_jobs",
+    "new_job_id",
+    "optimizers",
+    "pause_job",
+    "recommend",
+    "resume_job",
+    "start_creation_job",
+    "start_optimization_job",
+]
+
+log = logging.getLogger(__name__)
+
+_CHECK_SECONDS = 60.0
+_MOST_LISTED = 100
+
+Body = Mapping[str, Any]
+
+
+def new_job_id(clock: Clock) -> str:
+    """A name for a new job and its run: when it was asked for, and chance."""
+    at = datetime.fromtimestamp(clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
+    return f"{at}-{secrets.token_hex(5)}"
+
+
+async def start_optimization_job(
+    service: Service, body: Body, *, owner: ApiKey | None, idempotency_key: str | None = None
+) -> tuple[Job, bool]:
+    """Put an optimization into the queue, once everything that can be known to be wrong was looked for.
+
+    Args:
+        service: Where.
+        body: As `OptimizationBody`.
+        owner: Who asks; its day lowers the caps.
+        idempotency_key: What the client calls this request: asked again, it is the same job.
+
+    Returns:
+        The job, and whether it is new.
+
+    Raises:
+        UsageError: A field is wrong.
+        IdempotencyConflict: The key came before, with another body.
+        KeyBudgetSpent: Nothing is left of the owner's day.
+        SkillFleetError: The run could not begin; the sentence is that of the terminal.
+    """
+    request = optimization_request(service.context, body)
+    return await _start(service, "optimization", request, body, owner, idempotency_key)
+
+
+async def start_creation_job(
+    service: Service, body: Body, *, owner: ApiKey | None, idempotency_key: str | None = None
+) -> tuple[Job, bool]:
+    """Put the writing of a skill into the queue; as `start_optimization_job`, of a `CreationBody`."""
+    request = creation_request(service.context, body)
+    return await _start(service, "creation", request, body, owner, idempotency_key)
+
+
+async def estimate(service: Service, body: Body) -> dict[str, Any]:
+    """What an optimization would take; nothing is spent. See `estimate_optimization`."""
+    request = optimization_request(service.context, body)
+    answer: dict[str, Any] = await service.helper.ask(
+        "estimate", {"request": request}, timeout=_CHECK_SECONDS
+    )
+    return answer
+
+
+async def recommend(service: Service, body: Body) -> dict[str, Any]:
+    """Which optimizer for a request, with the rule that decided. See `recommend_optimizer`."""
+    request = optimization_request(service.context, body)
+    return await _asked(service, "recommend", request)
+
+
+async def optimizers(service: Service) -> dict[str, Any]:
+    """`optimizers`, and `unusable`: those of other packages that cannot be used. Asked once, then known."""
+    if "optimizers" not in service.known:
+        service.known["optimizers"] = await service.helper.ask("optimizers", {}, timeout=_CHECK_SECONDS)
+    found: dict[str, Any] = service.known["optimizers"]
+    return found
+
+
+def get_job(service: Service, job_id: str, key: ApiKey | None) -> Job:
+    """A job that this caller may see.
+
+    Raises:
+        NotFound: There is none, or it is another's.
+        Removed: It was removed.
+    """
+    try:
+        job = service.jobs.get(job_id)
+    except Removed as removed:
+        if is_admin(key) or (key is not None and removed.owner == key.key_id):
+            raise
+        raise _absent(job_id) from None
+    if not is_admin(key) and (key is None or job.owner != key.key_id):
+        raise _absent(job_id)
+    return job
+
+
+def list_jobs(
+    service: Service,
+    key: ApiKey | None,
+    *,
+    statuses: Sequence[Status] = (),
+    kind: Kind | None = None,
+    cursor: str | None = None,
+    limit: int = 20,
+) -> dict[str, Any]:
+    """A page of the jobs that this caller may see, newest first.
+
+    Args:
+        service: Where.
+        key: Who asks.
+        statuses: Only those; none is all.
+        kind: Only those.
+        cursor: `next_cursor` of the page before.
+        limit: Most jobs of this page, up to 100.
+
+    Returns:
+        `jobs` as `job_view` gives them, and `next_cursor`, null on the last page.
+
+    Raises:
+        UsageError: The cursor is not of this list.
+    """
+    owner = ANY if is_admin(key) or key is None else key.key_id
+    filters = [sorted(set(statuses)), kind, None if key is None else key.key_id]
+    before = None if cursor is None else read_cursor(cursor, filters)
+    size = max(1, min(limit, _MOST_LISTED))
+    found = service.jobs.page(owner=owner, statuses=statuses, kind=kind, before=before, limit=size + 1)
+    page = found[:size]
+    more = len(found) > size
+    return {
+        "jobs": [job_view(job) for job in page],
+        "next_cursor": make_cursor(page[-1], filters) if more else None,
+    }
+
+
+def job_events(
+    service: Service, job_id: str, key: ApiKey | None, *, after: int = 0, limit: int = 500
+) -> list[JobEvent]:
+    """What happened to a job after an event's number, in order.
+
+    Raises:
+        NotFound, Removed: As for `get_job`.
+    """
+    get_job(service, job_id, key)
+    return service.jobs.events(job_id, after, limit)
+
+
+def job_result(service: Service, job_id: str, key: ApiKey | None) -> dict[str, Any]:
+    """What came of a job.
+
+    Raises:
+        NotFound: There is no such job, or (`no_result`) no result of it yet.
+    """
+    job = get_job(service, job_id, key)
+    if job.result is None:
+        said = "It failed." if job.status == "failed" else f"It is {job.status}."
+        raise NotFound(f"Job {job.job_id} has no result: {said}", code="no_result")
+    return dict(job.result)
+
+
+async def cancel_job(service: Service, job_id: str, key: ApiKey | None) -> Job:
+    """End a job: at once where nobody works on it, else as soon as its process has stopped.
+
+    Raises:
+        NotFound, Removed: As for `get_job`.
+        StateConflict: It is over already, and not by this.
+    """
+    return await asyncio.to_thread(_want, service, job_id, "cancelled", key)
+
+
+async def pause_job(service: Service, job_id: str, key: ApiKey | None) -> Job:
+    """Take a job out of work; what it has done is kept.
+
+    Raises:
+        NotFound, Removed: As for `get_job`.
+        StateConflict: It is over, or about to be.
+    """
+    return await asyncio.to_thread(_want, service, job_id, "paused", key)
+
+
+async def resume_job(service: Service, job_id: str, key: ApiKey | None, body: Body | None = None) -> Job:
+    """Put a paused or stopped job into the queue again; no call that was paid for is repeated.
+
+    Args:
+        service: Where.
+        job_id: The job.
+        key: Who asks.
+        body: As `ResumeBody`; None keeps the caps.
+
+    Raises:
+        NotFound, Removed: As for `get_job`.
+        StateConflict: It is neither paused nor stopped.
+        KeyBudgetSpent: Nothing is left of its owner's day.
+    """
+    budget = read_body(ResumeBody, body or {}).budget
+    raised = {} if budget is None else budget.model_dump(exclude_none=True)
+    return await asyncio.to_thread(_resume, service, job_id, key, raised)
+
+
+async def delete_job(service: Service, job_id: str, key: ApiKey | None) -> Literal["cancelling", "removed"]:
+    """Cancel a job that is not over; remove one that is: its contents go. Removed ones stay so.
+
+    Raises:
+        NotFound: There is no such job, or it is another's.
+    """
+    return await asyncio.to_thread(_delete, service, job_id, key)
+
+
+async def _asked(service: Service, question: str, request: Body) -> dict[str, Any]:
+    answer: dict[str, Any] = await service.helper.ask(question, {"request": request}, timeout=_CHECK_SECONDS)
+    return answer
+
+
+async def _start(
+    service: Service,
+    kind: Kind,
+    request: dict[str, Any],
+    body: Body,
+    key: ApiKey | None,
+    idempotency_key: str | None,
+) -> tuple[Job, bool]:
+    owner = None if key is None else key.key_id
+    same = None
+    if idempotency_key is not None:
+        same = Idempotency(idempotency_key, digest({"kind": kind, "body": dict(body)}))
+        before = await asyncio.to_thread(service.jobs.known, owner, same)
+        if before is not None:
+            return before, False
+    clock = service.context.clock
+    asked: Caps = (request["budget"]["max_cost"], request["budget"]["max_calls"])
+    today = await asyncio.to_thread(service.jobs.spent_today, owner)
+    usd, calls = allowance(key, today, asked, clock=clock)
+    capped = {**request, "budget": {**request["budget"], "max_cost": usd, "max_calls": calls}}
+    payload = {"request": capped, "keys": service.database.is_sqlite}
+    checked = await service.helper.ask(f"check_{kind}", payload, timeout=_CHECK_SECONDS)
+    new = NewJob(
+        new_job_id(clock),
+        kind,
+        request,
+        owner=owner,
+        provider=checked["provider"],
+        metadata=body.get("metadata") or {},
+    )
+
+    def admit(now: SpentToday) -> Caps:
+        return allowance(key, now, asked, clock=clock)
+
+    return await asyncio.to_thread(_create, service, new, same, admit)
+
+
+def _create(service: Service, new: NewJob, same: Idempotency | None, admit: Any) -> tuple[Job, bool]:
+    job, created = service.jobs.create(new, idempotency=same, admit=admit)
+    if created:
+        _enqueue(service, job)
+        data = {"kind": job.kind, "max_usd": job.max_usd, "max_calls": job.max_calls}
+        service.audit.write(new.owner, "job_started", job.job_id, data)
+    return job, created
+
+
+def _enqueue(service: Service, job: Job) -> None:
+    """Tell the queue; where it does not answer, a worker finds the job and does so later."""
+    try:
+        service.queue.enqueue(job)
+        service.jobs.enqueued(job.job_id, job.attempt)
+    except StorageError as error:
+        log.warning("The queue was not told of job %s yet: %s", job.job_id, error.message)
+
+
+def _want(service: Service, job_id: str, wanted: Wanted, key: ApiKey | None) -> Job:
+    before = get_job(service, job_id, key)
+    by = None if key is None else key.key_id
+    job = service.jobs.want(before.job_id, wanted, by)
+    service.audit.write(by, f"job_{wanted}", job.job_id)
+    if before.status == "queued" and job.status != "queued":
+        try:
+            service.queue.cancel(job)
+        except StorageError as error:  # a worker that takes it finds nothing to do
+            log.warning("The queue still has job %s: %s", job.job_id, error.message)
+    return job
+
+
+def _resume(service: Service, job_id: str, key: ApiKey | None, raised: Mapping[str, Any]) -> Job:
+    before = get_job(service, job_id, key)
+    by = None if key is None else key.key_id
+    payer = None if before.owner is None else service.keys.get(before.owner)
+    budget = {**(before.request.get("budget") or {}), **raised}
+    asked: Caps = (budget.get("max_cost"), budget.get("max_calls"))
+
+    def admit(job: Job, today: SpentToday) -> Caps:
+        spent = (job.usd, job.calls)
+        return allowance(payer, today, asked, clock=service.context.clock, spent=spent)
+
+    request = {**before.request, "budget": budget} if raised else None
+    job = service.jobs.requeue(before.job_id, by, request=request, admit=admit)
+    service.audit.write(by, "job_resumed", job.job_id, {"budget": dict(raised)})
+    _enqueue(service, job)
+    return job
+
+
+def _delete(service: Service, job_id: str, key: ApiKey | None) -> Literal["cancelling", "removed"]:
+    by = None if key is None else key.key_id
+    try:
+        if not get_job(service, job_id, key).over:
+            with contextlib.suppress(StateConflict):  # it ended meanwhile
+                _want(service, job_id, "cancelled", key)
+                return "cancelling"
+        service.jobs.remove(job_id, by)
+    except Removed:
+        return "removed"
+    service.audit.write(by, "job_removed", job_id)
+    return "removed"
+
+
+def _absent(job_id: str) -> NotFound:
+    """The same words as of a job that never was."""
+    shown = job_id.encode("utf-8", "replace").decode()[:100]
+    return NotFound(f"There is no job {shown!r}.")
