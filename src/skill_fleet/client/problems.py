@@ -1,0 +1,91 @@
+"""Problem documents (RFC 9457) of the server as the errors that the same mistake raises on this machine."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+
+from skill_fleet.foundation.errors import (
+    BudgetExhausted,
+    NotFound,
+    ProviderError,
+    SkillFleetError,
+    StateConflict,
+    UnknownName,
+    UsageError,
+)
+
+AWAY = "server_away"
+"""Code of the error where the server does not answer."""
+RETRYABLE = frozenset({408, 429, 502, 503, 504})
+
+_BY_STATUS: dict[int, type[SkillFleetError]] = {
+    401: ProviderError,
+    403: ProviderError,
+    404: NotFound,
+    409: StateConflict,
+    410: NotFound,
+    429: ProviderError,
+}
+_BY_CODE: dict[str, type[SkillFleetError]] = {"key_budget": BudgetExhausted}
+
+
+def error_of(response: httpx2.Response) -> SkillFleetError:
+    """The error that an answer other than 2xx or 3xx stands for."""
+    value = _document(response)
+    code = str(value.get("code") or f"http_{response.status_code}")
+    said = value.get("detail") or value.get("title") or f"The server answered {response.status_code}."
+    return error_from(code, str(said), str(value.get("hint") or ""), status=response.status_code)
+
+
+def error_from(code: str, message: str, hint: str = "", *, status: int = 500) -> SkillFleetError:
+    """An error by its code: of the class that has it on this machine, so that its exit code is the same.
+
+    Args:
+        code: Stable machine-readable name.
+        message: One sentence.
+        hint: What to do about it.
+        status: Of the answer, for a code that no class has.
+    """
+    kind = _BY_CODE.get(code) or _classes().get(code) or _of_status(status)
+    if kind is UnknownName:  # which is made of the name and those there are
+        kind = UsageError
+    return kind(message, hint=hint, code=code)
+
+
+def no_answer(url: str, error: httpx2.TransportError) -> ProviderError:
+    """The server does not answer."""
+    why = "it takes too long" if isinstance(error, httpx2.TimeoutException) else str(error).rstrip(".")
+    said = why[:1].lower() + why[1:] if why else type(error).__name__
+    return ProviderError(
+        f"The server {url} does not answer: {said}.",
+        hint="Is it running (skill-fleet serve), and is this its address?",
+        code=AWAY,
+    )
+
+
+def _document(response: httpx2.Response) -> dict[str, Any]:
+    try:
+        value = json.loads(response.content)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _of_status(status: int) -> type[SkillFleetError]:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status in RETRYABLE:
+        return ProviderError
+    return UsageError if 400 <= status < 500 else SkillFleetError
+
+
+def _classes() -> dict[str, type[SkillFleetError]]:
+    return {kind.code: kind for kind in _tree(SkillFleetError)}
+
+
+def _tree(kind: type[SkillFleetError]) -> Iterator[type[SkillFleetError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _tree(child)
