@@ -174,7 +174,7 @@ class Calls:
             response.close()
 
     def pause(self, attempt: int) -> float:
-        """Seconds to wait after a failed try, from 0: twice as long each time; clients do not come in step."""
+        """Seconds to wait after a failed try, from 0: twice as long each time, a little by chance."""
         longest: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 10))
         return longest * self._jitter.uniform(0.75, 1.0)
 

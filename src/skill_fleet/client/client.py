@@ -35,8 +35,8 @@ class Client:
 
     Every method raises the errors of `skill_fleet.foundation.errors`, with the server's own sentence: what is
     refused there has the class, the code and the exit code that the same mistake has here. A server that
-    does not answer is a `ProviderError` with code `server_away`; what can be asked twice without harm is asked
-    again a few times before that.
+    does not answer is a `ProviderError` with code `server_away`; what can be asked twice without harm was
+    then asked a few times.
 
     Args:
         url: `http://HOST:PORT` or `https://HOST`.
