@@ -1,4 +1,4 @@
-"""What clients ask of jobs: a new one, to pause, resume, cancel, remove; and what the queue's keepers need."""
+"""What clients ask of jobs: a new one, to pause, resume, cancel, remove; and what the queue asks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.event_store import add_events
 from skill_fleet.jobs.job_rows import change, locked, read_job, release, settle
 from skill_fleet.jobs.records import Job, NewJob, Wanted
-from skill_fleet.jobs.rows import clean, encode, job_of, whole
+from skill_fleet.jobs.rows import clean, encode, whole
 from skill_fleet.jobs.spending import SpentToday, spent_today
 from skill_fleet.jobs.tables import API_KEY, IDEMPOTENCY, JOB, JOB_EVENT, JOB_FILE, database_now
 from skill_fleet.jobs.transitions import ask, check_remove, check_requeue, granted
@@ -123,8 +123,8 @@ class JobAsking:
         by: str | None,
         *,
         request: Mapping[str, Any] | None = None,
-        max_usd: float | None | Unchanged = UNCHANGED,
-        max_calls: int | None | Unchanged = UNCHANGED,
+        max_usd: float | Unchanged | None = UNCHANGED,
+        max_calls: int | Unchanged | None = UNCHANGED,
         admit: AdmitAgain | None = None,
     ) -> Job:
         """Put a paused or stopped job into the queue again, as its next attempt.
@@ -190,15 +190,15 @@ class JobAsking:
 
         def work(db: sa.Connection) -> None:
             check_remove(locked(db, job_id))
-            erase(db, job_id)
+            erase(db, job_id, by)
 
         self.database.write(work)
 
 
-def erase(db: sa.Connection, job_id: str) -> None:
+def erase(db: sa.Connection, job_id: str, by: str | None) -> None:
     """Take the contents of a job away, in the transaction at hand."""
     gone = {"request": "{}", "metadata": "{}", "message": "", "result": None, "error": None}
-    change(db, job_id, removed_at=database_now(), **gone)
+    change(db, job_id, removed_at=database_now(), removed_by=by, **gone)
     release(db, job_id)
     # Not before the job is marked: a trigger keeps the events of all others.
     db.execute(sa.delete(JOB_EVENT).where(JOB_EVENT.c.job_id == job_id))
@@ -274,5 +274,12 @@ def _today(db: sa.Connection, owner: str | None) -> SpentToday:
 def _queued_again(db: sa.Connection, job: Job, by: str | None, **values: Any) -> Job:
     release(db, job.job_id)
     add_events(db, job.job_id, [("queued", {"attempt": job.attempt + 1, "by": by})])
-    fresh = {"message": "", "error": None, "crashes": 0, "finished_at": None, "enqueued_at": None}
+    fresh = {
+        "message": "",
+        "error": None,
+        "error_code": None,
+        "crashes": 0,
+        "finished_at": None,
+        "enqueued_at": None,
+    }
     return change(db, job.job_id, status="queued", wanted=None, attempt=job.attempt + 1, **fresh, **values)

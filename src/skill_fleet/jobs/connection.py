@@ -54,7 +54,9 @@ class Database:
     clock: Clock = SYSTEM_CLOCK
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """What `work` reads; every statement sees what is there when it runs. Asked again when the connection breaks.
+        """What `work` reads; every statement sees what is there when it runs.
+
+        Done again when the connection breaks: `work` may run more than once.
 
         Raises:
             StorageError: The database cannot be reached or read.
@@ -102,7 +104,7 @@ class Database:
         def once() -> T:
             nonlocal sent
             with self.engine.connect() as connection:
-                connection = connection.execution_options(immediate=True)
+                connection.execution_options(immediate=True)
                 with connection.begin() as transaction:
                     value = work(connection)
                     sent = True

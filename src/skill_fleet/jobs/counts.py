@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from skill_fleet.jobs.tables import JOB, JOB_ROUND, WORKER, database_now
+from skill_fleet.jobs.outcomes import LastResult, Rounds, last_results, rounds_by_optimizer
+from skill_fleet.jobs.tables import JOB, WORKER, database_now
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Counts:
         calls: Attempts of all jobs.
         usd: Known dollars of all jobs.
         usd_unknown_calls: Attempts of all jobs that may have cost something nobody knows.
-        failures: Jobs that did not succeed, by the code of their error.
+        failures: Jobs that failed or stopped, by the code of their error.
+        rounds: How long rounds took, by optimizer.
+        last_results: What the last successful run came to, by optimizer.
     """
 
     jobs: Mapping[tuple[str, str], int]
@@ -29,6 +32,8 @@ class Counts:
     usd: float
     usd_unknown_calls: int
     failures: Mapping[str, int]
+    rounds: Mapping[str, Rounds]
+    last_results: Mapping[str, LastResult]
 
 
 def count(db: sa.Connection) -> Counts:
@@ -42,13 +47,24 @@ def count(db: sa.Connection) -> Counts:
         sa.func.coalesce(sa.func.sum(JOB.c.usd), 0.0),
         sa.func.coalesce(sa.func.sum(JOB.c.usd_unknown_calls), 0),
     )
+    failures = (
+        sa.select(JOB.c.error_code, sa.func.count())
+        .where(JOB.c.error_code.is_not(None), JOB.c.status.in_(("failed", "stopped")))
+        .group_by(JOB.c.error_code)
+    )
     calls, usd, unknown = db.execute(sums).one()
     return Counts(
         {(kind, status): number for kind, status, number in db.execute(jobs)},
         db.scalar(oldest),
-        {state: number for state, number in db.execute(workers)},
+        _by_key(db, workers),
         int(calls),
         float(usd),
         int(unknown),
-        {},
+        _by_key(db, failures),
+        rounds_by_optimizer(db),
+        last_results(db),
     )
+
+
+def _by_key(db: sa.Connection, statement: sa.Select[tuple[str, int]]) -> dict[str, int]:
+    return {row[0]: row[1] for row in db.execute(statement)}

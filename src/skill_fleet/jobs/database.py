@@ -61,7 +61,16 @@ def _postgresql(text: str, patience_seconds: float, clock: Clock) -> Database:
     engine = postgres_engine(text, poolclass=sa.QueuePool)
     address = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     place = f"The database ({place_of(engine)})"
-    return Database(engine, place, address, address, False, None, patience_seconds, clock)
+    return Database(
+        engine=engine,
+        place=place,
+        url=address,
+        queue_url=address,
+        is_sqlite=False,
+        folder=None,
+        patience_seconds=patience_seconds,
+        clock=clock,
+    )
 
 
 def _embedded(folder: Path, patience_seconds: float, clock: Clock) -> Database:
@@ -81,7 +90,16 @@ def _embedded(folder: Path, patience_seconds: float, clock: Clock) -> Database:
     sa.event.listen(engine, "connect", _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
     queue = sa.URL.create("sqlite", database=str(folder / "queue.sqlite")).render_as_string()
-    return Database(engine, f"The database {file}", None, queue, True, folder, patience_seconds, clock)
+    return Database(
+        engine=engine,
+        place=f"The database {file}",
+        url=None,
+        queue_url=queue,
+        is_sqlite=True,
+        folder=folder,
+        patience_seconds=patience_seconds,
+        clock=clock,
+    )
 
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:

@@ -6,15 +6,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from skill_fleet.foundation.errors import LeaseLost
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.event_store import Events, add_events
 from skill_fleet.jobs.job_rows import change, check_lease, held, locked, release, said, settle
+from skill_fleet.jobs.outcomes import keep_outcome
 from skill_fleet.jobs.records import OVER, Job, Lease, Spending, Status, Wanted
-from skill_fleet.jobs.rows import encode, encode_or_none, whole
+from skill_fleet.jobs.rows import clean, encode, encode_or_none, whole
 from skill_fleet.jobs.spending import book
 from skill_fleet.jobs.tables import JOB, LEASE, database_now
 from skill_fleet.jobs.transitions import granted
-from skill_fleet.foundation.errors import LeaseLost
 
 Result = Mapping[str, Any]
 
@@ -129,14 +130,17 @@ class JobHolding:
                 values["result"] = encode(result)
             if spending is not None:
                 book(db, job, spending)
-            values |= {"error": encode_or_none(error)}
+            code = error.get("code") if error is not None else None
+            values |= {"error": encode_or_none(error), "error_code": code and clean(str(code))}
             told = {} if error is None else {"error": error}
-            return settle(db, job, granted(status, job.wanted), told, **values)
+            settled = settle(db, job, granted(status, job.wanted), told, **values)
+            keep_outcome(db, job.job_id, settled.status, settled.result or {})
+            return settled
 
         return self.database.write(work)
 
     def crashed(self, lease: Lease, error: Result) -> int:
-        """Note that the job's process died by itself. The job stays this worker's, its process may write no more.
+        """Note that the job's process died by itself. The job stays this worker's; the process makes no call.
 
         Returns:
             How often that happened since the job last got further.

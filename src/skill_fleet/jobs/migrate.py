@@ -110,7 +110,8 @@ def _queue_is_old(database: Database) -> bool:
 
 
 def _prepare_queue(database: Database) -> None:
-    from dbos import DBOS, error as queue_error
+    from dbos import DBOS
+    from dbos import error as queue_error
 
     try:
         DBOS.migrate(database.queue_url, schema=QUEUE_SCHEMA)

@@ -58,7 +58,7 @@ def storable(text: str) -> bool:
 
 
 def encode(value: Any) -> str:
-    """The value as JSON text of ASCII characters; what JSON has no number for (NaN, infinity) becomes null."""
+    """The value as JSON text of ASCII characters; NaN and infinity, which JSON has not, become null."""
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False)
     except ValueError:

@@ -18,6 +18,8 @@ from skill_fleet.jobs.tables import IDEMPOTENCY, JOB, JOB_EVENT, database_now
 
 __all__ = ["ANY", "UNCHANGED", "AnyOwner", "Counts", "Idempotency", "JobStore", "SpentToday", "Unchanged"]
 
+RETENTION = "retention"
+"""Who removed a job that was over for too long."""
 _DAY_SECONDS = 86_400
 _ERASED_AT_ONCE = 200
 
@@ -51,7 +53,7 @@ class JobStore(JobAsking, JobHolding):
     def page(
         self,
         *,
-        owner: str | None | AnyOwner = ANY,
+        owner: str | AnyOwner | None = ANY,
         statuses: Collection[Status] = (),
         kind: Kind | None = None,
         before: tuple[float, str] | None = None,
@@ -158,7 +160,7 @@ class JobStore(JobAsking, JobHolding):
         def some(db: sa.Connection) -> int:
             job_ids = list(db.scalars(old))
             for job_id in job_ids:
-                erase(db, job_id)
+                erase(db, job_id, RETENTION)
             db.execute(sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.job_id.in_(job_ids)))
             return len(job_ids)
 

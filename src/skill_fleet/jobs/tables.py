@@ -1,7 +1,7 @@
-"""The tables of the service: jobs, what happened to them, their files, workers, keys, the audit.
+r"""The tables of the service: jobs, what happened to them, their files, workers, keys, the audit.
 
 Times are seconds since 1970 on the database's clock. JSON is text of ASCII characters, so that it holds what
-PostgreSQL's own JSON and text refuse (`\\u0000`, halves of surrogate pairs). On PostgreSQL all lie in the
+PostgreSQL's own JSON and text refuse (`\u0000`, halves of surrogate pairs). On PostgreSQL all lie in the
 schema `skill_fleet`; on SQLite the engine leaves its name out.
 """
 
@@ -21,6 +21,7 @@ __all__ = [
     "JOB_EVENT",
     "JOB_FILE",
     "JOB_ROUND",
+    "LAST_RESULT",
     "LEASE",
     "METADATA",
     "PREPARED",
@@ -34,7 +35,7 @@ __all__ = [
 class database_now(FunctionElement[float]):  # noqa: N801 - a function of SQL, written as one
     """The time on the database's clock, in seconds since 1970."""
 
-    inherit_cache = True
+    inherit_cache: bool | None = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +73,7 @@ JOB = sa.Table(
     _text("message"),
     sa.Column("result", sa.Text),
     sa.Column("error", sa.Text),
+    sa.Column("error_code", sa.Text),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("crashes", sa.Integer, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
@@ -89,6 +91,7 @@ JOB = sa.Table(
     sa.Column("events", sa.BigInteger, nullable=False),
     sa.Column("enqueued_at", sa.Double),
     sa.Column("removed_at", sa.Double),
+    sa.Column("removed_by", sa.Text),
     sa.Index("job_newest", "created_at", "job_id"),
     sa.Index("job_newest_of_owner", "owner", "created_at", "job_id"),
     sa.Index("job_by_status", "status", "created_at"),
@@ -126,6 +129,19 @@ JOB_ROUND = sa.Table(
     sa.Index("job_round_of_optimizer", "optimizer"),
 )
 """How long each round of a finished optimization took; stays when the job is removed."""
+
+LAST_RESULT = sa.Table(
+    "last_result",
+    METADATA,
+    sa.Column("optimizer", sa.Text, primary_key=True),
+    _text("job_id"),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("accuracy", sa.Double),
+    sa.Column("quality", sa.Double),
+    sa.Column("verdict", sa.Text),
+)
+"""What the last successful run of each optimizer came to; stays when the job is removed."""
 
 SPENT_ON = sa.Table(
     "spent_on",

@@ -16,8 +16,8 @@ def ask(job: Job, wanted: Wanted) -> Asked:
         wanted: `paused` or `cancelled`.
 
     Returns:
-        `at once`: nobody is working on it. `by its holder`: who works on it sees the wish. `nothing`: it is so
-        already, or was asked before.
+        `at once`: nobody is working on it. `by its holder`: who works on it sees the wish. `nothing`: it is
+        so already, or was asked before.
 
     Raises:
         StateConflict: It makes no sense in this status.

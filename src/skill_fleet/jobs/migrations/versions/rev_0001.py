@@ -67,6 +67,7 @@ def _jobs(schema: str | None) -> None:
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("result", sa.Text()),
         sa.Column("error", sa.Text()),
+        sa.Column("error_code", sa.Text()),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
@@ -84,6 +85,7 @@ def _jobs(schema: str | None) -> None:
         sa.Column("events", sa.BigInteger(), nullable=False),
         sa.Column("enqueued_at", sa.Double()),
         sa.Column("removed_at", sa.Double()),
+        sa.Column("removed_by", sa.Text()),
         sa.PrimaryKeyConstraint("job_id"),
         schema=schema,
     )
@@ -158,6 +160,18 @@ def _of_jobs(schema: str | None) -> None:
         schema=schema,
     )
     op.create_index("spent_on_day_of_owner", "spent_on", ["owner", "day"], schema=schema)
+    op.create_table(
+        "last_result",
+        sa.Column("optimizer", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("simulated", sa.Boolean(), nullable=False),
+        sa.Column("accuracy", sa.Double()),
+        sa.Column("quality", sa.Double()),
+        sa.Column("verdict", sa.Text()),
+        sa.PrimaryKeyConstraint("optimizer"),
+        schema=schema,
+    )
 
 
 def _around(schema: str | None) -> None:

@@ -1,0 +1,1 @@
+"""What alembic runs; see `skill_fleet.jobs.migrate`."""
