@@ -1,17 +1,25 @@
-"""The journal's two files: where they are, how full, and clearing the answers."""
+"""The journal: where it is, how full, and clearing the answers."""
 
 from contextlib import closing
 from typing import Any
 
 from skill_fleet.foundation.errors import DataError
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journals import open_journal
 from skill_fleet.optimization.runs import unfinished
 from skill_fleet.services.context import Context
+
+# More jobs than these need not be named one by one.
+_NAMED = 100
 
 
 def cache_paths(context: Context) -> dict[str, str]:
     """Where the answers and the ledger are; the second is what was paid and is never cleared."""
-    return {"responses": str(context.workspace.responses), "ledger": str(context.workspace.ledger)}
+    if context.loaded.database is None:
+        return {"responses": str(context.workspace.responses), "ledger": str(context.workspace.ledger)}
+    from skill_fleet.llm.database_engine import place_of, postgres_engine
+
+    place = place_of(postgres_engine(context.loaded.database))
+    return {"responses": place, "ledger": place}
 
 
 def cache_stats(context: Context) -> dict[str, Any]:
@@ -20,11 +28,11 @@ def cache_stats(context: Context) -> dict[str, Any]:
     Raises:
         StorageError: The journal cannot be read.
     """
-    needed = [folder.run_id for folder in unfinished(context.workspace.runs)]
-    empty = {"responses": 0, "bytes": 0, "attempts": 0}
-    if not context.workspace.responses.exists() and not context.workspace.ledger.exists():
+    needed = _needed_by(context)
+    if not _is_there(context):
+        empty = {"responses": 0, "bytes": 0, "attempts": 0}
         return {**cache_paths(context), "stats": empty, "needed_by": needed}
-    with closing(Journal(context.workspace.ledger, context.workspace.responses)) as journal:
+    with closing(open_journal(context.loaded, context.clock)) as journal:
         return {**cache_paths(context), "stats": journal.stats(), "needed_by": needed}
 
 
@@ -32,10 +40,10 @@ def clear_cache(context: Context, *, force: bool) -> dict[str, Any]:
     """Forget every stored answer; the ledger stays as it is.
 
     Raises:
-        DataError: An unfinished run needs them, and there is no force.
+        DataError: An unfinished run or job needs them, and there is no force.
         StorageError: The journal cannot be written.
     """
-    needed = [folder.run_id for folder in unfinished(context.workspace.runs)]
+    needed = _needed_by(context)
     if needed and not force:
         more = f" and {len(needed) - 1} more" if len(needed) > 1 else ""
         raise DataError(
@@ -43,7 +51,32 @@ def clear_cache(context: Context, *, force: bool) -> dict[str, Any]:
             hint="Finish it (skill-fleet runs resume), or use --force.",
             code="needed",
         )
-    if not context.workspace.responses.exists():
+    if context.loaded.database is None and not context.workspace.responses.exists():
         return {"removed": 0, **cache_paths(context)}
-    with closing(Journal(context.workspace.ledger, context.workspace.responses)) as journal:
+    with closing(open_journal(context.loaded, context.clock)) as journal:
         return {"removed": journal.clear_responses(), **cache_paths(context)}
+
+
+def _is_there(context: Context) -> bool:
+    place = context.workspace
+    return context.loaded.database is not None or place.responses.exists() or place.ledger.exists()
+
+
+def _needed_by(context: Context) -> list[str]:
+    """Who will ask for stored answers again: the unfinished runs here, and the jobs of all workers."""
+    here = [folder.run_id for folder in unfinished(context.workspace.runs)]
+    return here if context.loaded.database is None else sorted({*here, *_jobs(context)}, reverse=True)
+
+
+def _jobs(context: Context) -> list[str]:
+    """The unfinished jobs of a service with a database; where it has no tables yet, there are none."""
+    from skill_fleet.jobs.database import open_database
+    from skill_fleet.jobs.migrate import revision
+    from skill_fleet.jobs.records import RESUMABLE
+    from skill_fleet.jobs.store import JobStore
+
+    with closing(open_database(context.workspace, context.loaded.database)) as database:
+        if revision(database) is None:
+            return []
+        waiting = JobStore(database).page(statuses={"queued", "running", *RESUMABLE}, limit=_NAMED)
+    return [job.job_id for job in waiting]

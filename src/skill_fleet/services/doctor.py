@@ -1,4 +1,7 @@
-"""What is wrong here, and what to do about it. Looks at this machine only; never at the network."""
+"""What is wrong here, and what to do about it.
+
+Looks at this machine only, and at the service's database where one is named; never at anything else.
+"""
 
 import importlib.metadata
 import os
@@ -9,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from skill_fleet import __version__
 from skill_fleet.config.load import model_spec
@@ -17,9 +20,13 @@ from skill_fleet.config.settings import PHASES
 from skill_fleet.domain.library import Library
 from skill_fleet.domain.trainset import load_trainset
 from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.llm.journals import open_journal
 from skill_fleet.optimization.runs import unfinished
 from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context, open_context
+
+if TYPE_CHECKING:
+    from skill_fleet.jobs.worker_store import WorkerStore
 
 Status = Literal["ok", "warning", "error"]
 _LITTLE_SPACE = 1_000_000_000
@@ -67,6 +74,7 @@ def examine(workspace: Path | None) -> list[Check]:
         _data,
         _runs,
         _plugins,
+        _service,
     )
     for look in looks:
         checks += look(context)
@@ -132,6 +140,9 @@ def _state(context: Context) -> Iterator[Check]:
 
 
 def _journal(context: Context) -> Iterator[Check]:
+    if context.loaded.database is not None:
+        yield _database(context)
+        return
     for name, path in (("ledger", context.workspace.ledger), ("responses", context.workspace.responses)):
         if not path.exists():
             continue
@@ -145,6 +156,15 @@ def _journal(context: Context) -> Iterator[Check]:
         else:
             hint = "Move it aside; a new one is made."
             yield Check(name, "error", f"{path} is damaged: {verdict}.", hint)
+
+
+def _database(context: Context) -> Check:
+    try:
+        with closing(open_journal(context.loaded, context.clock)) as journal:
+            stats, place = journal.stats(), journal.place
+    except SkillFleetError as error:
+        return Check("database", "error", error.message, error.hint)
+    return Check("database", "ok", f"{place}: {stats['attempts']} attempts, {stats['responses']} answers.")
 
 
 def _data(context: Context) -> Iterator[Check]:
@@ -182,3 +202,41 @@ def _plugins(_context: Context) -> Iterator[Check]:
             yield Check("optimizer", "warning", one.problem, hint)
         elif one.package != "skill-fleet":
             yield Check("optimizer", "ok", f"{one.name}: of {one.package} {one.version}.")
+
+
+def _service(context: Context) -> Iterator[Check]:
+    """The service's database, where there is one: nothing is made here."""
+    url = context.loaded.database
+    if url is None and not (context.workspace.service / "jobs.sqlite").exists():
+        return
+    from skill_fleet.jobs.database import open_database
+    from skill_fleet.jobs.migrate import HEAD, revision
+    from skill_fleet.jobs.worker_store import WorkerStore
+
+    try:
+        with closing(open_database(context.workspace, url)) as database:
+            found = revision(database)
+            if found != HEAD:
+                wrong = "has no tables yet" if found is None else f"has tables of another version ({found})"
+                yield Check(
+                    "database",
+                    "warning",
+                    f"{database.place} {wrong}.",
+                    "They are made by: skill-fleet serve.",
+                )
+                return
+            yield Check("database", "ok", f"{database.place}: reachable, its tables are of this version.")
+            yield _workers(context, WorkerStore(database))
+    except SkillFleetError as error:
+        yield Check("database", "error", error.message, error.hint)
+
+
+def _workers(context: Context, store: "WorkerStore") -> Check:
+    expiry = context.settings.server.heartbeat_seconds
+    hopeful = [worker for worker in store.list() if worker.state == "alive"]
+    silent = {worker: store.silent_for(worker.worker_id) for worker in hopeful}
+    alive = [worker for worker, age in silent.items() if age is not None and age <= expiry]
+    if not alive:
+        return Check("workers", "warning", "None is alive: jobs wait.", "skill-fleet serve, or worker.")
+    hosts = ", ".join(sorted({worker.host for worker in alive}))
+    return Check("workers", "ok", f"{len(alive)} alive, on {hosts}.")
