@@ -1,21 +1,67 @@
 """The settings in force, without secrets, and where each is from."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
+from skill_fleet.config.load import DATABASE_URL
 from skill_fleet.services.context import Context
+
+if TYPE_CHECKING:
+    from skill_fleet.jobs.records import ApiKey
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def show_settings(context: Context) -> list[dict[str, Any]]:
-    """Every setting as `key`, `value`, `origin`. A model's key is the name of a variable, never its value."""
-    flat = dict(_flat(context.settings.model_dump(), ""))
+    """Every setting as `key`, `value`, `origin`. A model's key is the name of a variable, never its value.
+
+    `database` is no setting, but tells whether one is named: its host and name.
+    """
+    flat = dict(_flat(context.settings.model_dump(mode="json"), ""))
     origins = context.loaded.origins
+    database = database_in_words(context.loaded.database)
+    named = "default" if database is None else f"environment {DATABASE_URL}"
     return [
-        {"key": key, "value": without_password(value), "origin": origins.get(key, "default")}
-        for key, value in flat.items()
+        *(
+            {"key": key, "value": without_password(value), "origin": origins.get(key, "default")}
+            for key, value in flat.items()
+        ),
+        {"key": "database", "value": database, "origin": named},
     ]
+
+
+def configuration_view(context: Context, key: "ApiKey | None") -> dict[str, Any]:
+    """The configuration in force as clients see it.
+
+    Addresses of models and of the database are shown to who may see everything only.
+
+    Args:
+        context: The settings.
+        key: Who asks; None is a service without keys.
+    """
+    settings: dict[str, Any] = context.settings.model_dump(mode="json")
+    all_of_it = key is None or "admin" in key.scopes
+    for model in settings["models"]["registry"].values():
+        if all_of_it:
+            model["api_base"] = without_password(model["api_base"])
+        else:
+            del model["api_base"], model["api_key_env"]
+    database = context.loaded.database
+    kind = {"kind": "sqlite" if database is None else "postgresql"}
+    return {**settings, "database": {**kind, **({"place": database_in_words(database)} if all_of_it else {})}}
+
+
+def database_in_words(url: str | None) -> str | None:
+    """Name and host of a database, nothing else of its address; None where none is named."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        host, name = parts.hostname, unquote(parts.path.lstrip("/"))
+    except ValueError:
+        return "PostgreSQL"
+    return f"PostgreSQL, {name or 'its default'} on {host or 'this machine'}"
 
 
 def _flat(value: Any, key: str) -> list[tuple[str, Any]]:

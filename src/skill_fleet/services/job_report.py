@@ -1,4 +1,4 @@
-"""The report of a job's run, for people: Markdown, and the same as one page of HTML that needs nothing else."""
+"""The report of a job: Markdown, and the same as one page of HTML that needs nothing else."""
 
 import html
 
