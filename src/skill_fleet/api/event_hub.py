@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from skill_fleet.api.answers import json_bytes
 from skill_fleet.foundation.errors import NotFound, StorageError
 from skill_fleet.jobs.records import Job, JobEvent
+from skill_fleet.services.job_views import event_view
 
 PAGE = 500
 """Most events read at a time."""
@@ -190,15 +191,10 @@ class Listener:
         return found
 
 
-def event_json(event: JobEvent) -> dict[str, object]:
-    """An event as a JSON value."""
-    return {"number": event.number, "at": event.at, "kind": event.kind, "data": dict(event.data)}
-
-
 def chunk_of(event: JobEvent) -> bytes:
     """An event in the form of an event stream (HTML Living Standard, section 9.2.6)."""
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (
         event.number,
         event.kind.encode("utf-8", "replace"),
-        json_bytes(event_json(event)),
+        json_bytes(event_view(event)),
     )

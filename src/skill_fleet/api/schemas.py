@@ -1,11 +1,10 @@
-"""What clients send and get, as OpenAPI tells it: bodies are checked by these, answers tested by them."""
+"""Skills as clients send and get them: bodies are checked by these, answers are tested against them."""
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from skill_fleet.api import examples
-from skill_fleet.jobs.records import Kind, Status
 from skill_fleet.services.job_requests import Body
 
 MOST_PATHS = 3000
@@ -17,14 +16,15 @@ FolderName = Annotated[str, Field(min_length=1, max_length=200, description="Of 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def _example(value: Any) -> ConfigDict:
+def example(value: Any) -> ConfigDict:
+    """The configuration of a model with an example."""
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
 class EvaluateBody(Body):
     """A skill of the library, or a folder of skills."""
 
-    model_config = _example(examples.EVALUATE_BODY)
+    model_config = example(examples.EVALUATE_BODY)
 
     path: Path
     task: Task = ""
@@ -33,7 +33,7 @@ class EvaluateBody(Body):
 class EvaluateContentBody(Body):
     """A text that is in no library."""
 
-    model_config = _example(examples.CONTENT_BODY)
+    model_config = example(examples.CONTENT_BODY)
 
     content: Content
     name: FolderName | None = None
@@ -43,7 +43,7 @@ class EvaluateContentBody(Body):
 class EvaluateBatchBody(Body):
     """Many skills of the library, or folders of them."""
 
-    model_config = _example(examples.BATCH_BODY)
+    model_config = example(examples.BATCH_BODY)
 
     paths: Annotated[list[Path], Field(min_length=1, max_length=MOST_PATHS)]
 
@@ -74,110 +74,6 @@ class Answer(BaseModel):
     """What the service answers: never a field that is not named here."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-class Links(Answer):
-    """Where to go on from a job."""
-
-    self: str
-    events: str
-    result: str
-    report: str
-    cancel: str
-    pause: str
-    resume: str
-
-
-class Started(Answer):
-    """A job that is in the queue."""
-
-    model_config = _example(examples.STARTED)
-
-    job_id: str
-    status: Status
-    message: str
-    links: Links
-
-
-class Spent(Answer):
-    """What a job has spent; `usd` is null where no price is known, and unknown calls are counted."""
-
-    calls: int
-    usd: float | None
-    usd_unknown_calls: int
-
-
-class Caps(Answer):
-    """Caps of a job; null is no cap."""
-
-    max_cost: float | None
-    max_calls: int | None
-
-
-class JobError(BaseModel):
-    """Why a job did not succeed."""
-
-    code: str
-    message: str
-    hint: str = ""
-
-
-class JobView(Answer):
-    """A job as it stands."""
-
-    model_config = _example(examples.JOB)
-
-    job_id: str
-    kind: Kind
-    status: Status
-    progress: Share
-    message: str
-    result: dict[str, Any] | None
-    error: JobError | None
-    estimated_finish: str | None
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    updated_at: str
-    attempt: int
-    cost: Spent
-    budget: Caps
-    metadata: dict[str, Any]
-    simulated: bool | None
-    links: Links
-
-
-class JobPage(Answer):
-    """Jobs, newest first."""
-
-    jobs: list[JobView]
-    next_cursor: str | None
-
-
-class Event(Answer):
-    """One thing that happened to a job; `number` counts from 1 without gaps."""
-
-    model_config = _example(examples.EVENT)
-
-    number: int
-    at: str
-    kind: str
-    data: dict[str, Any]
-
-
-class EventPage(Answer):
-    """Events after a number; `over` says that no more will come, `last` what `after` to ask with next."""
-
-    events: list[Event]
-    last: int
-    over: bool
-
-
-class Cancelling(Answer):
-    """A job that is being cancelled."""
-
-    job_id: str
-    status: Literal["cancelling"]
 
 
 class Finding(Answer):
