@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock, iso
 from skill_fleet.foundation.errors import StorageError
+from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.records import Job
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
 
-    from skill_fleet.jobs.database import Database
-
 JOBS_VERSION = "1"
-"""Of the protocol between queue, worker and child: raised when a job of the old one cannot be run as it is."""
+"""Of the protocol between queue, worker and child: raised when an old job cannot be run as it is."""
 
 APPLICATION = "skill-fleet"
 QUEUE = "jobs"
 WORKFLOW = "job"
 WAITING = ("ENQUEUED", "DELAYED")
 TAKEN = "PENDING"
+_DAY_SECONDS = 86_400
+_FORGOTTEN_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,14 @@ class JobQueue:
     Args:
         database: Where the queue is.
         version: Under which protocol jobs are put in.
+        clock: For what is old enough to be forgotten.
     """
 
-    def __init__(self, database: "Database", version: str = JOBS_VERSION) -> None:
+    def __init__(
+        self, database: Database, version: str = JOBS_VERSION, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._database = database
+        self._clock = clock
         self.version = version
         self._lock = threading.Lock()
         self._opened: DBOSClient | None = None
@@ -88,15 +94,18 @@ class JobQueue:
             )
 
     def cancel(self, job: Job) -> None:
-        """Take this attempt of a job out of the queue; where it is not there, nothing happens.
+        """Take this attempt of a job out of the queue while it waits there; else nothing happens.
+
+        A job that runs is not ended by this: its worker sees what is wanted of it in the store.
 
         Raises:
             StorageError: The queue's database does not answer.
         """
-        self.take_out(job.workflow_id)
+        if self._status(job.workflow_id) in WAITING:
+            self.take_out(job.workflow_id)
 
     def take_out(self, workflow_id: str) -> None:
-        """The same by the workflow's name."""
+        """Take a workflow out of the queue, whether it waits or runs."""
         with self._asked() as client:
             client.cancel_workflow(workflow_id)
 
@@ -120,11 +129,23 @@ class JobQueue:
 
     def is_live(self, workflow_id: str) -> bool:
         """Whether it waits or runs: somebody will see to it."""
+        return self._status(workflow_id) in {*WAITING, TAKEN}
+
+    def forget(self, older_than_days: float) -> int:
+        """Remove the queue's own records of what ended so long ago.
+
+        Returns:
+            How many.
+        """
+        until = iso(self._clock.now() - older_than_days * _DAY_SECONDS)
+        gone = 0
         with self._asked() as client:
-            found = client.list_workflows(
-                workflow_ids=[workflow_id], load_input=False, load_output=False, limit=1
-            )
-        return bool(found) and found[0].status in {*WAITING, TAKEN}
+            while old := client.list_workflows(
+                completed_before=until, limit=_FORGOTTEN_AT_ONCE, load_input=False, load_output=False
+            ):
+                client.delete_workflows([workflow.workflow_id for workflow in old])
+                gone += len(old)
+        return gone
 
     def close(self) -> None:
         """Let go of the connections; the next use opens them again."""
@@ -132,6 +153,13 @@ class JobQueue:
             opened, self._opened = self._opened, None
         if opened is not None:
             opened.destroy()
+
+    def _status(self, workflow_id: str) -> str | None:
+        with self._asked() as client:
+            found = client.list_workflows(
+                workflow_ids=[workflow_id], load_input=False, load_output=False, limit=1
+            )
+        return found[0].status if found else None
 
     def _listed(
         self, statuses: list[str], *, versions: list[str] | None = None, limit: int | None = None
@@ -151,9 +179,11 @@ class JobQueue:
     def _asked(self) -> "Iterator[DBOSClient]":
         try:
             yield self._client()
+        except sa.exc.DBAPIError as error:
+            raise self._database.explained(error) from None
         except sa.exc.SQLAlchemyError as error:
             raise StorageError(
-                "The queue's database does not answer.", hint="The job is kept; try again in a moment."
+                f"The queue of {self._database.place} does not answer.", code="unavailable"
             ) from error
 
     def _client(self) -> "DBOSClient":
@@ -161,7 +191,7 @@ class JobQueue:
             if self._opened is None:
                 from dbos import DBOSClient
 
-                from skill_fleet.jobs.engine import SERIALIZER, quiet
+                from skill_fleet.jobs.queue_engine import SERIALIZER, quiet
 
                 quiet()
                 self._opened = DBOSClient(

@@ -5,12 +5,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from dbos import DBOS, DBOSPortableJSONSerializer
+from dbos import error as dbos_error
 
+from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.queue import APPLICATION, QUEUE, WORKFLOW
 
 if TYPE_CHECKING:
-    from skill_fleet.jobs.database import Database
+    from skill_fleet.jobs.connection import Database
 
 SERIALIZER = DBOSPortableJSONSerializer()
 """Arguments and results in the queue are JSON: never pickled."""
@@ -53,7 +56,25 @@ def launch(
     """Take jobs from the queue in background threads, and run `work(job_id, attempt)` for each.
 
     The database must be prepared. One engine in a process: `end` comes before the next `launch`.
+
+    Raises:
+        StorageError: The database does not answer, or its queue is not of this version.
     """
+    try:
+        _launch(database, worker_id, version, limits, work)
+    except sa.exc.DBAPIError as error:
+        raise database.explained(error) from None
+    except dbos_error.DBOSException as error:
+        raise StorageError(f"The queue of {database.place} cannot be used: {error}") from error
+
+
+def _launch(
+    database: "Database",
+    worker_id: str,
+    version: str,
+    limits: Limits,
+    work: Callable[[str, int], Awaitable[str]],
+) -> None:
     quiet()
     DBOS(
         config={
@@ -65,7 +86,6 @@ def launch(
             "run_migrations": False,
             "log_level": "WARNING",
             "scheduler_polling_interval_sec": _NO_TIME,
-            "notification_listener_polling_interval_sec": 60.0,
             "max_executor_threads": 64,
         }
     )
@@ -79,11 +99,15 @@ def launch(
     DBOS.launch()
     DBOS.register_queue(
         QUEUE,
-        worker_concurrency=limits.worker,
+        worker_concurrency=_at_most(limits.worker, limits.everywhere),
         global_concurrency=limits.everywhere,
-        partition_concurrency=limits.provider,
+        partition_concurrency=_at_most(limits.provider, limits.everywhere),
         polling_interval_sec=limits.poll_seconds,
     )
+
+
+def _at_most(limit: int | None, other: int | None) -> int | None:
+    return limit if limit is None or other is None else min(limit, other)
 
 
 def end() -> None:

@@ -1,0 +1,68 @@
+"""What a process leaves behind for whoever asks why it died: its last words, and the memory it took."""
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_KEPT_BYTES = 4096
+_LOOK_SECONDS = 1.0
+_SHORTEST_SECRET = 6
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|DATABASE_URL", re.IGNORECASE)
+
+
+class Remains:
+    """Filled while the process lives.
+
+    Attributes:
+        peak_megabytes: The most memory it was seen to hold; None where the system does not tell.
+    """
+
+    def __init__(self) -> None:
+        self._stderr = b""
+        self.peak_megabytes: float | None = None
+
+    async def hear(self, stderr: asyncio.StreamReader) -> None:
+        """Keep the end of what it says, so that it can always say more."""
+        while said := await stderr.read(_KEPT_BYTES):
+            self._stderr = (self._stderr + said)[-_KEPT_BYTES:]
+
+    async def measure(self, pid: int) -> None:
+        """Look at its memory now and then."""
+        while True:
+            self.peak_megabytes = _peak_megabytes(pid) or self.peak_megabytes
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def last_words(self, environment: Mapping[str, str]) -> str:
+        """The end of its standard error, at most 4 kB, without the secrets of its environment."""
+        text = self._stderr.decode("utf-8", "replace").strip()
+        for secret in sorted(set(_secrets(environment)), key=len, reverse=True):
+            text = text.replace(secret, "[secret]")
+        return text
+
+
+def _peak_megabytes(pid: int) -> float | None:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None  # no Linux, or it is gone
+    peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return round(int(peak[1]) / 1024, 1) if peak else None
+
+
+def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        if not _SECRET_NAME.search(name):
+            continue
+        for secret in (value, _password(value)):
+            if secret is not None and len(secret) >= _SHORTEST_SECRET:
+                yield secret
+                yield unquote(secret)
+
+
+def _password(value: str) -> str | None:
+    try:
+        return urlsplit(value).password
+    except ValueError:
+        return None

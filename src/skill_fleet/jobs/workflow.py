@@ -1,0 +1,186 @@
+"""What a worker does with a job that the queue gives it: take it up, have it run, write down how it ended."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from skill_fleet.foundation.errors import LeaseLost, NotFound, SkillFleetError, StorageError
+from skill_fleet.jobs.records import Job, Lease
+from skill_fleet.jobs.runner import Interruption, Outcome, Reason, Runner
+from skill_fleet.jobs.store import JobStore
+
+T = TypeVar("T")
+
+CRASHES = 3
+"""So often a job's process may die without getting further, until the job has failed."""
+LOOK_SECONDS = 0.5
+_PAUSE_SECONDS = 1.0
+
+
+class JobWork:
+    """The jobs that one worker has taken from the queue, each in a task of the queue's event loop.
+
+    Args:
+        store: Of the jobs.
+        runner: Who runs them.
+        worker_id: Under whose name they are taken up.
+    """
+
+    def __init__(self, store: JobStore, runner: Runner, worker_id: str) -> None:
+        self.leases: dict[str, Lease] = {}
+        """Of the jobs at hand, by workflow; those that a stopping worker could not bring to an end stay."""
+        self._store, self._runner, self._worker_id = store, runner, worker_id
+        self._interruptions: set[Interruption] = set()
+        self._stopping: Reason | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def take_up(self, job_id: str, attempt: int) -> str:
+        """Work on a job until there is nothing left to do for this worker. A replay takes it up anew.
+
+        Returns:
+            The job's status, or `lost`.
+        """
+        self._loop = asyncio.get_running_loop()
+        while True:
+            if self._stopping is not None:
+                await _for_ever()
+            taken = await self._claimed(job_id, attempt)
+            if taken is None:
+                return "removed"
+            if isinstance(taken, Job):
+                return taken.status
+            workflow_id = f"{job_id}.{attempt}"
+            self.leases[workflow_id] = taken
+            status = await self._worked(taken)
+            if status == "queued":
+                await _for_ever()
+            self.leases.pop(workflow_id, None)
+            if status is not None:
+                return status
+
+    def stop(self, reason: Reason) -> None:
+        """Take up no further job and interrupt those at hand. From any thread."""
+        self._stopping = reason
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and its tasks with it
+                self._loop.call_soon_threadsafe(self._interrupt, reason)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is still being run."""
+        return bool(self._interruptions)
+
+    def _interrupt(self, reason: Reason) -> None:
+        for interruption in self._interruptions:
+            interruption.give(reason)
+
+    async def _claimed(self, job_id: str, attempt: int) -> Lease | Job | None:
+        try:
+            return await asked(self._store.claim, job_id, attempt, self._worker_id)
+        except NotFound:
+            return None
+
+    async def _worked(self, lease: Lease) -> str | None:
+        """The job's status after a run; None when it is to be taken up again."""
+        interruption = Interruption()
+        self._interruptions.add(interruption)
+        try:
+            if self._stopping is not None:
+                interruption.give(self._stopping)
+            outcome = await self._run(lease, interruption)
+            return await self._settled(lease, outcome)
+        except LeaseLost:
+            return "lost"
+        except NotFound:
+            return "removed"
+        finally:
+            self._interruptions.discard(interruption)
+
+    async def _run(self, lease: Lease, interruption: Interruption) -> Outcome:
+        job = await asked(self._store.get, lease.job_id)
+        watching = asyncio.create_task(self._watch(lease, interruption))
+        try:
+            return await self._runner.run(job, lease, interruption)
+        except StorageError as error:
+            return Outcome("crashed", _told(error))
+        finally:
+            watching.cancel()
+
+    async def _watch(self, lease: Lease, interruption: Interruption) -> None:
+        """Say to the run what is wanted of its job, and whether the job is still this worker's."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                wanted = await asyncio.to_thread(self._store.progress, lease)
+            except LeaseLost:
+                # It may be over just now, by its own process: that is given the time to end.
+                if await self._is_others(lease):
+                    interruption.give("lease_lost")
+                    return
+            except StorageError:
+                continue  # it may be back at the next look
+            else:
+                if wanted is not None:
+                    interruption.give(wanted)
+
+    async def _is_others(self, lease: Lease) -> bool:
+        try:
+            job = await asyncio.to_thread(self._store.get, lease.job_id)
+        except NotFound:
+            return True
+        except StorageError:
+            return False
+        return job.fence != lease.fence or job.status == "queued"
+
+    async def _settled(self, lease: Lease, outcome: Outcome) -> str | None:
+        if outcome.kind == "lost":
+            return "lost"
+        if outcome.kind != "crashed":
+            job = await asked(self._store.get, lease.job_id)
+            if job.fence != lease.fence:
+                return "lost"
+            if job.status != "running":
+                return job.status
+            if outcome.kind == "interrupted" and (self._stopping is not None or job.wanted is not None):
+                return (await asked(self._store.hand_back, lease)).status
+        return await self._crashed(lease, outcome.error or _SILENT)
+
+    async def _crashed(self, lease: Lease, error: Any) -> str | None:
+        crashes = await asked(self._store.crashed, lease, error)
+        if self._stopping is not None:
+            return (await asked(self._store.hand_back, lease)).status
+        if crashes < CRASHES:
+            await asyncio.sleep(_PAUSE_SECONDS * (crashes - 1))
+            return None
+        message = f"{error['message'].rstrip('.')}, {crashes} times without getting further."
+        failed = {**error, "code": "crashed", "message": message}
+        job = await asked(self._store.conclude, lease, "failed", error=failed, message=message)
+        return job.status
+
+
+_SILENT = {
+    "code": "crashed",
+    "message": "The process of the job ended without a word about how it went.",
+    "hint": "",
+}
+
+
+async def asked(ask: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """What the store says, in a thread of its own; a store that is away is waited for."""
+    while True:
+        try:
+            return await asyncio.to_thread(ask, *arguments, **options)
+        except StorageError as error:
+            if error.code != "unavailable":
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _told(error: SkillFleetError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+async def _for_ever() -> None:
+    """Until the queue's engine ends: the workflow stays taken, and is put back after that."""
+    await asyncio.Event().wait()
