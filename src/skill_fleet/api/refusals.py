@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from skill_fleet.api.near_names import near_field
 from skill_fleet.api.problems import KINDS, code_of_status, problem
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -62,7 +63,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
     told = [_field(one) for one in found[:_MOST_ERRORS]]
     first = told[0] if told else {"field": "the request", "message": "It is not valid."}
-    hint = next((str(one["ctx"]["hint"]) for one in found if "hint" in one.get("ctx", {})), "")
+    unknown = next((one["loc"] for one in found if one.get("type") == "extra_forbidden"), None)
+    hint = "" if unknown is None else near_field(request, unknown)
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
     return problem(
         "invalid_request",
