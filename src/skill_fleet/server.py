@@ -94,12 +94,12 @@ def start_worker(service: "Service") -> "RunningWorker":
     from skill_fleet.jobs.worker import RunningWorker
 
     context = service.context
+    root = context.workspace.root
     runner = ChildRunner(
         (sys.executable, "-m", "skill_fleet.services.job_process"),
-        context.loaded.environ,
-        str(context.workspace.root),
+        {**context.loaded.environ, "SKILL_FLEET_WORKSPACE": str(root)},
+        root,
         context.settings.server.grace_seconds,
-        [text for text in (context.loaded.database,) if text],
     )
     return RunningWorker.start(service.database, worker_settings(context), runner)
 

@@ -1,16 +1,22 @@
 """The smallest service the frame of the app can stand around, and an app of it with a few routes."""
 
+import contextlib
 import hashlib
+import threading
+import time
 import types
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import uvicorn
 from fastapi import APIRouter, Body, FastAPI
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
+
 from skill_fleet.api.app import create_app
+from skill_fleet.api.connections import BoundedProtocol
 from skill_fleet.api.dependencies import CallerDep
 from skill_fleet.config.load import load
 from skill_fleet.foundation.clock import Clock
@@ -41,14 +47,14 @@ class Keys:
 
 
 @dataclass
-class Database:
-    """Counts what is written: the audit's lines."""
+class Audit:
+    """Keeps what was refused."""
 
-    is_sqlite: bool = True
-    written: int = 0
+    lines: list[tuple[str, str]] = field(default_factory=list)
 
-    def write(self, _work: Callable[[Any], Any]) -> None:
-        self.written += 1
+    def refused(self, address: str, why: str) -> bool:
+        self.lines.append((address, why))
+        return True
 
 
 @dataclass
@@ -67,6 +73,10 @@ class HandClock:
         self.at += seconds
 
 
+async def _nothing() -> None:
+    """There is no helper to dismiss."""
+
+
 class Number(BaseModel, extra="forbid"):
     """A body with a field."""
 
@@ -76,7 +86,13 @@ class Number(BaseModel, extra="forbid"):
 def frame(folder: Path, clock: Clock, *, bound: str = "127.0.0.1", **environ: str) -> FastAPI:
     """The app around a few routes that show what comes through."""
     context = Context(load(folder, environ=environ), clock)
-    service: Any = types.SimpleNamespace(context=context, keys=Keys(), database=Database())
+    service: Any = types.SimpleNamespace(
+        context=context,
+        dismiss=_nothing,
+        keys=Keys(),
+        audit=Audit(),
+        database=types.SimpleNamespace(is_sqlite=True),
+    )
     app = create_app(service, bound=bound)
     app.include_router(_routes())
     return app
@@ -115,3 +131,25 @@ def _routes() -> APIRouter:
         raise SkillFleetError("It went wrong in /nowhere.", hint="Try again.", code=code)
 
     return router
+
+
+@contextlib.contextmanager
+def listening(app: FastAPI, header_seconds: float = 0.5) -> Iterator[tuple[str, int]]:
+    """The app behind a real socket, in a thread; the address."""
+
+    class Quick(BoundedProtocol):
+        pass
+
+    Quick.header_seconds = header_seconds
+    options: dict[str, Any] = {"http": Quick, "ws": "none", "log_config": None, "access_log": False}
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, server_header=False, **options))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from skill_fleet import __version__
-from skill_fleet.api import health, refusals
+from skill_fleet.api import evaluation, events, health, optimization, planning, refusals, results, skills
 from skill_fleet.api.dependencies import in_store
 from skill_fleet.api.edge import Edge
 from skill_fleet.api.hosts import is_loopback, own_names
@@ -17,7 +17,6 @@ from skill_fleet.api.limits import Bodies
 from skill_fleet.api.metrics import Latency
 from skill_fleet.api.openapi import describe
 from skill_fleet.api.security import Gate
-from skill_fleet.jobs.audit import Audit
 
 if TYPE_CHECKING:
     from skill_fleet.jobs.worker import RunningWorker
@@ -58,8 +57,8 @@ def create_app(
     app.state.expects_worker = worker is not None
     app.state.stopping = asyncio.Event()
     app.state.latency = Latency()
-    for router in _routers():
-        app.include_router(router, prefix=PREFIX)
+    for routes in (planning, optimization, events, results, evaluation, skills):
+        app.include_router(routes.router, prefix=PREFIX)
     app.include_router(health.router)
     refusals.tell_in_our_words(app)
     describe(app)
@@ -71,22 +70,16 @@ def create_app(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     app.state.stopping.set()
-
-
-def _routers() -> list[APIRouter]:
-    from skill_fleet.api import evaluation
-
-    return [evaluation.router]
+    await app.state.service.dismiss()
 
 
 def _surround(app: FastAPI, service: "Service", bound: str) -> None:
     """The layers; the one added last is the outermost."""
     settings, clock = service.context.settings.server, service.context.clock
-    audit = Audit(service.database, clock)
     guard = KeyGuard(
         lambda presented: in_store(service, service.keys.find, presented),
         lambda: in_store(service, service.keys.any_good),
-        lambda address, asked: in_store(service, audit.refused, address, asked),
+        lambda address, asked: in_store(service, service.audit.refused, address, asked),
         clock,
         always=not is_loopback(bound),
     )

@@ -78,12 +78,12 @@ async def service_of(request: Request) -> "Service":
 
 async def caller_of(request: Request) -> Caller:
     """Who calls, as the security middleware found out."""
-    return cast(Caller, request.scope["caller"])
+    return cast("Caller", request.scope["caller"])
 
 
 async def stopping_of(request: Request) -> asyncio.Event:
     """Set when the server is about to stop: streams end then."""
-    return cast(asyncio.Event, request.app.state.stopping)
+    return cast("asyncio.Event", request.app.state.stopping)
 
 
 ServiceDep = Annotated[Any, Depends(service_of)]

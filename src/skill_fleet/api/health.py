@@ -13,6 +13,7 @@ from skill_fleet.api.answers import answer
 from skill_fleet.api.dependencies import ServiceDep, in_store
 from skill_fleet.api.metrics import CONTENT_TYPE, families, text_of
 from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.jobs.migrate import HEAD, revision
 
 if TYPE_CHECKING:
     from skill_fleet.jobs.worker import RunningWorker
@@ -81,10 +82,8 @@ def _checks(service: "Service", state: State) -> dict[str, str]:
 
 
 def _database(service: "Service") -> str:
-    from skill_fleet.jobs.migrate import is_current
-
     try:
-        return "ok" if is_current(service.database) else "its tables are not those of this version"
+        return "ok" if revision(service.database) == HEAD else "its tables are not those of this version"
     except SkillFleetError as error:
         return f"it does not answer ({error.code})"
 
