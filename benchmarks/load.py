@@ -2,10 +2,10 @@
 
     python benchmarks/load.py HOST PORT PATH --connections 16 --seconds 5 [--rate 500]
 
-Without a rate, each connection sends its next request when it has its answer: the most the server can do. With
-one, requests are due at even intervals, and each time counts from when it was due: a server that stalls is not
-excused by the requests that were not sent meanwhile. Prints one JSON object: requests, seconds, rate, p50, p99,
-worst (ms), and how many answers had which status.
+Without a rate, each connection sends its next request when it has its answer: the most the server can do.
+With one, requests are due at even intervals, and each time counts from when it was due: a server that stalls
+is not excused by the requests that were not sent meanwhile. Prints one JSON object: requests, seconds, rate,
+p50, p99, worst (ms), and how many answers had which status.
 """
 
 import argparse

@@ -19,13 +19,13 @@ from skill_fleet.api.app import create_app
 from skill_fleet.api.hosts import is_loopback
 from skill_fleet.foundation.errors import ConfigError, SkillFleetError, UsageError
 from skill_fleet.services.context import Context
+from skill_fleet.services.working import start_worker
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from fastapi import FastAPI
 
-    from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
     from skill_fleet.services.service import Service
 
 LOG = logging.getLogger("skill_fleet.server")
@@ -84,41 +84,6 @@ def serve(
                 raise server.failure
 
 
-def start_worker(service: "Service") -> "RunningWorker":
-    """A worker for the jobs of a service, in threads of this process; each job in a child process of its own.
-
-    Raises:
-        StorageError: Another process is this workspace's worker, or the database cannot be used.
-    """
-    from skill_fleet.jobs.supervise import ChildRunner
-    from skill_fleet.jobs.worker import RunningWorker
-
-    context = service.context
-    root = context.workspace.root
-    runner = ChildRunner(
-        (sys.executable, "-m", "skill_fleet.services.job_process"),
-        {**context.loaded.environ, "SKILL_FLEET_WORKSPACE": str(root)},
-        root,
-        context.settings.server.grace_seconds,
-    )
-    return RunningWorker.start(service.database, worker_settings(context), runner)
-
-
-def worker_settings(context: Context, *, jobs_at_once: int | None = None) -> "WorkerSettings":
-    """How a worker of this workspace works."""
-    from skill_fleet.jobs.worker import WorkerSettings
-
-    server = context.settings.server
-    return WorkerSettings(
-        jobs_at_once=jobs_at_once or server.jobs_at_once,
-        jobs_everywhere=server.jobs_everywhere,
-        jobs_per_provider=server.jobs_per_provider,
-        heartbeat_seconds=server.heartbeat_seconds,
-        grace_seconds=server.grace_seconds,
-        keep_days=server.keep_days,
-    )
-
-
 class _Server(uvicorn.Server):
     """uvicorn, which also says where it listens, starts the worker beside, and stops it first.
 
@@ -168,8 +133,9 @@ class _Server(uvicorn.Server):
 
     async def _start_worker(self) -> None:
         """The queue takes a second to import: requests are served meanwhile, and `readyz` says so."""
+        service = self._app.state.service
         try:
-            self._app.state.worker = await asyncio.to_thread(start_worker, self._app.state.service)
+            self._app.state.worker = await asyncio.to_thread(start_worker, service.context, service.database)
         except SkillFleetError as error:
             self.failure = error
             self.should_exit = True
@@ -241,6 +207,6 @@ def _stoppable() -> Iterator[None]:
 
 
 def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("skill_fleet", "uvicorn.error"):
+        logging.getLogger(name).setLevel(level.upper())
