@@ -102,13 +102,13 @@ class Helper:
         self._closed = True
         self._rest()
         if self._process is not None:
-            await self._process.leave()
+            await (self._process.kill() if self._turn.locked() else self._process.leave())
         if self._leaving:
             await asyncio.gather(*self._leaving, return_exceptions=True)
 
     async def _wait_for_turn(self) -> None:
         if self._closed:
-            raise HelperUnavailable("The server is stopping.", code="interrupted")
+            raise _stopping()
         if self._waiting >= _LONGEST_LINE:
             raise _busy()
         self._waiting += 1
@@ -145,6 +145,8 @@ class Helper:
         self._number += 1
         line = json.dumps({"number": self._number, "question": question, "payload": payload}).encode() + b"\n"
         for attempt in (1, 2):
+            if self._closed:
+                raise _stopping()
             try:
                 async with asyncio.timeout(seconds):
                     answer = await self._exchanged(line)
@@ -260,6 +262,10 @@ def helper_of(context: Context) -> Helper:
     """The helper of a context: it reads the same workspace, and the same environment."""
     environ = {**context.loaded.environ, "SKILL_FLEET_WORKSPACE": str(context.workspace.root)}
     return Helper(environ, idle_seconds=context.settings.server.helper_idle_seconds)
+
+
+def _stopping() -> HelperUnavailable:
+    return HelperUnavailable("The server is stopping.", code="interrupted")
 
 
 def _busy() -> HelperUnavailable:
