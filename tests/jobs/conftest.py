@@ -1,12 +1,16 @@
 """The database of jobs, prepared, on SQLite and on a real PostgreSQL."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from jobs.workers_help import Fleet
 
 from skill_fleet.config.paths import Workspace
 from skill_fleet.jobs.database import Database, open_database, prepare_database
+
+sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -38,3 +42,12 @@ def database(open_again: Callable[..., Database]) -> Database:
     database = open_again()
     prepare_database(database, queue=False)
     return database
+
+
+@pytest.fixture
+def fleet(database: Database, database_url: str | None, workspace: Path) -> Iterator[Fleet]:
+    """Workers as processes, none yet, on the test's database; they end with the test."""
+    prepare_database(database)
+    fleet = Fleet(workspace, database_url, database)
+    yield fleet
+    fleet.close()

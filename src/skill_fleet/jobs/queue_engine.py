@@ -89,12 +89,16 @@ def _launch(
             "max_executor_threads": 64,
         }
     )
-    step = DBOS.step(name="work", preemptible=True)(work)
 
+    # Functions of their own: what is decorated is marked, and a method cannot be.
+    @DBOS.step(name="work", preemptible=True)
+    async def step(job_id: str, attempt: int) -> str:
+        return await work(job_id, attempt)
+
+    @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
     async def job(job_id: str, attempt: int) -> str:
         return await step(job_id, attempt)
 
-    DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(job)
     DBOS.listen_queues([QUEUE])
     DBOS.launch()
     DBOS.register_queue(

@@ -1,0 +1,72 @@
+"""A job's process as tests want it: steps that are kept in the store, and a death of the kind that is asked for.
+
+The request: `steps`, `seconds` for each, `deaf` to signals, and of `crash` how (`exit`, `kill`) and at which step.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from skill_fleet.config.paths import Workspace
+from skill_fleet.foundation.errors import LeaseLost, StorageError
+from skill_fleet.jobs.child import CONCLUDED, INTERRUPTED, LOST
+from skill_fleet.jobs.database import open_database
+from skill_fleet.jobs.records import Lease
+from skill_fleet.jobs.store import JobStore
+
+
+def end_with_worker() -> None:
+    while os.read(0, 64):
+        pass
+    os._exit(INTERRUPTED)
+
+
+def crash(how: str) -> None:
+    print(f"last words of {os.environ.get('SKILL_FLEET_DATABASE_URL', 'nobody')}", file=sys.stderr, flush=True)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(3)
+
+
+def work(store: JobStore, lease: Lease, stop: threading.Event) -> int:
+    request = store.get(lease.job_id).request
+    steps = request.get("steps", 1)
+    events = store.events(lease.job_id, 0, 10_000)
+    done = max((event.data["step"] for event in events if event.kind == "step"), default=0)
+    for step in range(done + 1, steps + 1):
+        if request.get("crash", {}).get("at") == step:
+            crash(request["crash"]["how"])
+        if stop.wait(request.get("seconds", 0.1)):
+            return INTERRUPTED
+        store.append(lease, [("step", {"step": step, "pid": os.getpid()})])
+        store.progress(lease, progress=step / steps, message=f"step {step}")
+    store.conclude(lease, "succeeded", result={"steps": steps})
+    return CONCLUDED
+
+
+def main() -> int:
+    job_id, fence, worker = sys.argv[1:4]
+    threading.Thread(target=end_with_worker, daemon=True).start()
+    stop = threading.Event()
+    workspace = Workspace.at(Path.cwd(), {})
+    store = JobStore(
+        open_database(workspace, os.environ.get("SKILL_FLEET_DATABASE_URL"), patience_seconds=60)
+    )
+    deaf = store.get(job_id).request.get("deaf", False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, (lambda *_: None) if deaf else (lambda *_: stop.set()))
+    try:
+        return work(store, Lease(job_id, int(fence), worker), stop)
+    except LeaseLost:
+        return LOST
+    except StorageError as error:
+        print(error, file=sys.stderr)
+        time.sleep(0.5)
+        return 1
+
+
+if __name__ == "__main__":
+    os._exit(main())

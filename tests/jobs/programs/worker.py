@@ -1,0 +1,66 @@
+"""A worker as tests want it: `worker.py SETTINGS`, a JSON object; it stops on a signal, or goes on for ever.
+
+`runner` is `child` (see child.py) or `nothing`, which does nothing for `seconds`. Says `ready NAME` when it works.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from skill_fleet.config.paths import Workspace
+from skill_fleet.jobs.database import open_database
+from skill_fleet.jobs.queue import JOBS_VERSION
+from skill_fleet.jobs.records import Job, Lease
+from skill_fleet.jobs.runner import Interruption, Outcome
+from skill_fleet.jobs.store import JobStore
+from skill_fleet.jobs.supervise import ChildRunner
+from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
+
+
+class NothingRunner:
+    """Does nothing for a while, and writes down that it was done."""
+
+    def __init__(self, store: JobStore, seconds: float) -> None:
+        self.store, self.seconds = store, seconds
+
+    async def run(self, job: Job, lease: Lease, interruption: Interruption) -> Outcome:
+        if self.seconds:
+            try:
+                async with asyncio.timeout(self.seconds):
+                    await interruption.wait()
+                return Outcome("interrupted")
+            except TimeoutError:
+                pass
+        await asyncio.to_thread(self.store.conclude, lease, "succeeded", result={"worker": lease.worker})
+        return Outcome("concluded")
+
+
+def main() -> None:
+    given = json.loads(sys.argv[1])
+    runner, seconds = given.pop("runner", "child"), given.pop("seconds", 0.0)
+    version = given.pop("version", JOBS_VERSION)
+    settings = WorkerSettings(**given)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    workspace = Workspace.at(Path.cwd(), {})
+    database = open_database(workspace, os.environ.get("SKILL_FLEET_DATABASE_URL"))
+    if runner == "child":
+        command = (sys.executable, str(Path(__file__).with_name("child.py")))
+        chosen = ChildRunner(command, dict(os.environ), Path.cwd(), settings.grace_seconds)
+    else:
+        chosen = NothingRunner(JobStore(database), seconds)
+    worker = RunningWorker.start(database, settings, chosen, version=version)
+    print("ready", worker.worker_id, flush=True)
+    while worker.alive and not stop.wait(0.1):
+        pass
+    worker.stop()
+    print("stopped", worker.failed, *sorted(m for m in ("dspy", "numpy", "optuna") if m in sys.modules), flush=True)
+
+
+if __name__ == "__main__":
+    main()
