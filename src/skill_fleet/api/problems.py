@@ -12,6 +12,7 @@ from typing import Any, Literal
 from starlette.responses import Response
 
 from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.services.keys import KeyBudgetSpent
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
@@ -181,7 +182,9 @@ def problem_of(error: SkillFleetError, *, instance: str = "", root: str = "", **
         detail, hint = f"{kind.title}; the log of the server says why.", ""
     if root:
         detail, hint = detail.replace(f"{root}/", "").replace(root, "."), hint.replace(f"{root}/", "")
-    headers = error.headers if isinstance(error, Refused) else None
+    headers = dict(error.headers) if isinstance(error, Refused) else {}
+    if isinstance(error, KeyBudgetSpent):
+        headers["Retry-After"] = str(error.retry_after)
     return problem(code, detail, hint=hint, instance=instance, kind=kind, headers=headers, **more)
 
 
