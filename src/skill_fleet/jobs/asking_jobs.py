@@ -97,7 +97,8 @@ class JobAsking:
     def want(self, job_id: str, wanted: Wanted, by: str | None) -> Job:
         """Ask for a pause or for the end.
 
-        Where nobody works on the job, it takes effect at once; else its holder sees it at its next `progress`.
+        Where nobody works on the job, it takes effect at once; else its holder sees it at its next
+        `progress`.
         Asking for what is so already changes nothing.
 
         Raises:
@@ -274,12 +275,6 @@ def _today(db: sa.Connection, owner: str | None) -> SpentToday:
 def _queued_again(db: sa.Connection, job: Job, by: str | None, **values: Any) -> Job:
     release(db, job.job_id)
     add_events(db, job.job_id, [("queued", {"attempt": job.attempt + 1, "by": by})])
-    fresh = {
-        "message": "",
-        "error": None,
-        "error_code": None,
-        "crashes": 0,
-        "finished_at": None,
-        "enqueued_at": None,
-    }
-    return change(db, job.job_id, status="queued", wanted=None, attempt=job.attempt + 1, **fresh, **values)
+    nothing = dict.fromkeys(("wanted", "error", "error_code", "finished_at", "enqueued_at"))
+    fresh = {"status": "queued", "attempt": job.attempt + 1, "message": "", "crashes": 0}
+    return change(db, job.job_id, **nothing, **fresh, **values)

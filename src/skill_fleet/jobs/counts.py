@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ class Counts:
 
     Attributes:
         jobs: How many, by kind and status.
-        oldest_queued_seconds: Age of the oldest job in the queue; None where it is empty.
+        oldest_queued_seconds: How long the longest waiting job is in the queue; None where it is empty.
         workers: How many, by state.
         calls: Attempts of all jobs.
         usd: Known dollars of all jobs.
@@ -40,7 +41,7 @@ def count(db: sa.Connection) -> Counts:
     """Count what there is."""
     here = JOB.c.removed_at.is_(None)
     jobs = sa.select(JOB.c.kind, JOB.c.status, sa.func.count()).where(here).group_by(JOB.c.kind, JOB.c.status)
-    oldest = sa.select(database_now() - sa.func.min(JOB.c.created_at)).where(JOB.c.status == "queued")
+    oldest = sa.select(database_now() - sa.func.min(JOB.c.updated_at)).where(JOB.c.status == "queued")
     workers = sa.select(WORKER.c.state, sa.func.count()).group_by(WORKER.c.state)
     sums = sa.select(
         sa.func.coalesce(sa.func.sum(JOB.c.calls), 0),
@@ -66,5 +67,5 @@ def count(db: sa.Connection) -> Counts:
     )
 
 
-def _by_key(db: sa.Connection, statement: sa.Select[tuple[str, int]]) -> dict[str, int]:
+def _by_key(db: sa.Connection, statement: sa.Select[Any]) -> dict[str, int]:
     return {row[0]: row[1] for row in db.execute(statement)}

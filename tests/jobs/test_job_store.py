@@ -1,0 +1,282 @@
+"""Jobs written down, found and listed: on SQLite and on PostgreSQL."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from store_help import at_once, backdate, new_job, queued, taken
+
+from skill_fleet.foundation.errors import IdempotencyConflict, NotFound, Removed, StateConflict
+from skill_fleet.jobs.database import Database
+from skill_fleet.jobs.file_store import FileStore
+from skill_fleet.jobs.records import NewJob
+from skill_fleet.jobs.store import Idempotency, JobStore
+from skill_fleet.jobs.tables import JOB
+
+
+@pytest.fixture
+def store(database: Database) -> JobStore:
+    return JobStore(database)
+
+
+def test_a_job_comes_back_as_it_was_written(store: JobStore) -> None:
+    new = new_job(
+        "j",
+        kind="creation",
+        request={"task": "a\0b \ud800 ü", "nested": [1, {"x": None}]},
+        owner="key",
+        provider="anthropic",
+        priority=3,
+        metadata={"who": "me"},
+        max_usd=1.5,
+        max_calls=10**30,
+    )
+    job, made = store.create(new)
+    assert made
+    assert job == store.get("j")
+    assert (job.kind, job.status, job.owner, job.provider, job.priority) == (
+        "creation", "queued", "key", "anthropic", 3,
+    )  # fmt: skip
+    assert job.request == new.request
+    assert job.metadata == {"who": "me"}
+    assert (job.max_usd, job.max_calls) == (1.5, 2**63 - 1)
+    assert abs(job.created_at - time.time()) < 5
+    assert [(event.number, event.kind) for event in store.events("j")] == [(1, "queued")]
+
+
+def test_numbers_that_json_does_not_have_become_null(store: JobStore) -> None:
+    job, _ = store.create(new_job(request={"x": [float("nan"), float("inf"), 1.5]}))
+    assert store.get(job.job_id).request == {"x": [None, None, 1.5]}
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing", "", "\0", "a\0", "\ud800", "'; drop table job; --", "ä" * 10_000]
+)
+def test_a_name_that_names_nothing_is_not_found(store: JobStore, name: str) -> None:
+    with pytest.raises(NotFound):
+        store.get(name)
+    with pytest.raises(NotFound):
+        store.want(name, "paused", None)
+    with pytest.raises(NotFound):
+        store.claim(name, 1, "w")
+    assert store.events(name) == []
+
+
+def test_the_same_key_and_request_are_the_same_job(store: JobStore) -> None:
+    first, made = store.create(new_job("a"), idempotency=Idempotency("k", "d"))
+    again, made_again = store.create(new_job("b"), idempotency=Idempotency("k", "d"))
+    assert (made, made_again) == (True, False)
+    assert again == first
+    assert store.known(None, Idempotency("k", "d")) == first
+    with pytest.raises(NotFound):
+        store.get("b")
+
+
+def test_the_same_key_with_another_request_conflicts_and_writes_nothing(store: JobStore) -> None:
+    store.create(new_job("a"), idempotency=Idempotency("k", "d"))
+    with pytest.raises(IdempotencyConflict, match="another request"):
+        store.create(new_job("b"), idempotency=Idempotency("k", "other"))
+    assert [job.job_id for job in store.page()] == ["a"]
+
+
+def test_keys_are_each_owners_own(store: JobStore) -> None:
+    for owner in (None, "x", "y"):
+        _, made = store.create(new_job(f"of-{owner}", owner=owner), idempotency=Idempotency("k", "d"))
+        assert made
+    assert store.known("z", Idempotency("k", "d")) is None
+
+
+def test_a_key_whose_job_was_removed_makes_no_second_one(store: JobStore) -> None:
+    job, _ = store.create(new_job("a"), idempotency=Idempotency("k", "d"))
+    store.want("a", "cancelled", None)
+    store.remove("a", None)
+    with pytest.raises(Removed):
+        store.create(new_job("b"), idempotency=Idempotency("k", "d"))
+    assert store.page() == []
+
+
+def test_a_job_that_fails_to_be_written_leaves_its_key_free(store: JobStore) -> None:
+    def refuse(_: object) -> tuple[float, int]:
+        raise StateConflict("Nothing is left.")
+
+    with pytest.raises(StateConflict):
+        store.create(new_job("a"), idempotency=Idempotency("k", "d"), admit=refuse)
+    assert store.create(new_job("b"), idempotency=Idempotency("k", "d"))[1]
+
+
+def test_sixteen_threads_with_one_key_make_one_job(store: JobStore) -> None:
+    def create(number: int) -> tuple[str, bool]:
+        job, made = store.create(new_job(f"j{number}"), idempotency=Idempotency("k", "d"))
+        return job.job_id, made
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(create, range(48)))
+    assert sum(made for _, made in answers) == 1
+    assert len({name for name, _ in answers}) == 1
+    assert len(store.page()) == 1
+
+
+def test_two_processes_with_one_key_make_one_job(database: Database, workspace: Path) -> None:
+    answers = at_once(database, workspace, [{"do": "create", "name": name} for name in ("a", "b")])
+    jobs = [tuple(answer) for process in answers for answer in process]
+    assert len({name for name, _ in jobs}) == 1
+    assert sum(made for _, made in jobs) == 1
+
+
+def test_the_same_name_twice_is_refused(store: JobStore) -> None:
+    queued(store, "a")
+    with pytest.raises(Exception, match="a"):
+        queued(store, "a")
+
+
+def test_pages_are_newest_first_and_meet_without_gap_while_jobs_are_added(store: JobStore) -> None:
+    names = [queued(store, f"j{number:02}").job_id for number in range(25)]
+    seen = []
+    before = None
+    while page := store.page(before=before, limit=4):
+        seen += [job.job_id for job in page]
+        before = (page[-1].created_at, page[-1].job_id)
+        queued(store, f"new{len(seen):02}")
+    assert seen == names[::-1]
+
+
+def test_jobs_of_one_moment_are_told_apart_by_name(store: JobStore, database: Database) -> None:
+    for number in range(9):
+        queued(store, f"j{number}")
+        backdate(database, f"j{number}", created_at=1000.0)
+    first = store.page(limit=5)
+    rest = store.page(limit=9, before=(first[-1].created_at, first[-1].job_id))
+    assert [job.job_id for job in first + rest] == [f"j{number}" for number in range(8, -1, -1)]
+
+
+def test_pages_by_owner_status_and_kind(store: JobStore) -> None:
+    queued(store, "a", owner="x")
+    queued(store, "b", owner="y", kind="creation")
+    queued(store, "c")
+    store.want("a", "paused", None)
+    assert [job.job_id for job in store.page()] == ["c", "b", "a"]
+    assert [job.job_id for job in store.page(owner="x")] == ["a"]
+    assert [job.job_id for job in store.page(owner=None)] == ["c"]
+    assert [job.job_id for job in store.page(kind="creation")] == ["b"]
+    assert [job.job_id for job in store.page(statuses=("paused", "failed"))] == ["a"]
+    assert store.page(owner="x", statuses=("queued",)) == []
+
+
+def test_a_page_of_ten_thousand_is_quick(store: JobStore, database: Database) -> None:
+    template = dict(queued(store, "first").__dict__) | {"request": "{}", "metadata": "{}", "events": 0}
+    rows = [template | {"job_id": f"j{number:05}", "created_at": float(number)} for number in range(10_000)]
+    database.write(lambda db: db.execute(JOB.insert(), rows))
+    if not database.is_sqlite:
+        database.write(lambda db: db.execute(sa.text("analyze skill_fleet.job")))
+    for options in ({}, {"owner": None, "statuses": ("queued",), "kind": "optimization"}):
+        took = []
+        for _ in range(7):
+            begin = time.perf_counter()
+            page = store.page(before=(5000.0, "j05000"), limit=20, **options)
+            took.append(time.perf_counter() - begin)
+        assert [job.job_id for job in page] == [f"j{number:05}" for number in range(4999, 4979, -1)]
+        assert min(took) < 0.010, took
+
+
+def test_one_job_is_read_quickly(store: JobStore, database: Database) -> None:
+    queued(store, "a", request={"seed": 1})
+    took = []
+    for _ in range(300):
+        begin = time.perf_counter()
+        store.get("a")
+        took.append(time.perf_counter() - begin)
+    assert min(took) < (100e-6 if database.is_sqlite else 3e-3)
+
+
+def test_jobs_the_queue_does_not_know_are_found(store: JobStore, database: Database) -> None:
+    for name in ("a", "b", "c"):
+        queued(store, name)
+    store.enqueued("b", 1)
+    store.enqueued("c", 2)  # of an attempt that there is not
+    assert store.left_behind(60.0) == []
+    for name in ("a", "b", "c"):
+        backdate(database, name, updated_at=1000.0)
+    assert [job.job_id for job in store.left_behind(60.0)] == ["a", "c"]
+    assert [job.job_id for job in store.left_behind(60.0, limit=1)] == ["a"]
+    store.want("a", "cancelled", None)
+    assert [job.job_id for job in store.left_behind(60.0)] == ["c"]
+
+
+def test_a_resumed_job_is_unknown_to_the_queue_again(store: JobStore, database: Database) -> None:
+    queued(store, "a")
+    store.enqueued("a", 1)
+    store.want("a", "paused", None)
+    assert store.requeue("a", None).attempt == 2
+    backdate(database, "a", updated_at=1000.0)
+    assert [job.workflow_id for job in store.left_behind(1.0)] == ["a.2"]
+
+
+def test_what_is_removed_is_gone_but_its_name_and_its_cost(store: JobStore, database: Database) -> None:
+    job = queued(store, "a", owner="me", metadata={"x": 1}, request={"secret": "of the client"})
+    lease = taken(store, job)
+    FileStore(database).save(lease, {"data.json": b"of the client"})
+    store.append(lease, [("note", {"x": "of the client"})])
+    store.conclude(
+        lease, "failed", result={"x": "of the client"}, error={"code": "c"}, message="of the client"
+    )
+    store.remove("a", "me")
+    with pytest.raises(Removed) as raised:
+        store.get("a")
+    assert raised.value.owner == "me"
+    assert "of the client" not in raised.value.message
+    assert store.events("a") == []
+    assert FileStore(database).load("a") == {}
+    assert store.page() == []
+    for verb in (
+        lambda: store.want("a", "cancelled", None),
+        lambda: store.requeue("a", None),
+        lambda: store.remove("a", None),
+        lambda: store.note("a", "x", {}),
+        lambda: store.claim("a", 1, "w"),
+    ):
+        with pytest.raises(Removed):
+            verb()
+    assert b"of the client" not in _everything(database)
+
+
+def test_only_old_jobs_that_are_over_expire(store: JobStore, database: Database) -> None:
+    for name in ("new", "old", "running", "paused"):
+        queued(store, name)
+    taken(store, store.get("running"))
+    store.want("paused", "paused", None)
+    for name in ("new", "old"):
+        store.want(name, "cancelled", None)
+    store.create(new_job("keyed"), idempotency=Idempotency("k", "d"))
+    store.want("keyed", "cancelled", None)
+    now = store.get("new").created_at
+    for name in ("old", "running", "paused", "keyed"):
+        backdate(database, name, created_at=now - 1e7, updated_at=now - 1e7)
+    for name in ("old", "keyed"):
+        backdate(database, name, finished_at=now - 91 * 86_400)
+    assert store.expire(90) == 2
+    assert store.expire(90) == 0
+    assert sorted(job.job_id for job in store.page()) == ["new", "paused", "running"]
+    # Its idempotency key is free again.
+    assert store.create(new_job("again"), idempotency=Idempotency("k", "other"))[1]
+
+
+def _everything(database: Database) -> bytes:
+    """Whatever is in the rows of the tables of jobs."""
+    from skill_fleet.jobs.tables import JOB_EVENT, JOB_FILE
+
+    tables = (JOB, JOB_EVENT, JOB_FILE)
+    return database.read(lambda db: repr([db.execute(sa.select(table)).all() for table in tables]).encode())
+
+
+def test_the_store_is_shared_by_threads(open_again: Callable[..., Database], database: Database) -> None:
+    store, other = JobStore(database), JobStore(open_again())
+
+    def create_and_read(number: int) -> str:
+        made, _ = (store, other)[number % 2].create(NewJob(f"j{number}", "creation", {}))
+        return (other, store)[number % 2].get(made.job_id).job_id
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(create_and_read, range(64))) == [f"j{number}" for number in range(64)]
