@@ -63,9 +63,13 @@ def build() -> typer.Typer:
         dataset,
         doctor,
         evaluate,
+        jobs,
+        keys,
         optimize,
         runs,
+        serve,
         validate,
+        worker,
     )
 
     app = _group(
@@ -93,6 +97,23 @@ def build() -> typer.Typer:
         artifacts.promote,
     )
     _add(app, "cache", "The stored answers of models.", cache.path, cache.stats, cache.clear)
+    app.command("serve")(serve.serve)
+    app.command("worker")(worker.worker)
+    _add(
+        app,
+        "jobs",
+        "The jobs of a service.",
+        jobs.list_,
+        jobs.start,
+        jobs.status,
+        jobs.watch,
+        jobs.cancel,
+        jobs.pause,
+        jobs.resume,
+        jobs.logs,
+        jobs.delete,
+    )
+    _add(app, "keys", "Keys that let clients into a service.", keys.create, keys.list_, keys.revoke)
     app.command("optimizers")(catalog.optimizers)
     app.command("models")(catalog.models)
     _add(app, "config", "The settings.", config.show)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from skill_fleet.cli.numbers import score, seconds, several
+from skill_fleet.cli.numbers import score, seconds, several, share
 from skill_fleet.cli.screen import Screen, console
 from skill_fleet.cli.tables import words
 
@@ -199,14 +199,19 @@ class _Moving:
             self._stage = title
             self._progress.remove_task(self._task)
             self._task = self._progress.add_task(title, total=None, detail="")
-        rollouts = f"{data['rollouts']} tries · " if data.get("rollouts") else ""
-        replayed = f" + {data['from_journal']} from the journal" if data["from_journal"] else ""
-        self._progress.update(
-            self._task,
-            total=data.get("total"),
-            completed=data.get("done", 0),
-            detail=f"{rollouts}{data['calls']} calls{replayed} · {seconds(data['seconds'])}",
-        )
+        done, total, detail = data.get("done", 0), data.get("total"), _detail(data)
+        if "share" in data:  # of a job elsewhere
+            done, total = data["share"], 1.0
+        self._progress.update(self._task, total=total, completed=done, detail=detail)
+
+
+def _detail(data: Mapping[str, Any]) -> str:
+    """What was done, and how long it took; of a job elsewhere, how far it is."""
+    if "share" in data:
+        return f"{share(data['share'])} · {data['calls']} calls"
+    rollouts = f"{data['rollouts']} tries · " if data.get("rollouts") else ""
+    replayed = f" + {data['from_journal']} from the journal" if data["from_journal"] else ""
+    return f"{rollouts}{data['calls']} calls{replayed} · {seconds(data['seconds'])}"
 
 
 def _bar(screen: Screen) -> "Progress":
