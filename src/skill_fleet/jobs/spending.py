@@ -1,15 +1,13 @@
 """What jobs spend by day (UTC), and what is left of a key's day."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from skill_fleet.jobs.records import Job, Spending
 from skill_fleet.jobs.rows import whole
-from skill_fleet.jobs.tables import API_KEY, JOB, SPENT_ON, database_now
+from skill_fleet.jobs.tables import JOB, SPENT_ON, database_now
 
 _DAY_SECONDS = 86_400
 _UNFINISHED = ("queued", "running")
@@ -36,22 +34,6 @@ class SpentToday:
     reserved_calls: int
     uncapped_usd: int
     uncapped_calls: int
-
-
-Admit = Callable[[SpentToday], tuple[float | None, int | None]]
-"""Gives the caps on dollars and calls that a job gets, by what its owner has spent; or raises."""
-
-
-def admitted(db: sa.Connection, owner: str | None, admit: Admit) -> dict[str, Any]:
-    """The caps of a job that is about to be queued, as columns.
-
-    Of two jobs of one owner, the second is admitted when the first is in the books: the owner's key is
-    locked until the transaction ends.
-    """
-    if owner is not None:
-        db.execute(sa.select(API_KEY.c.key_id).where(API_KEY.c.key_id == owner).with_for_update())
-    max_usd, max_calls = admit(spent_today(db, owner))
-    return {"max_usd": max_usd, "max_calls": whole(max_calls)}
 
 
 def today() -> sa.ColumnElement[int]:
