@@ -93,8 +93,10 @@ class Patience:
                 if error.code != AWAY:
                     raise
                 now = self._clock.monotonic()
-                until = now + self._seconds if until is None else until
-                self._given_up = self._given_up or now >= until
+                if until is None and not self._given_up:
+                    until = now + self._seconds
+                    continue  # an old connection may be broken, and a new one not
+                self._given_up = self._given_up or until is None or now >= until
                 if self._given_up:
                     raise
                 self._clock.sleep(pause)
