@@ -1,6 +1,7 @@
 """What Prometheus reads is what happened, in a bounded number of lines."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from api_frame import client_of
@@ -8,7 +9,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from skill_fleet.api.app import create_app
-from skill_fleet.jobs.records import NewJob
+from skill_fleet.jobs.records import Lease, NewJob, Spending
 from skill_fleet.services.context import open_context
 from skill_fleet.services.service import Service, open_service
 
@@ -62,6 +63,46 @@ def test_answers_are_timed_by_route_and_status(app: FastAPI) -> None:
     healthy = (("method", "GET"), ("route", "/healthz"), ("status", "200"))
     assert found["skill_fleet_http_request_seconds_count", healthy] == 3
     assert found["skill_fleet_http_request_seconds_sum", healthy] > 0
+
+
+RESULT = {
+    "optimizer": "gepa",
+    "simulated": True,
+    "accuracy": {"baseline": 0.1, "optimized": 0.75},
+    "optimized": {"validation": 0.9, "test": 0.8},
+    "verdict": "better",
+    "rounds": [{"seconds": 0.5}, {"seconds": 4.0}, {"seconds": 100_000.0}],
+}
+
+
+def finished(service: Service, job_id: str, status: Any, result: Any, error: Any = None) -> None:
+    job, _ = service.jobs.create(NewJob(job_id, "optimization", {}))
+    lease = service.jobs.claim(job.job_id, job.attempt, "worker-1")
+    assert isinstance(lease, Lease)
+    service.jobs.progress(lease, spending=Spending(7, 0.25, 2))
+    service.jobs.conclude(lease, status, result=result, error=error, message="")
+
+
+def test_what_runs_came_to(app: FastAPI, service: Service) -> None:
+    finished(service, "20260101-000000-0000000001", "succeeded", RESULT)
+    unmeasured = {**RESULT, "accuracy": None, "optimized": None, "verdict": None, "optimizer": "simba"}
+    finished(service, "20260101-000000-0000000002", "succeeded", unmeasured)
+    failure = {"code": "provider", "message": "Away.", "hint": ""}
+    finished(service, "20260101-000000-0000000003", "failed", None, failure)
+    found = samples(app)
+    of = (("optimizer", "gepa"), ("simulated", "true"))
+    assert found["skill_fleet_last_accuracy", of] == 0.75
+    assert found["skill_fleet_last_quality", of] == 0.8
+    assert found["skill_fleet_last_verdict", (*of, ("verdict", "better"))] == 1
+    assert not [key for key in found if "accuracy" in key[0] and "simba" in str(key)]
+    assert found["skill_fleet_round_seconds_bucket", (("le", "1.0"), ("optimizer", "gepa"))] == 1
+    assert found["skill_fleet_round_seconds_bucket", (("le", "5.0"), ("optimizer", "gepa"))] == 2
+    assert found["skill_fleet_round_seconds_bucket", (("le", "+Inf"), ("optimizer", "gepa"))] == 3
+    assert found["skill_fleet_round_seconds_sum", (("optimizer", "gepa"),)] == 100_004.5
+    assert found["skill_fleet_job_failures_total", (("code", "provider"),)] == 1
+    assert found["skill_fleet_model_calls_total", ()] == 21
+    assert found["skill_fleet_spent_usd_total", ()] == 0.75
+    assert found["skill_fleet_model_calls_of_unknown_price_total", ()] == 6
 
 
 def test_what_clients_make_up_makes_no_line(app: FastAPI) -> None:

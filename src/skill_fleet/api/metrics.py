@@ -3,15 +3,16 @@
 Label values come from lists of ours (route templates, statuses, codes, optimizers), never from a client.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from skill_fleet.api.refusals import METHODS
 from skill_fleet.jobs.counts import Counts
+from skill_fleet.jobs.outcomes import ROUND_SECONDS, LastResult, Rounds
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -85,3 +86,37 @@ def families(counts: Counts) -> Iterator[Metric]:
     for code, number in sorted(counts.failures.items()):
         failures.add_metric((code,), number)
     yield failures
+    yield _rounds(counts.rounds)
+    yield from _last(counts.last_results)
+
+
+def _rounds(found: Mapping[str, Rounds]) -> Metric:
+    family = HistogramMetricFamily(
+        "skill_fleet_round_seconds", "How long rounds of optimization took.", labels=("optimizer",)
+    )
+    for optimizer, rounds in sorted(found.items()):
+        within = zip(map(str, ROUND_SECONDS), rounds.within, strict=True)
+        family.add_metric((optimizer,), [*within, ("+Inf", rounds.count)], rounds.seconds)
+    return family
+
+
+def _last(found: Mapping[str, LastResult]) -> Iterator[Metric]:
+    """What the last successful run of each optimizer came to; what was not measured has no line."""
+    labels = ("optimizer", "simulated")
+    accuracy = GaugeMetricFamily(
+        "skill_fleet_last_accuracy", "Share of test examples that pass, 0 to 1.", labels=labels
+    )
+    quality = GaugeMetricFamily("skill_fleet_last_quality", "Mean test quality, 0 to 1.", labels=labels)
+    ended = GaugeMetricFamily("skill_fleet_last_run_timestamp_seconds", "When it ended.", labels=labels)
+    verdict = GaugeMetricFamily(
+        "skill_fleet_last_verdict", "1 for the verdict there was.", labels=(*labels, "verdict")
+    )
+    for optimizer, last in sorted(found.items()):
+        of = (optimizer, str(last.simulated).lower())
+        ended.add_metric(of, last.at)
+        for family, value in ((accuracy, last.accuracy), (quality, last.quality)):
+            if value is not None:
+                family.add_metric(of, value)
+        if last.verdict is not None:
+            verdict.add_metric((*of, last.verdict), 1.0)
+    yield from (accuracy, quality, verdict, ended)
