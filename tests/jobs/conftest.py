@@ -1,25 +1,60 @@
 """The database of jobs, prepared, on SQLite and on a real PostgreSQL."""
 
+import secrets
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
-from jobs.workers_help import Fleet
 
+from postgres import Postgres
 from skill_fleet.config.paths import Workspace
 from skill_fleet.jobs.database import Database, open_database, prepare_database
 
 sys.path.append(str(Path(__file__).parent))
 
+from store_help import Processes
+
+
+@pytest.fixture(scope="session")
+def prepared_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with an embedded database that has our tables, to be copied."""
+    root = tmp_path_factory.mktemp("prepared")
+    _prepare(root, None)
+    return root
+
+
+@pytest.fixture(scope="session")
+def prepared_postgres(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database of PostgreSQL that has our tables, to be copied."""
+    url = postgres.new_database()
+    _prepare(tmp_path_factory.mktemp("unused"), url)
+    return url.rpartition("/")[2]
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str | None:
-    """The address of an empty database; None is the embedded one."""
+def empty_url(request: pytest.FixtureRequest) -> str | None:
+    """The address of a database without tables; None is the embedded one."""
+    return request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(workspace: Path, request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The address of a database with our tables; None is the embedded one."""
     if request.param == "sqlite":
-        return None
-    url: str = request.getfixturevalue("postgres_url")
-    return url
+        prepared: Path = request.getfixturevalue("prepared_workspace")
+        shutil.copytree(prepared / ".skill-fleet", workspace / ".skill-fleet", dirs_exist_ok=True)
+        yield None
+        return
+    template = request.getfixturevalue("prepared_postgres")
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"t{secrets.token_hex(6)}"
+    with psycopg.connect(server.url(), autocommit=True) as db:
+        db.execute(f'create database "{name}" template "{template}"'.encode())
+    yield server.url(name)
+    server.drop(server.url(name))
 
 
 @pytest.fixture
@@ -39,15 +74,17 @@ def open_again(database_url: str | None, workspace: Path) -> Iterator[Callable[.
 @pytest.fixture
 def database(open_again: Callable[..., Database]) -> Database:
     """The test's database with our tables; without the queue's own, which take a second."""
-    database = open_again()
+    return open_again()
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Processes]:
+    """Two processes that do something with a database at the same moment."""
+    with Processes(2) as two:
+        yield two
+
+
+def _prepare(root: Path, url: str | None) -> None:
+    database = open_database(Workspace.at(root, {}), url)
     prepare_database(database, queue=False)
-    return database
-
-
-@pytest.fixture
-def fleet(database: Database, database_url: str | None, workspace: Path) -> Iterator[Fleet]:
-    """Workers as processes, none yet, on the test's database; they end with the test."""
-    prepare_database(database)
-    fleet = Fleet(workspace, database_url, database)
-    yield fleet
-    fleet.close()
+    database.close()

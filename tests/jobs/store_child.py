@@ -15,15 +15,23 @@ from skill_fleet.jobs.worker_store import WorkerStore
 
 
 def main() -> None:
-    task = json.loads(sys.stdin.readline())
-    database = open_database(Workspace.at(Path(task["workspace"]), {}), task["url"])
-    print("ready", flush=True)
-    sys.stdin.readline()
-    try:
-        answer = TASKS[task["do"]](database, task)
-    except SkillFleetError as error:
-        answer = {"error": error.code}
-    print(json.dumps(answer))
+    for line in sys.stdin:
+        task = json.loads(line)
+        database = open_database(Workspace.at(Path(task["workspace"]), {}), task["url"])
+        database.read(lambda db: db.exec_driver_sql("select 1"))
+        tell("ready")
+        sys.stdin.readline()
+        try:
+            answer = TASKS[task["do"]](database, task)
+        except SkillFleetError as error:
+            answer = {"error": error.code}
+        database.close()
+        tell(json.dumps(answer))
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def create(database: Database, task: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -36,42 +36,46 @@ def backdate(database: Database, job_id: str, **columns: Any) -> None:
     database.write(lambda db: db.execute(sa.update(JOB).where(JOB.c.job_id == job_id).values(**columns)))
 
 
-def at_once(database: Database, workspace: Path, tasks: Sequence[dict[str, Any]]) -> list[Any]:
-    """Each task in a process of its own, all begun at the same moment; what they answer, in order."""
-    place = {"workspace": str(workspace), "url": database.url}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(CHILD)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in tasks
-    ]
-    try:
-        for process, task in zip(processes, tasks, strict=True):
-            assert process.stdin and process.stdout
-            process.stdin.write(json.dumps(place | task) + "\n")
-            process.stdin.flush()
-        for process in processes:
-            assert process.stdout and process.stdout.readline() == "ready\n", process.communicate()
-        for process in processes:
-            assert process.stdin
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        answers = [_answer(process) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
-    return [json.loads(answer) for answer in answers]
+class Processes:
+    """Processes that begin each its task at the same moment; started once, since that takes a second.
+
+    Args:
+        number: How many.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._running: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        command = [sys.executable, str(CHILD)]
+        self._running = [subprocess.Popen(command, **pipes) for _ in range(self._number)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running:
+            with process:  # closes its pipes, and waits for it
+                process.kill()
+
+    def at_once(self, database: Database, workspace: Path, tasks: Sequence[dict[str, Any]]) -> list[Any]:
+        """What the processes answer to their tasks, in order."""
+        place = {"workspace": str(workspace), "url": database.url}
+        for process, task in zip(self._running, tasks, strict=True):
+            _tell(process, json.dumps(place | task))
+        for process in self._running:
+            assert _hear(process) == "ready"
+        for process in self._running:
+            _tell(process, "go")
+        return [json.loads(_hear(process)) for process in self._running]
 
 
-def _answer(process: "subprocess.Popen[str]") -> str:
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    return out
+def _tell(process: "subprocess.Popen[str]", line: str) -> None:
+    assert process.stdin
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def _hear(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    return process.stdout.readline().rstrip("\n")

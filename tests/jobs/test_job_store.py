@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from store_help import at_once, backdate, new_job, queued, taken
+from store_help import Processes, backdate, new_job, queued, taken
 
 from skill_fleet.foundation.errors import IdempotencyConflict, NotFound, Removed, StateConflict
 from skill_fleet.jobs.database import Database
@@ -90,7 +90,7 @@ def test_keys_are_each_owners_own(store: JobStore) -> None:
 
 
 def test_a_key_whose_job_was_removed_makes_no_second_one(store: JobStore) -> None:
-    job, _ = store.create(new_job("a"), idempotency=Idempotency("k", "d"))
+    store.create(new_job("a"), idempotency=Idempotency("k", "d"))
     store.want("a", "cancelled", None)
     store.remove("a", None)
     with pytest.raises(Removed):
@@ -119,8 +119,10 @@ def test_sixteen_threads_with_one_key_make_one_job(store: JobStore) -> None:
     assert len(store.page()) == 1
 
 
-def test_two_processes_with_one_key_make_one_job(database: Database, workspace: Path) -> None:
-    answers = at_once(database, workspace, [{"do": "create", "name": name} for name in ("a", "b")])
+def test_two_processes_with_one_key_make_one_job(
+    database: Database, workspace: Path, processes: Processes
+) -> None:
+    answers = processes.at_once(database, workspace, [{"do": "create", "name": name} for name in ("a", "b")])
     jobs = [tuple(answer) for process in answers for answer in process]
     assert len({name for name, _ in jobs}) == 1
     assert sum(made for _, made in jobs) == 1
