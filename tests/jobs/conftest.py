@@ -73,7 +73,7 @@ def open_again(database_url: str | None, workspace: Path) -> Iterator[Callable[.
 
 @pytest.fixture
 def database(open_again: Callable[..., Database]) -> Database:
-    """The test's database with our tables; without the queue's own, which take a second."""
+    """The test's database with our tables and the queue's own."""
     return open_again()
 
 
@@ -84,7 +84,15 @@ def processes() -> Iterator[Processes]:
         yield two
 
 
+@pytest.fixture
+def fleet(database: Database, database_url: str | None, workspace: Path) -> Iterator[Fleet]:
+    """Workers on the test's database, none yet; they end with the test."""
+    fleet = Fleet(workspace, database_url, database)
+    yield fleet
+    fleet.close()
+
+
 def _prepare(root: Path, url: str | None) -> None:
     database = open_database(Workspace.at(root, {}), url)
-    prepare_database(database, queue=False)
+    prepare_database(database)
     database.close()

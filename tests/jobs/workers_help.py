@@ -1,5 +1,6 @@
 """Workers as processes of their own, and jobs for them."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,12 +16,34 @@ from pathlib import Path
 from typing import Any
 
 from skill_fleet.jobs.connection import Database
-from skill_fleet.jobs.queue import JobQueue
-from skill_fleet.jobs.records import Job, NewJob
+from skill_fleet.jobs.queue import JOBS_VERSION, JobQueue
+from skill_fleet.jobs.records import Job, Lease, NewJob
+from skill_fleet.jobs.runner import Interruption, Outcome
 from skill_fleet.jobs.store import JobStore
+from skill_fleet.jobs.supervise import ChildRunner
+from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 HEARTBEAT = 1.5
+QUICK = {"heartbeat_seconds": HEARTBEAT, "poll_seconds": 0.1, "grace_seconds": 1.0}
+
+
+class NothingRunner:
+    """Does nothing for a while, and writes down that it was done."""
+
+    def __init__(self, store: JobStore, seconds: float) -> None:
+        self.store, self.seconds = store, seconds
+
+    async def run(self, job: Job, lease: Lease, interruption: Interruption) -> Outcome:
+        if self.seconds:
+            try:
+                async with asyncio.timeout(self.seconds):
+                    await interruption.wait()
+                return Outcome("interrupted")
+            except TimeoutError:
+                pass
+        await asyncio.to_thread(self.store.conclude, lease, "succeeded", result={"worker": lease.worker})
+        return Outcome("concluded")
 
 
 @dataclass
@@ -83,21 +106,18 @@ class Fleet:
     url: str | None
     database: Database
     processes: list[WorkerProcess] = field(default_factory=list)
+    worker_here: RunningWorker | None = None
 
     def __post_init__(self) -> None:
         self.store = JobStore(self.database)
         self.queue = JobQueue(self.database)
 
     def worker(self, *, ready: bool = True, **settings: Any) -> WorkerProcess:
-        """Start one more."""
-        chosen = {"heartbeat_seconds": HEARTBEAT, "poll_seconds": 0.2, "grace_seconds": 1.0} | settings
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SKILL_FLEET")}
-        if self.url is not None:
-            environment["SKILL_FLEET_DATABASE_URL"] = self.url
+        """Start one more, in a process of its own."""
         popen = subprocess.Popen(
-            [sys.executable, str(PROGRAMS / "worker.py"), json.dumps(chosen)],
+            [sys.executable, str(PROGRAMS / "worker.py"), json.dumps(QUICK | settings)],
             cwd=self.folder,
-            env=environment,
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -105,6 +125,27 @@ class Fleet:
         )
         self.processes.append(WorkerProcess(popen))
         return self.processes[-1].wait_ready() if ready else self.processes[-1]
+
+    def here(
+        self, *, nothing: float | None = None, version: str = JOBS_VERSION, **settings: Any
+    ) -> RunningWorker:
+        """A worker in this process: a quicker start. Its jobs are children, or do `nothing` for so long."""
+        chosen = WorkerSettings(**(QUICK | settings))
+        command = (sys.executable, str(PROGRAMS / "child.py"))
+        children = ChildRunner(command, self.environment(), self.folder, chosen.grace_seconds)
+        runner = children if nothing is None else NothingRunner(self.store, nothing)
+        self.worker_here = RunningWorker.start(self.database, chosen, runner, version=version)
+        return self.worker_here
+
+    def environment(self) -> dict[str, str]:
+        """Of workers and children."""
+        given = {name: value for name, value in os.environ.items() if not name.startswith("SKILL_FLEET")}
+        return given if self.url is None else given | {"SKILL_FLEET_DATABASE_URL": self.url}
+
+    def children(self, job_id: str) -> list[int]:
+        """The processes that have got a job further, in order."""
+        pids = [data["pid"] for kind, data in self.told(job_id) if kind == "step"]
+        return list(dict.fromkeys(pids))
 
     def job(self, *, provider: str = "offline", priority: int = 50, enqueue: bool = True, **request: Any) -> str:
         """Ask for one more job; its name."""
@@ -144,6 +185,8 @@ class Fleet:
         return at["taken_up"], at["status"]
 
     def close(self) -> None:
+        if self.worker_here is not None:
+            self.worker_here.stop()
         for process in self.processes:
             if process.popen.poll() is None:
                 with contextlib.suppress(ProcessLookupError):

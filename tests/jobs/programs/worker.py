@@ -3,7 +3,6 @@
 `runner` is `child` (see child.py) or `nothing`, which does nothing for `seconds`. Says `ready NAME` when it works.
 """
 
-import asyncio
 import json
 import os
 import signal
@@ -11,32 +10,16 @@ import sys
 import threading
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from jobs.workers_help import NothingRunner
+
 from skill_fleet.config.paths import Workspace
 from skill_fleet.jobs.database import open_database
 from skill_fleet.jobs.queue import JOBS_VERSION
-from skill_fleet.jobs.records import Job, Lease
-from skill_fleet.jobs.runner import Interruption, Outcome
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.supervise import ChildRunner
 from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
-
-
-class NothingRunner:
-    """Does nothing for a while, and writes down that it was done."""
-
-    def __init__(self, store: JobStore, seconds: float) -> None:
-        self.store, self.seconds = store, seconds
-
-    async def run(self, job: Job, lease: Lease, interruption: Interruption) -> Outcome:
-        if self.seconds:
-            try:
-                async with asyncio.timeout(self.seconds):
-                    await interruption.wait()
-                return Outcome("interrupted")
-            except TimeoutError:
-                pass
-        await asyncio.to_thread(self.store.conclude, lease, "succeeded", result={"worker": lease.worker})
-        return Outcome("concluded")
 
 
 def main() -> None:
