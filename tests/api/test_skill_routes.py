@@ -175,6 +175,19 @@ def test_a_check_that_makes_no_sense_is_refused(rest, body):
         assert answer.json()["hint"] == "Did you mean 'strict'?"
 
 
+def test_many_are_checked_elsewhere_with_the_same_answer(rest, monkeypatch):
+    asked = [("/skills/validate", {"path": "technical_skills", "profile": "strict"})]
+    asked += [("/evaluation/evaluate", {"path": "technical_skills", "task": "Find the commit that broke it"})]
+    here = [rest.post(route, json=body).json() for route, body in asked]
+    monkeypatch.setattr("skill_fleet.api.evaluation.MANY", 0)
+    monkeypatch.setattr("skill_fleet.api.skills.MANY", 0)
+    there = [rest.post(route, json=body).json() for route, body in asked]
+    assert there[0] == here[0]
+    for one, other in zip(there[1]["skills"], here[1]["skills"], strict=True):
+        assert one["quality"] == pytest.approx(other["quality"])
+    assert there[1].keys() == here[1].keys()
+
+
 def test_a_text_reads_no_file_of_this_machine(rest, place):
     """A link is not followed, whatever the text claims to be the folder of."""
     content = "---\nname: x\ndescription: Does x.\n---\n\nSee [it](SKILL.md) and [that](nothing.md).\n"

@@ -21,6 +21,8 @@ from skill_fleet.services import skills
 
 router = APIRouter(prefix="/evaluation", tags=["evaluation"])
 
+MANY = 50
+"""From how many skills on the work is done in another process: threads would hold up the other requests."""
 BATCH_SECONDS = 300.0
 """How long an evaluation of many skills may take."""
 
@@ -34,7 +36,13 @@ BATCH_SECONDS = 300.0
 )
 async def evaluate(body: EvaluateBody, service: ServiceDep) -> Response:
     """Quality is the guard's, a floor computed from the text alone: no model is asked, nothing is spent."""
-    found = await anyio.to_thread.run_sync(skills.evaluate_paths, service.context, [body.path], body.task)
+    context = service.context
+    if await anyio.to_thread.run_sync(skills.count_skills, context, body.path) > MANY:
+        asked = {"paths": [body.path], "task": body.task}
+        found = await service.batches.ask("evaluate_batch", asked, timeout=BATCH_SECONDS)
+        found.pop("errors")
+    else:
+        found = await anyio.to_thread.run_sync(skills.evaluate_paths, context, [body.path], body.task)
     return answer(found)
 
 

@@ -10,6 +10,7 @@ from skill_fleet.api.answers import answer
 from skill_fleet.api.cursors import make_cursor, read_cursor
 from skill_fleet.api.dependencies import CallerDep, ServiceDep
 from skill_fleet.api.etags import is_current, not_modified
+from skill_fleet.api.evaluation import BATCH_SECONDS, MANY
 from skill_fleet.api.job_schemas import Started
 from skill_fleet.api.problems import errors
 from skill_fleet.api.schemas import SkillPage, SkillView, ValidateBody, Validated
@@ -78,13 +79,17 @@ async def listed(
 )
 async def validate(body: ValidateBody, service: ServiceDep) -> Response:
     """The findings of a skill of the library, of all skills below a path, or of a text."""
+    context, profile = service.context, body.profile
+    if "content" in body.model_fields_set:
 
-    def findings() -> dict[str, Any]:
-        if "content" in body.model_fields_set:
-            return skills.validate_content(body.content, body.profile, name=body.name)
-        return skills.validate_paths(service.context, [body.path], body.profile)
+        def findings() -> dict[str, Any]:
+            return skills.validate_content(body.content, profile, name=body.name)
 
-    return answer(await anyio.to_thread.run_sync(findings))
+        return answer(await anyio.to_thread.run_sync(findings))
+    if await anyio.to_thread.run_sync(skills.count_skills, context, body.path) > MANY:
+        asked = {"paths": [body.path], "profile": profile}
+        return answer(await service.batches.ask("validate_batch", asked, timeout=BATCH_SECONDS))
+    return answer(await anyio.to_thread.run_sync(skills.validate_paths, context, [body.path], profile))
 
 
 @router.get(

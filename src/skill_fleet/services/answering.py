@@ -96,7 +96,7 @@ def evaluate_batch(context: Context, payload: Payload) -> dict[str, Any]:
     """The score of many skills of the library; see `services.skills`."""
     from skill_fleet.services import skills
 
-    return skills.evaluate_batch(context, payload["paths"])
+    return skills.evaluate_batch(context, payload["paths"], payload.get("task", ""))
 
 
 def validate_batch(context: Context, payload: Payload) -> dict[str, Any]:

@@ -93,7 +93,17 @@ def evaluate_paths(context: Context, paths: Sequence[str], task: str = "") -> di
     return _scored(context, [_score(library, file, task) for file in skills_at(library, paths)])
 
 
-def evaluate_batch(context: Context, paths: Sequence[str]) -> dict[str, Any]:
+def count_skills(context: Context, path: str) -> int:
+    """How many skills there are at a path and below it.
+
+    Raises:
+        UsageError: It is not a path of the library.
+        NotFound: There is none.
+    """
+    return len(skills_at(Library(context.workspace.skills), [path]))
+
+
+def evaluate_batch(context: Context, paths: Sequence[str], task: str = "") -> dict[str, Any]:
     """As `evaluate_paths` for many; a path that cannot be scored is named and stops no other.
 
     Returns:
@@ -106,7 +116,7 @@ def evaluate_batch(context: Context, paths: Sequence[str]) -> dict[str, Any]:
         try:
             for file in skills_at(library, [path]):
                 if file not in scored:
-                    scored[file] = _score(library, file, "")
+                    scored[file] = _score(library, file, task)
         except SkillFleetError as error:
             errors.append({"path": path[:200], "code": error.code, "message": error.message})
     return {**_scored(context, list(scored.values())), "errors": errors}
