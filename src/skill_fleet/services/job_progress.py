@@ -66,7 +66,8 @@ class RunProgress:
         part = int(data.get("fold", 0))
         parts = 1 + self.folds
         if kind == "finished":
-            self._move(1.0, "Done." if data.get("status") == "succeeded" else "Stopped.")
+            done = data.get("status") == "succeeded"
+            self._move(1.0 if done else self.value, "Done." if done else "Stopped.")
         elif kind == "progress":
             within, words = self._stage(data)
             told = f"Fold {part} of {self.folds}: {words[0].lower()}{words[1:]}" if part else words
