@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skill_fleet.client.records import Job
 
 _LONGEST = 200
+_BESIDE = frozenset({"n", "at", "happened_at", "elapsed"})
 
 
 def shown_jobs(jobs: "Iterable[Job]") -> "RenderableType":
@@ -82,9 +83,10 @@ def said(kind: str, data: Mapping[str, Any]) -> str | None:
 
 def logged(at: str, kind: str, data: Mapping[str, Any]) -> str:
     """One line of a job's log: when, what kind, and in words, or as JSON where there are none."""
-    words = said(kind, data) or milestone(kind, data)
-    if words is None:
-        words = json.dumps(data, ensure_ascii=False) if data else ""
+    words = said(kind, data) or milestone(kind, data) or str(data.get("message") or "")
+    if not words:
+        rest = {name: value for name, value in data.items() if name not in _BESIDE}
+        words = json.dumps(rest, ensure_ascii=False) if rest else ""
         words = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
     return f"{moment(at)}  {kind:<12} {line(words)}".rstrip()
 

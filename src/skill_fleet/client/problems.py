@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457) of the server as the errors that the same mistake raises on this machine."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ AWAY = "server_away"
 """Code of the error where the server does not answer."""
 RETRYABLE = frozenset({408, 429, 502, 503, 504})
 
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 _BY_STATUS: dict[int, type[SkillFleetError]] = {
     401: ProviderError,
     403: ProviderError,
@@ -56,8 +58,10 @@ def error_from(code: str, message: str, hint: str = "", *, status: int = 500) ->
 
 def no_answer(url: str, error: httpx2.TransportError) -> ProviderError:
     """The server does not answer."""
-    why = "it takes too long" if isinstance(error, httpx2.TimeoutException) else str(error).rstrip(".")
-    said = why[:1].lower() + why[1:] if why else type(error).__name__
+    why = "it takes too long"
+    if not isinstance(error, httpx2.TimeoutException):
+        why = _NUMBER.sub("", str(error)).rstrip(".") or type(error).__name__
+    said = why[:1].lower() + why[1:]
     return ProviderError(
         f"The server {url} does not answer: {said}.",
         hint="Is it running (skill-fleet serve), and is this its address?",
