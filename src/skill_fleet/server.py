@@ -70,9 +70,9 @@ def serve(
     host, port = host or settings.host, settings.port if port is None else port
     service = open_service(context)
     with contextlib.closing(service), _stoppable():
-        prepare_database(service.database)
         _refuse_an_open_door(service, host)
         with contextlib.closing(_listener(host, port)) as listener:
+            prepare_database(service.database)
             app = create_app(service, bound=host)
             server = _Server(app, listener, starts_worker=worker, as_json=as_json)
             try:
@@ -173,16 +173,20 @@ def _refuse_an_open_door(service: "Service", host: str) -> None:
 
 def _listener(host: str, port: int) -> socket.socket:
     """A socket bound to an address; it listens only when the server is ready."""
+    if not 0 <= port <= 65535:
+        raise UsageError(f"A port is a number from 0 to 65535, not {port}.")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         # "localhost" is both; what people type into other tools is the older.
         family, kind, protocol, _, address = min(found, key=lambda place: place[0] != socket.AF_INET)
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except (OSError, OverflowError) as error:
+        with contextlib.ExitStack() as unless_bound:
+            listener = unless_bound.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            unless_bound.pop_all()
+    except OSError as error:
         raise UsageError(
-            f"The server cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}.",
+            f"The server cannot listen at {host}:{port}: {error.strerror or error}.",
             hint="Choose another with --port; 0 takes a free one.",
         ) from None
     return listener

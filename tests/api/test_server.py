@@ -1,0 +1,184 @@
+"""A real server in a process of its own: how it begins, what it loads, how it ends."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skill_fleet.foundation.errors import ConfigError, UsageError
+from skill_fleet.jobs.records import NewJob
+from skill_fleet.server import serve
+from skill_fleet.services.context import Context, open_context
+from skill_fleet.services.service import open_service
+
+SERVE = """
+import json, sys
+from pathlib import Path
+from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.server import serve
+from skill_fleet.services.context import open_context
+workspace, host, port, worker = sys.argv[1:]
+try:
+    serve(open_context(Path(workspace)), host, int(port), worker=worker == "worker", as_json=True)
+except SkillFleetError as error:
+    sys.stderr.write(f"error: {error.message} {error.hint}\\n")
+    sys.exit(error.exit_code)
+heavy = {"dspy", "numpy", "optuna", "gepa", "litellm", "typer", "rich"}
+print(json.dumps({"heavy": sorted(heavy & {name.partition(".")[0] for name in sys.modules})}))
+"""
+
+
+class Serving:
+    """A server under way."""
+
+    def __init__(self, process: subprocess.Popen[str], first: str) -> None:
+        self.process = process
+        self.url = json.loads(first)["url"]
+        host, port = self.url.removeprefix("http://").rsplit(":", 1)
+        self.address = (host, int(port))
+
+    def get(self, path: str) -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as response:  # noqa: S310
+                return response.status, json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    def stream(self, path: str) -> socket.socket:
+        """A connection that reads a stream which has begun."""
+        connection = socket.create_connection(self.address, timeout=10)
+        head = f"GET {path} HTTP/1.1\r\nHost: {self.address[0]}\r\nAccept: text/event-stream\r\n\r\n"
+        connection.sendall(head.encode())
+        assert b"200 OK" in connection.recv(65536)
+        return connection
+
+    def stop(self, number: int) -> tuple[int, float, str]:
+        """Exit code, seconds it took, and what it printed last."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        printed, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, time.monotonic() - began, printed
+
+
+def start(workspace: Path, *words: str, **environ: str) -> subprocess.Popen[str]:
+    named = {key: value for key, value in os.environ.items() if not key.startswith("SKILL_FLEET_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(workspace), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**named, **environ},
+    )
+
+
+@contextlib.contextmanager
+def serving(workspace: Path, *words: str, **environ: str) -> Iterator[Serving]:
+    process = start(workspace, *(words or ("127.0.0.1", "0", "alone")), **environ)
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first, process.communicate()
+        yield Serving(process, first)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Context]:
+    """A context for a server in this process; the levels of loggers are put back."""
+    loggers = [logging.getLogger(name) for name in ("skill_fleet", "uvicorn.error")]
+    levels = [logger.level for logger in loggers]
+    yield open_context(tmp_path, environ={})
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+def test_it_serves_with_a_stream_open_and_is_gone_within_five_seconds(tmp_path: Path) -> None:
+    service = open_service(open_context(tmp_path, environ={}))
+    service.jobs.create(NewJob("20260101-000000-0123456789", "optimization", {}))
+    service.close()
+    with serving(tmp_path) as server:
+        assert server.get("/healthz") == (200, {"status": "ok"})
+        assert server.get("/readyz")[0] == 200
+        streams = [
+            server.stream("/api/v2/optimization/jobs/20260101-000000-0123456789/events") for _ in range(3)
+        ]
+        idle = socket.create_connection(server.address)
+        code, seconds, printed = server.stop(signal.SIGTERM)
+        for connection in (*streams, idle):
+            connection.close()
+    assert code == 0, printed
+    assert seconds < 5.0
+    assert json.loads(printed) == {"heavy": []}, "the server's process loads neither programs nor optimizers"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", " ", "192.0.2.1"])  # noqa: S104 - refused
+def test_where_others_could_reach_it_a_key_is_needed_first(here: Context, host: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        serve(here, host, 0, worker=False)
+    assert error.value.exit_code == 2
+    assert error.value.message == f"Other machines could reach the host '{host}', and there is no key yet."
+
+
+def test_a_name_that_stands_for_another_machine_needs_a_key(
+    here: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_o: elsewhere)
+    with pytest.raises(ConfigError, match="there is no key yet"):
+        serve(here, "localhost", 0, worker=False)
+
+
+def test_with_a_key_it_may_listen_everywhere(tmp_path: Path) -> None:
+    service = open_service(open_context(tmp_path, environ={}))
+    service.keys.create("somebody", ["read"])
+    service.close()
+    with serving(tmp_path, "0.0.0.0", "0", "alone") as server:  # noqa: S104
+        assert server.address[0] == "0.0.0.0"  # noqa: S104
+        server.url = f"http://127.0.0.1:{server.address[1]}"
+        assert server.get("/healthz")[0] == 200
+        assert server.get("/api/v2/optimization/jobs")[0] == 401
+        code, seconds, _ = server.stop(signal.SIGINT)
+    assert code == 0
+    assert seconds < 5.0
+
+
+def test_an_address_that_is_taken_is_one_sentence(here: Context) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError) as error:
+            serve(here, "127.0.0.1", port, worker=False)
+    assert error.value.message == f"The server cannot listen at 127.0.0.1:{port}: Address already in use."
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+def test_a_port_that_is_none_is_one_sentence(here: Context, port: int) -> None:
+    with pytest.raises(UsageError, match="from 0 to 65535"):
+        serve(here, "127.0.0.1", port, worker=False)
+
+
+def test_an_address_of_another_machine_is_one_sentence(
+    here: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_o: elsewhere)
+    service = open_service(here)
+    service.keys.create("somebody", ["read"])
+    service.close()
+    with pytest.raises(UsageError, match=r"cannot listen at 192\.0\.2\.1:0: Cannot assign"):
+        serve(here, "192.0.2.1", 0, worker=False)
