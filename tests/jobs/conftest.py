@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from jobs.workers_help import Fleet
 from postgres import Postgres
 from skill_fleet.config.paths import Workspace
 from skill_fleet.jobs.database import Database, open_database, prepare_database
