@@ -1,6 +1,9 @@
 """The guard on a skill written for this test, and on what one might do to please it."""
 
+import os
 import random
+import subprocess
+import sys
 import time
 
 import pytest
@@ -243,3 +246,31 @@ def test_hostile_text_takes_no_quadratic_time(hostile):
     started = time.process_time()
     guard(skill(body=hostile))
     assert time.process_time() - started < 2.0
+
+
+def test_a_score_does_not_depend_on_the_order_of_sets(tmp_path):
+    """Strings are hashed differently in every process; a run that is gone on with must find the same scores."""
+    text = (
+        "---\nname: bisect-git\ndescription: Finds the commit that broke a build with git bisect, run and skip. "
+        "Use when a regression appeared between two known revisions of a repository.\n---\n\n# Bisect\n\n"
+        "## Overview\n\nMark a good and a bad revision, then let git bisect run a script over the commits.\n\n"
+        "## Pitfalls\n\nSkip commits that do not build; a flaky script names an innocent commit.\n"
+    )
+    (tmp_path / "SKILL.md").write_text(text)
+    program = (
+        "import sys; from pathlib import Path; from skill_fleet.domain.skill import Skill; "
+        "from skill_fleet.evaluation.guard import guard; "
+        "score = guard(Skill.read(Path(sys.argv[1])), 'Find the revision that broke a build'); "
+        "print(score.value, score.parts)"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(6)
+    }
+    assert len(said) == 1

@@ -4,6 +4,7 @@ Both compare the description, the name and the task with the body, so neither ca
 description over somebody else's text, by a description that fits everything, or by repeating words.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -30,8 +31,8 @@ def trigger(reading: Reading) -> Part:
     if not promise:
         return Part(0.0, ("Write a description that says what the skill does and when to use it.",))
     known = reading.stems | reading.name_stems
-    own = sum(weight(stem) for stem in promise if stem in known)
-    specific = sum(map(weight, promise)) / len(promise)
+    own = math.fsum(weight(stem) for stem in promise if stem in known)
+    specific = math.fsum(map(weight, promise)) / len(promise)
     value = (
         0.25 * rising(len(promise), 2, 12) + 0.6 * rising(own, 1.0, 9.0) + 0.15 * rising(specific, 0.3, 0.8)
     )
@@ -59,8 +60,8 @@ def grounding(reading: Reading) -> Part:
     if not promised or not reading.blocks:
         return Part(0.0, ("Write a text that explains what the description promises.",))
     places = _places(reading, promised)
-    total = sum(promised.values())
-    covered = sum(value * _BY_BLOCKS[min(3, places[stem])] for stem, value in promised.items()) / total
+    total = math.fsum(promised.values())
+    covered = math.fsum(value * _BY_BLOCKS[min(3, places[stem])] for stem, value in promised.items()) / total
     subjects = _subjects(places)
     focus = sum(stem in promised for stem in subjects) / max(len(subjects), 4)
     value = 0.6 * rising(covered, 0.15, 0.65) + 0.4 * rising(focus, 0.0, 0.34)
@@ -76,10 +77,10 @@ def grounding(reading: Reading) -> Part:
 def spoken(reading: Reading, task: str) -> Part:
     """How much of what the task names the body speaks of; half of it is all that can be asked."""
     stems = set(words.terms(task))
-    total = sum(map(weight, stems))
+    total = math.fsum(map(weight, stems))
     if not total:
         return Part(1.0)
-    said = sum(weight(stem) for stem in stems if stem in reading.stems) / total
+    said = math.fsum(weight(stem) for stem in stems if stem in reading.stems) / total
     unsaid = [word for word in _named(task) if words.stem(word) not in reading.stems]
     notes = [f"{TERMS_IN_TEXT} {_missing(unsaid)}."] if said < 0.5 and unsaid else []
     return Part(rising(said, 0.15, 0.5), tuple(notes))
