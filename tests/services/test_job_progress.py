@@ -1,0 +1,80 @@
+"""How far a job is: between 0 and 1, never falling, and moving."""
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skill_fleet.services.job_progress import RunProgress
+
+_COUNTS = st.integers(0, 10**6)
+_STAGES = st.sampled_from(
+    ["preflight", "baseline", "validation", "candidates", "sealed test", "held out", "news"]
+)
+_MEASURED = st.builds(
+    lambda stage, done, more: ("progress", {"stage": stage, "done": done, "total": done + more}),
+    _STAGES,
+    _COUNTS,
+    _COUNTS,
+)
+_SEARCHED = st.builds(
+    lambda number, calls, rollouts: (
+        "progress",
+        {"stage": "search", "round": number, "calls": calls, "rollouts": rollouts},
+    ),
+    st.integers(1, 5),
+    _COUNTS,
+    _COUNTS,
+)
+_KEPT = st.builds(
+    lambda kind, number: (kind, {"round": number, "status": "stopped"}),
+    st.sampled_from(["started", "preflight", "baseline", "round", "test", "published", "fold", "news"]),
+    st.integers(1, 5),
+)
+_EVENTS = st.lists(st.one_of(_MEASURED, _SEARCHED, _KEPT), max_size=40)
+
+
+@given(
+    _EVENTS,
+    st.integers(1, 5),
+    st.integers(0, 20),
+    st.none() | st.tuples(st.floats(0, 1e6), st.floats(0, 1e9)),
+)
+def test_it_stays_within_its_bounds_and_never_falls(
+    events: list[tuple[str, dict[str, Any]]], rounds: int, folds: int, expected: tuple[float, float] | None
+) -> None:
+    progress = RunProgress(rounds, folds, expected)
+    seen = [progress.value]
+    for index, (kind, data) in enumerate(events):
+        about = {"fold": index % folds + 1} if folds and index % 2 else {}
+        progress.see(kind, {**data, **about})
+        seen.append(progress.value)
+        assert progress.message
+    assert seen[0] == 0.0
+    assert seen[-1] <= 1.0
+    assert all(before <= after for before, after in pairwise(seen))
+
+
+def test_a_search_moves_with_its_calls_and_says_so() -> None:
+    progress = RunProgress(2, expected=(400, 900))
+    progress.see("progress", {"stage": "search", "round": 1, "rollouts": 0, "calls": 100})
+    began = progress.value
+    progress.see("progress", {"stage": "search", "round": 1, "rollouts": 9, "calls": 212})
+    assert progress.message == "Round 1 of 2: searching, 112 calls."
+    middle = progress.value
+    progress.see("progress", {"stage": "search", "round": 1, "rollouts": 99, "calls": 10_000})
+    assert began < middle < progress.value < 0.475
+    progress.see("round", {"round": 1})
+    assert progress.value == 0.475
+
+
+def test_each_pass_over_the_sealed_test_moves_it() -> None:
+    progress = RunProgress(1)
+    progress.see("progress", {"stage": "sealed test", "done": 50, "total": 100})
+    first = progress.value
+    progress.see("test", {})
+    progress.see("progress", {"stage": "sealed test", "done": 50, "total": 100})
+    assert 0.85 < first < progress.value < 0.98
+    progress.see("finished", {"status": "succeeded"})
+    assert (progress.value, progress.message) == (1.0, "Done.")
