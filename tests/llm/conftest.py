@@ -90,6 +90,12 @@ class DatabaseStores:
         self._engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def prepared() -> Callable[[str], DatabaseStores]:
+    """Makes the journal's tables in an empty database."""
+    return DatabaseStores
+
+
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[DatabaseStores]:
     """A prepared database."""

@@ -12,7 +12,7 @@ from dspy.lm15 import Request
 
 from skill_fleet.foundation.errors import LeaseLost
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.database_engine import postgres_engine
+from skill_fleet.llm.database_engine import passing, postgres_engine
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.spent import Usage
 from skill_fleet.llm.testing import ScriptedModel
@@ -72,6 +72,36 @@ def test_who_takes_over_waits_for_an_intent_that_is_being_committed(database: An
     taken.join(5)
     assert not taken.is_alive()
     assert database.open(lease=database.take_up("job")).reconcile("job") == 1
+
+
+def test_a_process_that_stopped_inside_a_transaction_hinders_nobody_for_long(database: Any) -> None:
+    """As SIGSTOP leaves it, or a cable that was pulled: the lease's row is locked, and nobody lets go."""
+    journal = database.open(lease=database.take_up("job"))
+    stopped, go_on = threading.Event(), threading.Event()
+
+    def stops(attempt: str) -> None:
+        def work() -> None:
+            journal._connection.execute(sa.text("select * from skill_fleet.lease for share"))
+            if not go_on.is_set():
+                stopped.set()
+                go_on.wait(20)
+            journal._connection.execute(sa.text("select 1"))
+
+        with journal._transaction(False, 2):
+            work()
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(stops, "a")
+        stopped.wait(5)
+        began = time.monotonic()
+        database.take_up("job")
+        assert time.monotonic() - began < 8
+        go_on.set()
+        with pytest.raises(sa.exc.DBAPIError) as caught:
+            asked.result(5)
+    assert passing(caught.value), "it is written again, where the lease allows it"
+    with pytest.raises(LeaseLost):
+        journal.open_attempt("job", "k", "evaluation", "m")
 
 
 def test_an_intent_that_waited_for_the_take_over_is_refused(database: Any) -> None:

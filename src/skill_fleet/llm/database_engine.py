@@ -11,9 +11,13 @@ from skill_fleet.foundation.errors import ConfigError, StorageError
 _CONNECT_SECONDS = 5
 # A peer that is gone without a word is noticed after so many milliseconds, not after the system's hours.
 _SILENCE_MILLISECONDS = 15_000
+# A process that is stopped, or whose machine is cut off, inside a transaction holds its locks: whoever takes
+# its job up would wait for ever. The server ends such a session; what was not committed is written again.
+_STOPPED_MILLISECONDS = 3_000
 # SQLSTATE of what passes: connection lost or refused (08), shutdown and start (57P), too many (53300),
-# a standby that is not yet the primary (25006), two transactions in each other's way (40).
-_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "40001", "40P01")
+# a standby that is not yet the primary (25006), a session that idled in a transaction (25P03), two
+# transactions in each other's way (40).
+_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "25P03", "40001", "40P01")
 
 
 AWAY = "unavailable"
@@ -44,6 +48,7 @@ def postgres_engine(url: str, *, poolclass: type[Pool] = NullPool) -> sa.Engine:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "application_name": "skill-fleet",
+        "options": f"-c idle_in_transaction_session_timeout={_STOPPED_MILLISECONDS}",
     }
     return sa.create_engine(
         parsed.set(drivername="postgresql+psycopg"),
