@@ -249,12 +249,12 @@ def test_hostile_text_takes_no_quadratic_time(hostile):
 
 
 def test_a_score_does_not_depend_on_the_order_of_sets(tmp_path):
-    """Strings are hashed differently in every process; a run that is gone on with must find the same scores."""
+    """Strings are hashed anew in every process; a run that is gone on with must find the same scores."""
     text = (
-        "---\nname: bisect-git\ndescription: Finds the commit that broke a build with git bisect, run and skip. "
-        "Use when a regression appeared between two known revisions of a repository.\n---\n\n# Bisect\n\n"
-        "## Overview\n\nMark a good and a bad revision, then let git bisect run a script over the commits.\n\n"
-        "## Pitfalls\n\nSkip commits that do not build; a flaky script names an innocent commit.\n"
+        "---\nname: bisect-git\ndescription: Finds the commit that broke a build with git bisect, run, skip. "
+        "Use when a regression appeared between two known revisions of a repository.\n---\n\n# Bisect\n"
+        "\n## Overview\n\nMark a good and a bad revision, then let git bisect run a script over commits.\n"
+        "\n## Pitfalls\n\nSkip commits that do not build; a flaky script names an innocent commit.\n"
     )
     (tmp_path / "SKILL.md").write_text(text)
     program = (
