@@ -8,17 +8,23 @@ for who may see all (`is_admin`).
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import NotFound, Removed, StateConflict, StorageError
-from skill_fleet.jobs.records import ApiKey, Job, JobEvent, Kind, NewJob, Status, Wanted
-from skill_fleet.jobs.store import ANY, Idempotency, SpentToday
-from skill_fleet.services.job_requests import ResumeBody, creation_request, optimization_request, read_body
+from skill_fleet.jobs.records import ApiKey, Job, JobEvent, Kind, Status, Wanted
+from skill_fleet.jobs.store import ANY, SpentToday
+from skill_fleet.services.job_requests import ResumeBody, read_body
+from skill_fleet.services.job_starts import (
+    Body,
+    enqueue,
+    estimate,
+    new_job_id,
+    optimizers,
+    recommend,
+    start_creation_job,
+    start_optimization_job,
+)
 from skill_fleet.services.job_views import event_view, job_view, make_cursor, read_cursor
 from skill_fleet.services.keys import Caps, allowance, is_admin
 from skill_fleet.services.service import Service
@@ -46,71 +52,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_CHECK_SECONDS = 60.0
 _MOST_LISTED = 100
-
-Body = Mapping[str, Any]
-
-
-def new_job_id(clock: Clock) -> str:
-    """A name for a new job and its run: when it was asked for, and chance."""
-    at = datetime.fromtimestamp(clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
-    return f"{at}-{secrets.token_hex(5)}"
-
-
-async def start_optimization_job(
-    service: Service, body: Body, *, owner: ApiKey | None, idempotency_key: str | None = None
-) -> tuple[Job, bool]:
-    """Put an optimization into the queue, once everything that can be known to be wrong was looked for.
-
-    Args:
-        service: Where.
-        body: As `OptimizationBody`.
-        owner: Who asks; its day lowers the caps.
-        idempotency_key: What the client calls this request: asked again, it is the same job.
-
-    Returns:
-        The job, and whether it is new.
-
-    Raises:
-        UsageError: A field is wrong.
-        IdempotencyConflict: The key came before, with another body.
-        KeyBudgetSpent: Nothing is left of the owner's day.
-        SkillFleetError: The run could not begin; the sentence is that of the terminal.
-    """
-    request = optimization_request(service.context, body)
-    return await _start(service, "optimization", request, body, owner, idempotency_key)
-
-
-async def start_creation_job(
-    service: Service, body: Body, *, owner: ApiKey | None, idempotency_key: str | None = None
-) -> tuple[Job, bool]:
-    """Put the writing of a skill into the queue; as `start_optimization_job`, of a `CreationBody`."""
-    request = creation_request(service.context, body)
-    return await _start(service, "creation", request, body, owner, idempotency_key)
-
-
-async def estimate(service: Service, body: Body) -> dict[str, Any]:
-    """What an optimization would take; nothing is spent. See `estimate_optimization`."""
-    request = optimization_request(service.context, body)
-    answer: dict[str, Any] = await service.helper.ask(
-        "estimate", {"request": request}, timeout=_CHECK_SECONDS
-    )
-    return answer
-
-
-async def recommend(service: Service, body: Body) -> dict[str, Any]:
-    """Which optimizer for a request, with the rule that decided. See `recommend_optimizer`."""
-    request = optimization_request(service.context, body)
-    return await _asked(service, "recommend", request)
-
-
-async def optimizers(service: Service) -> dict[str, Any]:
-    """`optimizers`, and `unusable`: those of other packages that cannot be used. Asked once, then known."""
-    if "optimizers" not in service.known:
-        service.known["optimizers"] = await service.helper.ask("optimizers", {}, timeout=_CHECK_SECONDS)
-    found: dict[str, Any] = service.known["optimizers"]
-    return found
 
 
 def get_job(service: Service, job_id: str, key: ApiKey | None) -> Job:
@@ -242,66 +184,6 @@ async def delete_job(service: Service, job_id: str, key: ApiKey | None) -> Liter
     return await asyncio.to_thread(_delete, service, job_id, key)
 
 
-async def _asked(service: Service, question: str, request: Body) -> dict[str, Any]:
-    answer: dict[str, Any] = await service.helper.ask(question, {"request": request}, timeout=_CHECK_SECONDS)
-    return answer
-
-
-async def _start(
-    service: Service,
-    kind: Kind,
-    request: dict[str, Any],
-    body: Body,
-    key: ApiKey | None,
-    idempotency_key: str | None,
-) -> tuple[Job, bool]:
-    owner = None if key is None else key.key_id
-    same = None
-    if idempotency_key is not None:
-        same = Idempotency(idempotency_key, digest({"kind": kind, "body": dict(body)}))
-        before = await asyncio.to_thread(service.jobs.known, owner, same)
-        if before is not None:
-            return before, False
-    clock = service.context.clock
-    asked: Caps = (request["budget"]["max_cost"], request["budget"]["max_calls"])
-    today = await asyncio.to_thread(service.jobs.spent_today, owner)
-    usd, calls = allowance(key, today, asked, clock=clock)
-    capped = {**request, "budget": {**request["budget"], "max_cost": usd, "max_calls": calls}}
-    payload = {"request": capped, "keys": service.database.is_sqlite}
-    checked = await service.helper.ask(f"check_{kind}", payload, timeout=_CHECK_SECONDS)
-    new = NewJob(
-        new_job_id(clock),
-        kind,
-        request,
-        owner=owner,
-        provider=checked["provider"],
-        metadata=body.get("metadata") or {},
-    )
-
-    def admit(now: SpentToday) -> Caps:
-        return allowance(key, now, asked, clock=clock)
-
-    return await asyncio.to_thread(_create, service, new, same, admit)
-
-
-def _create(service: Service, new: NewJob, same: Idempotency | None, admit: Any) -> tuple[Job, bool]:
-    job, created = service.jobs.create(new, idempotency=same, admit=admit)
-    if created:
-        _enqueue(service, job)
-        data = {"kind": job.kind, "max_usd": job.max_usd, "max_calls": job.max_calls}
-        service.audit.write(new.owner, "job_started", job.job_id, data)
-    return job, created
-
-
-def _enqueue(service: Service, job: Job) -> None:
-    """Tell the queue; where it does not answer, a worker finds the job and does so later."""
-    try:
-        service.queue.enqueue(job)
-        service.jobs.enqueued(job.job_id, job.attempt)
-    except StorageError as error:
-        log.warning("The queue was not told of job %s yet: %s", job.job_id, error.message)
-
-
 def _want(service: Service, job_id: str, wanted: Wanted, key: ApiKey | None) -> Job:
     before = get_job(service, job_id, key)
     by = None if key is None else key.key_id
@@ -329,7 +211,7 @@ def _resume(service: Service, job_id: str, key: ApiKey | None, raised: Mapping[s
     request = {**before.request, "budget": budget} if raised else None
     job = service.jobs.requeue(before.job_id, by, request=request, admit=admit)
     service.audit.write(by, "job_resumed", job.job_id, {"budget": dict(raised)})
-    _enqueue(service, job)
+    enqueue(service, job)
     return job
 
 
