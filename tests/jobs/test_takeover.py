@@ -1,8 +1,14 @@
-"""kill -9, SIGSTOP and the rest, with real processes: each job ends once."""
+"""Workers that die, stand still, or are called dead, with real processes: each job ends once, and is taken over."""
 
+import os
+import signal
 import time
 
+import pytest
+
 from jobs.workers_help import HEARTBEAT, Fleet, gone
+from skill_fleet.jobs.reaper import Reaper
+from skill_fleet.jobs.worker_store import WorkerStore
 
 
 def ended_once(fleet: Fleet, job_id: str, steps: int) -> None:
@@ -14,15 +20,97 @@ def ended_once(fleet: Fleet, job_id: str, steps: int) -> None:
 
 def test_a_killed_workers_jobs_are_ended_by_the_next_one(fleet: Fleet) -> None:
     first = fleet.worker()
-    jobs = [fleet.job(steps=8, seconds=0.15) for _ in range(3)]
+    jobs = [fleet.job(steps=6, seconds=0.15) for _ in range(2)]
     fleet.wait(jobs[0], until=lambda job: job.progress > 0.2)
-    children = first.children()
-    assert children
-    killed = time.monotonic()
     first.kill()
-    fleet.worker()
+    fleet.here()
     for job in jobs:
         fleet.wait(job, "succeeded")
-        ended_once(fleet, job, 8)
-    assert all(gone(child) for child in children)
+        ended_once(fleet, job, 6)
+    assert all(gone(child) for job in jobs for child in fleet.children(job)[:1])
+
+
+def test_a_killed_child_is_started_again_where_it_was(fleet: Fleet) -> None:
+    fleet.here()
+    job = fleet.job(steps=6, seconds=0.15)
+    fleet.wait(job, until=lambda job: job.progress > 0.3)
+    [child] = fleet.children(job)
+    os.kill(child, signal.SIGKILL)
+    fleet.wait(job, "succeeded")
+    ended_once(fleet, job, 6)
+    [crash] = [data["error"] for kind, data in fleet.told(job) if kind == "crashed"]
+    assert crash["exit"] == -9
+    assert "killed by SIGKILL" in crash["message"]
+    assert fleet.counts(job)["taken_up"] == 2
+    assert fleet.store.get(job).attempt == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_another_worker_takes_over_soon_after_the_heartbeat_has_expired(fleet: Fleet) -> None:
+    first = fleet.worker()
+    job = fleet.job(steps=10, seconds=0.3)
+    fleet.wait(job, until=lambda job: job.progress > 0)
+    fleet.here()
+    first.kill()
+    killed = time.monotonic()
+    fleet.wait(job, until=lambda job: job.fence == 2)
     assert time.monotonic() - killed < HEARTBEAT + 10
+    fleet.wait(job, "succeeded")
+    ended_once(fleet, job, 10)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_worker_that_stood_still_finds_its_job_taken_and_starts_over(fleet: Fleet) -> None:
+    first = fleet.worker()
+    job = fleet.job(steps=10, seconds=0.2)
+    fleet.wait(job, until=lambda job: job.progress > 0)
+    [child] = fleet.children(job)
+    fleet.here()
+    # Both stand still: the child too goes on with a job that is not its own any more.
+    os.kill(child, signal.SIGSTOP)
+    first.send(signal.SIGSTOP)
+    fleet.wait(job, until=lambda job: job.fence == 2)
+    os.kill(child, signal.SIGCONT)
+    first.send(signal.SIGCONT)
+    fleet.wait(job, "succeeded")
+    ended_once(fleet, job, 10)
+    until = time.monotonic() + 10
+    while not (gone(child) and first.name not in alive(fleet)):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    while len(alive(fleet)) < 2:
+        assert time.monotonic() < until, "it did not start over"
+        time.sleep(0.05)
+    after = fleet.job(steps=1)
+    fleet.wait(after, "succeeded")
+
+
+def alive(fleet: Fleet) -> set[str]:
+    return {w.worker_id for w in WorkerStore(fleet.database).list() if w.state == "alive"}
+
+
+def reaper(fleet: Fleet) -> Reaper:
+    return Reaper(fleet.database, fleet.queue, fleet.store, WorkerStore(fleet.database), HEARTBEAT)
+
+
+def test_a_job_that_the_queue_has_lost_is_put_in_again(fleet: Fleet) -> None:
+    job = fleet.job(steps=1)
+    fleet.store.claim(job, 1, "nobody")
+    fleet.queue.take_out(f"{job}.1")
+    assert reaper(fleet).reap().rescued == (f"{job}.1",)
+    assert reaper(fleet).reap().rescued == ()
+    fleet.here()
+    fleet.wait(job, "succeeded")
+    assert fleet.store.get(job).attempt == 2
+
+
+def test_a_job_is_not_reaped_while_it_waits_or_is_worked_on(fleet: Fleet) -> None:
+    waiting = fleet.job(steps=1)
+    assert reaper(fleet).reap() == reaper(fleet).reap()
+    fleet.here()
+    fleet.wait(waiting, "succeeded")
+    running = fleet.job(steps=20, seconds=0.1)
+    fleet.wait(running, until=lambda job: job.progress > 0)
+    done = reaper(fleet).reap()
+    assert (done.put_back, done.adopted, done.rescued) == ((), (), ())
+    assert fleet.store.get(running).fence == 1

@@ -147,7 +147,9 @@ class Fleet:
         pids = [data["pid"] for kind, data in self.told(job_id) if kind == "step"]
         return list(dict.fromkeys(pids))
 
-    def job(self, *, provider: str = "offline", priority: int = 50, enqueue: bool = True, **request: Any) -> str:
+    def job(
+        self, *, provider: str = "offline", priority: int = 50, enqueue: bool = True, **request: Any
+    ) -> str:
         """Ask for one more job; its name."""
         name = f"20260101-000000-{next(_numbers):010x}"
         new = NewJob(name, "optimization", request, provider=provider, priority=priority)

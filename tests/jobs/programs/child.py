@@ -25,7 +25,9 @@ def end_with_worker() -> None:
 
 
 def crash(how: str) -> None:
-    print(f"last words of {os.environ.get('SKILL_FLEET_DATABASE_URL', 'nobody')}", file=sys.stderr, flush=True)
+    print(
+        f"last words of {os.environ.get('SKILL_FLEET_DATABASE_URL', 'nobody')}", file=sys.stderr, flush=True
+    )
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(3)

@@ -13,7 +13,6 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from jobs.workers_help import NothingRunner
-
 from skill_fleet.config.paths import Workspace
 from skill_fleet.jobs.database import open_database
 from skill_fleet.jobs.queue import JOBS_VERSION
@@ -42,7 +41,12 @@ def main() -> None:
     while worker.alive and not stop.wait(0.1):
         pass
     worker.stop()
-    print("stopped", worker.failed, *sorted(m for m in ("dspy", "numpy", "optuna") if m in sys.modules), flush=True)
+    print(
+        "stopped",
+        worker.failed,
+        *sorted(m for m in ("dspy", "numpy", "optuna") if m in sys.modules),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,151 @@
+"""A child process, from its start to its end: no store, no queue."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.workers_help import gone
+from skill_fleet.foundation.errors import StorageError
+from skill_fleet.jobs.records import Job, Lease
+from skill_fleet.jobs.runner import Interruption, Outcome, Reason
+from skill_fleet.jobs.supervise import ChildRunner
+
+NAME = "20260101-000000-0000000001"
+URL = "postgresql://me:p%40ssword@db.example/jobs"
+
+
+def job() -> Job:
+    fields: dict[str, Any] = dict.fromkeys(Job.__dataclass_fields__)
+    return Job(**fields | {"job_id": NAME})
+
+
+def run(
+    tmp_path: Path, program: str, *, say: Reason | None = None, after: float = 0.3, **options: Any
+) -> tuple[Outcome, float]:
+    """How a program ends, and how long after the word it took; it finds `tmp_path` as its folder."""
+
+    async def both() -> tuple[Outcome, float]:
+        interruption = Interruption()
+        running = asyncio.create_task(runner.run(job(), Lease(NAME, 7, "w"), interruption))
+        begun = time.monotonic()
+        if say is not None:
+            await asyncio.sleep(after)
+            begun = time.monotonic()
+            interruption.give(say)
+        return await running, time.monotonic() - begun
+
+    environment = {"PATH": os.environ["PATH"], "SKILL_FLEET_DATABASE_URL": URL, "OPENAI_API_KEY": "sk-123456"}
+    runner = ChildRunner((sys.executable, "-c", program), environment, tmp_path, **options)
+    return asyncio.run(both())
+
+
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [
+        ("raise SystemExit(0)", "concluded"),
+        ("raise SystemExit(75)", "interrupted"),
+        ("raise SystemExit(76)", "lost"),
+        ("raise SystemExit(1)", "crashed"),
+        ("import os; os.kill(os.getpid(), 9)", "crashed"),
+        ("import os; os.abort()", "crashed"),
+    ],
+)
+def test_how_it_ends_says_what_it_was(tmp_path: Path, program: str, kind: str) -> None:
+    assert run(tmp_path, program)[0].kind == kind
+
+
+def test_it_is_told_which_job_it_is_and_nothing_secret(tmp_path: Path) -> None:
+    run(tmp_path, "import sys; open('said', 'w').write(' '.join(sys.argv[1:]))")
+    assert (tmp_path / "said").read_text() == f"{NAME} 7 w"
+
+
+def test_the_last_words_of_a_crash_are_kept_without_secrets(tmp_path: Path) -> None:
+    program = f"""
+import sys
+sys.stderr.write('x' * 100_000 + ' at {URL} with p@ssword, p%40ssword and sk-123456')
+raise SystemExit(3)"""
+    error = run(tmp_path, program)[0].error
+    assert error is not None
+    assert error["exit"] == 3
+    assert "ended with status 3" in error["message"]
+    assert len(error["stderr"]) <= 4096
+    assert error["stderr"].endswith("xx at [secret] with [secret], [secret] and [secret]")
+
+
+def test_one_that_listens_is_interrupted_at_once(tmp_path: Path) -> None:
+    program = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(75))
+time.sleep(30)"""
+    outcome, took = run(tmp_path, program, say="cancelled")
+    assert outcome.kind == "interrupted"
+    assert took < 1.0
+
+
+def test_one_that_dies_of_the_interruption_has_not_crashed(tmp_path: Path) -> None:
+    outcome, took = run(tmp_path, "import time; time.sleep(30)", say="paused")
+    assert outcome.kind == "interrupted"
+    assert took < 1.0
+
+
+DEAF = """
+import os, signal, subprocess, sys, time
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+grandchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+open('pids', 'w').write(f'{os.getpid()} {grandchild.pid}')
+time.sleep(60)"""
+
+
+def both_gone(tmp_path: Path) -> bool:
+    until = time.monotonic() + 2
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    while time.monotonic() < until and not all(gone(pid) for pid in pids):
+        time.sleep(0.02)
+    return all(gone(pid) for pid in pids)
+
+
+def test_one_that_does_not_listen_is_killed_with_all_it_has_started(tmp_path: Path) -> None:
+    outcome, took = run(tmp_path, DEAF, say="cancelled", after=1.0, grace_seconds=0.5)
+    assert outcome.kind == "interrupted"
+    assert 0.4 < took < 2.0
+    assert both_gone(tmp_path)
+
+
+def test_one_that_has_lost_its_job_is_killed_at_once(tmp_path: Path) -> None:
+    outcome, took = run(tmp_path, DEAF, say="lease_lost", after=1.0)
+    assert outcome.kind == "lost"
+    assert took < 1.0
+    assert both_gone(tmp_path)
+
+
+def test_nothing_is_left_of_a_run_that_is_cancelled(tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        runner = ChildRunner((sys.executable, "-c", DEAF), dict(os.environ), tmp_path)
+        running = asyncio.create_task(runner.run(job(), Lease(NAME, 1, "w"), Interruption()))
+        await asyncio.sleep(1.0)
+        running.cancel()
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancelled())
+    assert both_gone(tmp_path)
+
+
+def test_it_hears_of_its_workers_death_by_the_end_of_its_input(tmp_path: Path) -> None:
+    # Standard input stays open as long as the worker lives: this one waits for its end, in vain.
+    outcome, _ = run(tmp_path, "import sys; sys.stdin.read(); sys.exit(75)", say="lease_lost", after=0.5)
+    assert outcome.kind == "lost"
+
+
+def test_a_program_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    runner = ChildRunner((str(tmp_path / "nowhere"),), {}, tmp_path)
+    with pytest.raises(StorageError, match="cannot be started: No such file or directory"):
+        asyncio.run(runner.run(job(), Lease(NAME, 1, "w"), Interruption()))
