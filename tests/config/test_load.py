@@ -62,7 +62,7 @@ def test_the_shipped_configuration_is_complete_and_says_what_the_types_say(read:
     assert said == bare, "default.yaml and the defaults of the types are one"
     assert said.models.default == "offline"
     assert said.models.registry["offline"].simulated
-    for part in ("phases", "optimization", "budget"):
+    for part in ("phases", "optimization", "budget", "server"):
         for name in getattr(bare, part).__class__.model_fields:
             assert f"{part}.{name}" in loaded.origins, "every key is written out"
 
@@ -395,3 +395,62 @@ def test_no_file_gives_anything_but_settings_or_one_sentence(values: dict[str, A
         except ConfigError as error:
             said = error.message
         assert "\n" not in said
+
+
+def test_the_address_of_the_database_is_read_and_never_shown(read: Loader) -> None:
+    url = "postgresql://me:hunter2@db.example:5433/fleet"
+    loaded = read(env={"SKILL_FLEET_DATABASE_URL": f" {url} ", "OPENAI_API_KEY": "sk-hunter2"})
+    assert loaded.database == url
+    assert "hunter2" not in repr(loaded)
+    assert not any("hunter2" in origin for origin in loaded.origins.values())
+    assert read().database is None
+    assert read(env={"SKILL_FLEET_DATABASE_URL": "  "}).database is None
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://me:hunter2@db/x", "hunter2", "sqlite:///hunter2.db", "postgresql:hunter2"]
+)
+def test_another_address_is_refused_without_being_repeated(read: Loader, url: str) -> None:
+    error = refused(read, env={"SKILL_FLEET_DATABASE_URL": url})
+    assert "SKILL_FLEET_DATABASE_URL" in error.message
+    assert "hunter2" not in error.message + error.hint
+
+
+def test_variables_of_clients_and_of_the_database_are_no_settings(read: Loader) -> None:
+    env = {"SKILL_FLEET_SERVER": "https://fleet.example", "SKILL_FLEET_API_KEY": "sf_a_b"}
+    assert set(read(env=env).origins.values()) == {"default"}
+    port = read(env={**env, "SKILL_FLEET_SERVER__PORT": "9000"})
+    assert port.settings.server.port == 9000
+    assert port.origins["server.port"] == "environment SKILL_FLEET_SERVER__PORT"
+
+
+def test_a_database_cannot_be_named_in_a_file(read: Loader) -> None:
+    assert "hunter2" not in refused(read, "database_url: postgresql://me:hunter2@db/x\n").message
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "server: { port: 65536 }",
+        "server: { port: -1 }",
+        "server: { jobs_at_once: 0 }",
+        "server: { heartbeat_seconds: 0 }",
+        "server: { body_seconds: -1 }",
+        "server: { max_body_bytes: 0 }",
+        "server: { host: '' }",
+        "server: { allowed_hosts: [''] }",
+        "server: { allowed_hosts: fleet.example }",
+        "server: { sse_poll_seconds: 0 }",
+        "server: { keep_days: 0 }",
+        "server: { workers: 3 }",
+    ],
+)
+def test_a_server_that_makes_no_sense_is_refused(read: Loader, own: str) -> None:
+    assert refused(read, own).message.startswith("server.")
+
+
+def test_hosts_are_a_list(read: Loader) -> None:
+    assert read("server: { allowed_hosts: [a.example, b.example] }").settings.server.allowed_hosts == (
+        "a.example",
+        "b.example",
+    )

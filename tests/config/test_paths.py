@@ -15,6 +15,7 @@ def test_a_workspace_holds_its_files_and_state(tmp_path: Path) -> None:
     assert place.optimized == tmp_path / "config" / "optimized"
     assert place.skills == tmp_path / "skills"
     assert place.runs == tmp_path / ".skill-fleet" / "runs"
+    assert place.service == tmp_path / ".skill-fleet" / "service"
     assert not list(tmp_path.iterdir()), "asking where makes nothing"
 
 

@@ -162,7 +162,7 @@ def test_the_places_of_a_workspace_are_in_the_reference(tmp_path):
     own.parent.mkdir(parents=True)
     own.write_text("[]")
     named = (place.config_file, place.trainset, place.optimized, place.skills, place.state, place.ledger)
-    expected = {place.relative(path) for path in (*named, place.responses, place.runs)}
+    expected = {place.relative(path) for path in (*named, place.responses, place.runs, place.service)}
     shown = {row[0].rstrip("/") for row in rows(section("reference/files.md", "Workspace"))}
     assert shown == expected | {".skill-fleet/drafts"}
 
