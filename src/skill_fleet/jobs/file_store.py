@@ -49,6 +49,8 @@ class FileStore:
 
     def load(self, job_id: str) -> dict[str, bytes]:
         """All files of a job by name; none of one that is not there or was removed."""
+        if not storable(job_id):
+            return {}
         theirs = sa.select(JOB_FILE.c.name, JOB_FILE.c.data).where(JOB_FILE.c.job_id == job_id)
         rows = self.database.read(lambda db: db.execute(theirs.order_by(JOB_FILE.c.name)).all())
         return {name: bytes(data) for name, data in rows}

@@ -60,9 +60,10 @@ def keep_outcome(db: sa.Connection, job_id: str, status: str, result: Mapping[st
     if not isinstance(optimizer, str):
         return
     insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert
+    told = result.get("rounds")
     rounds = [
         {"job_id": job_id, "number": number, "optimizer": clean(optimizer), "seconds": seconds}
-        for number, seconds in enumerate(map(_seconds, result.get("rounds") or ()), 1)
+        for number, seconds in enumerate(map(_seconds, told if isinstance(told, list) else ()), 1)
         if seconds is not None
     ]
     if rounds:
