@@ -37,7 +37,6 @@ _ENDS = {
     "baseline": 0.10,
     "test": 0.85,
     "published": 0.99,
-    "finished": 1.0,
 }
 
 
