@@ -26,6 +26,12 @@ MOST_STREAMS = 2000
 LAST = 2**53
 
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_STREAM_SCHEMA = {
+    "type": "object",
+    "description": "Of each event; `data` is as an event of a page, in JSON.",
+    "required": ["event", "data"],
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
 _NUMBER = r"^[0-9]{1,16}$"
 
 
@@ -37,7 +43,7 @@ _NUMBER = r"^[0-9]{1,16}$"
     responses={
         200: {
             "description": "A stream of events, or a page of them.",
-            "content": {EVENT_STREAM_TYPE: {"schema": {"type": "string"}, "example": EVENT_STREAM}},
+            "content": {EVENT_STREAM_TYPE: {"schema": _STREAM_SCHEMA, "example": EVENT_STREAM}},
         },
         **errors(404, 410),
     },
