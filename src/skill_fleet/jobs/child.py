@@ -4,6 +4,7 @@ Everything it writes names its lease. Once somebody else has taken the job up, n
 the process ends.
 """
 
+import contextlib
 import math
 import os
 import threading
@@ -93,13 +94,13 @@ class Child:
     def stop(self, reason: Reason) -> None:
         """The job is to stop. A process without a worker or without its job is gone two seconds later."""
         with self._state:
-            first = self.reason is None
+            first, news = self.reason is None, reason != self.reason
             if first or reason == "lost":
                 self.reason = reason
             todo = list(self._on_stop) if first else []
         for do in todo:
             do()
-        if reason in {"orphaned", "lost"}:
+        if news and reason in {"orphaned", "lost"}:
             code = LOST if reason == "lost" else INTERRUPTED
             last = threading.Timer(_LAST_SECONDS, self._leave, (code,))
             last.daemon = True
@@ -109,6 +110,16 @@ class Child:
         """Where to ask what the job has spent, over all its attempts; None: nowhere any more."""
         with self._writing:
             self._spending = spending
+
+    def ask(self) -> "Wanted | None":
+        """What is wanted of the job now; where the store does not answer, what it said last.
+
+        Raises:
+            LeaseLost: Somebody else has the job.
+        """
+        with contextlib.suppress(StorageError):
+            self.write()
+        return self.wanted
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Something that happened, kept in the job's stream; the files that changed go with it.
@@ -120,10 +131,8 @@ class Child:
         """
         with self._state:
             self._events.append((kind, data))
-        try:
+        with contextlib.suppress(StorageError):
             self.write()
-        except StorageError:
-            return
 
     def show(self, progress: float, message: str) -> None:
         """How far it is; the store is told at the next beat."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from skill_fleet.foundation.errors import LeaseLost, SkillFleetError, StorageError
+from skill_fleet.foundation.errors import LeaseLost, SkillFleetError
 from skill_fleet.jobs.child import CONCLUDED, INTERRUPTED, LOST, Child
 from skill_fleet.jobs.child_ears import die_with_parent, listen
 from skill_fleet.jobs.database import open_database
@@ -57,7 +57,7 @@ def work(context: Context, lease: Lease) -> int:
         return _concluded(context, store.get(lease.job_id), child)
     except LeaseLost as lost:
         return _said(lost, LOST)
-    except StorageError as error:
+    except SkillFleetError as error:
         return _said(error, _CRASHED)
 
 
@@ -68,6 +68,7 @@ def _concluded(context: Context, job: Job, child: Child) -> int:
         LeaseLost: Somebody else has the job.
         StorageError: The store does not answer, or another process of the job does not end.
     """
+    child.show(job.progress, "Starting.")
     with _spending(context, job, child):
         ended = _done(context, job, child)
         if ended.status is None:
@@ -92,7 +93,7 @@ def _done(context: Context, job: Job, child: Child) -> Ended:
     except SkillFleetError as error:
         if error.code == "locked":
             raise
-        return ended_by(error, child.wanted)
+        return ended_by(error, child.ask())
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ def _ended(job: Job, result: Mapping[str, Any], child: Child) -> Ended:
     """
     if child.lost or result["stop_reason"] == "lease":
         raise LeaseLost(f"The job {job.job_id} was taken up by another worker.")
-    return ended_with(job.job_id, result, child.wanted)
+    return ended_with(job.job_id, result, child.ask())
 
 
 class _Listener:
