@@ -32,6 +32,8 @@ LOG = logging.getLogger("skill_fleet.server")
 GRACE_SECONDS = 2
 """How long answers under way may take when the server stops."""
 WORKER_STOP_SECONDS = 4.0
+STOP_SECONDS = 4.8
+"""After this the process ends whatever still runs: a job that was not handed back is taken over."""
 BACKLOG = 512
 
 
@@ -126,6 +128,7 @@ class _Server(uvicorn.Server):
 
     @override
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        _leave_within(STOP_SECONDS)
         self._app.state.stopping.set()
         worker = asyncio.create_task(self._stop_worker())
         await super().shutdown(sockets=list(sockets or ()))
@@ -138,6 +141,14 @@ class _Server(uvicorn.Server):
             self._app.state.worker = await asyncio.to_thread(start_worker, service.context, service.database)
         except SkillFleetError as error:
             self.failure = error
+        except Exception as error:  # the edge of a thread: a bug there ends the server too
+            LOG.exception("The worker did not start.")
+            self.failure = SkillFleetError(
+                f"The worker did not start: {type(error).__name__}.",
+                hint="The log has the traceback.",
+                code="bug",
+            )
+        if self.failure is not None:
             self.should_exit = True
 
     async def _stop_worker(self) -> None:
@@ -153,6 +164,18 @@ def _protocol() -> type[asyncio.Protocol] | str:
     except ImportError:  # no httptools on this system: h11 at least bounds the size of a header
         return "h11"
     return BoundedProtocol
+
+
+def _leave_within(seconds: float) -> None:
+    """See to it that no thread keeps the process."""
+
+    def leave() -> None:
+        LOG.error("The server did not stop in %g seconds and is ended.", seconds)
+        os._exit(1)
+
+    watchdog = threading.Timer(seconds, leave)
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def _announce(listener: socket.socket, *, worker: bool, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """Which addresses are this server's own: the names it answers to, and what counts as this machine."""
 
+import functools
 import ipaddress
 import re
 import socket
@@ -19,6 +20,7 @@ def host_name(header: str) -> str | None:
     return plain_name(match["six"] or match["name"])
 
 
+@functools.lru_cache(maxsize=1024)
 def plain_name(host: str) -> str:
     """A host as it is compared: lower case, no brackets, no last dot, addresses in their short form."""
     name = host.strip().lower().removeprefix("[").removesuffix("]").removesuffix(".")
