@@ -24,7 +24,7 @@ from skill_fleet.foundation.errors import (
     UnknownName,
     UsageError,
 )
-from skill_fleet.jobs.records import OVER, STATUSES, ApiKey, Job
+from skill_fleet.jobs.records import OVER, STATUSES, ApiKey, Job, Spending
 from skill_fleet.services import jobs
 from skill_fleet.services.job_report import job_report, report_page
 
@@ -309,6 +309,36 @@ def test_pause_and_resume_put_the_next_attempt_into_the_queue(rig):
     assert caught.value.hint == "Did you mean 'budget'?"
     actions = [line.action for line in rig.service.audit.list()]
     assert actions == ["job_resumed", "job_paused", "job_paused", "job_started"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "goes_on"),
+    [
+        ({}, False),
+        ({"max_calls": 9}, False),
+        ({"max_calls": 10}, False),
+        ({"max_minutes": 4.0}, False),
+        ({"max_cost": 5.0}, False),
+        ({"max_calls": 11}, True),
+        ({"max_minutes": 6.0}, True),
+        ({"max_calls": 5, "max_minutes": 6.0}, True),
+    ],
+)
+def test_what_a_cap_has_stopped_goes_on_only_with_a_higher_one(rig, raised, goes_on):
+    job, _ = started(rig, {"budget": {"max_calls": 10, "max_minutes": 5.0}})
+    error = {"code": "budget", "message": "The cap of 10 calls is reached.", "hint": ""}
+    lease = rig.taken(job)
+    rig.service.jobs.conclude(
+        lease, "stopped", result={}, error=error, message="", spending=Spending(10, 0, 0)
+    )
+    resumed = jobs.resume_job(rig.service, job.job_id, None, {"budget": raised} if raised else None)
+    if goes_on:
+        assert asyncio.run(resumed).status == "queued"
+        return
+    with pytest.raises(StateConflict, match="none is higher now") as caught:
+        asyncio.run(resumed)
+    assert "10 calls" in caught.value.hint
+    assert rig.service.jobs.get(job.job_id).status == "stopped"
 
 
 def test_pages_show_every_job_once_while_others_are_added(rig):

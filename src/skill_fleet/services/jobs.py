@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from skill_fleet.foundation.errors import NotFound, Removed, StateConflict, StorageError
+from skill_fleet.foundation.errors import BudgetExhausted, NotFound, Removed, StateConflict, StorageError
 from skill_fleet.jobs.records import ApiKey, Job, JobEvent, Kind, Status, Wanted
 from skill_fleet.jobs.store import ANY, SpentToday
 from skill_fleet.services.job_requests import ResumeBody, read_body
@@ -167,7 +167,7 @@ async def resume_job(service: Service, job_id: str, key: ApiKey | None, body: Bo
 
     Raises:
         NotFound, Removed: As for `get_job`.
-        StateConflict: It is neither paused nor stopped.
+        StateConflict: It is neither paused nor stopped, or a cap stopped it and none is higher now.
         KeyBudgetSpent: Nothing is left of its owner's day.
     """
     budget = read_body(ResumeBody, body or {}).budget
@@ -206,13 +206,31 @@ def _resume(service: Service, job_id: str, key: ApiKey | None, raised: Mapping[s
 
     def admit(job: Job, today: SpentToday) -> Caps:
         spent = (job.usd, job.calls)
-        return allowance(payer, today, asked, clock=service.context.clock, spent=spent)
+        caps = allowance(payer, today, asked, clock=service.context.clock, spent=spent)
+        _check_raised(job, {**budget, "max_cost": caps[0], "max_calls": caps[1]})
+        return caps
 
     request = {**before.request, "budget": budget} if raised else None
     job = service.jobs.requeue(before.job_id, by, request=request, admit=admit)
     service.audit.write(by, "job_resumed", job.job_id, {"budget": dict(raised)})
     enqueue(service, job)
     return job
+
+
+def _check_raised(job: Job, budget: Mapping[str, Any]) -> None:
+    """A job that its caps have stopped can only go on when one of them is higher."""
+    if job.status != "stopped" or (job.error or {}).get("code") != BudgetExhausted.code:
+        return
+    caps = {**(job.request.get("budget") or {}), "max_cost": job.max_usd, "max_calls": job.max_calls}
+    for name, cap in caps.items():
+        now = budget.get(name)
+        if cap is not None and (now is None or now > cap):
+            return
+    spent = "" if job.usd_unknown_calls else f", ${job.usd:.4f}"
+    raise StateConflict(
+        f"Job {job.job_id} was stopped by a cap, and none is higher now.",
+        hint=f"It has made {job.calls} calls{spent} so far: resume it with a budget above that.",
+    )
 
 
 def _delete(service: Service, job_id: str, key: ApiKey | None) -> Literal["cancelling", "removed"]:
