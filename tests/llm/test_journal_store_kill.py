@@ -55,7 +55,9 @@ def test_kill_9_in_the_middle_repeats_no_finished_call(played: dict[str, Any]) -
 def test_a_process_that_slept_while_it_was_overtaken_pays_for_nothing_more(played: dict[str, Any]) -> None:
     found = played["overtaken"]
     asleep, awake = found["asleep"], found["awake"]
-    assert (awake["right"], awake["halt"], asleep["halt"]) == (ASKED, None, "lease")
+    assert (awake["right"], awake["halt"]) == (ASKED, None)
+    # Where it next asks for what the other has answered, it finds that; else it is refused.
+    assert asleep["right"] == ASKED or asleep["halt"] == "lease"
     assert len(asleep["paid"]) - found["begun"] <= THREADS, "only what was noted before it slept"
     lines = [*asleep["paid"], *awake["paid"]]
     assert set(lines) == everything("overtaken")

@@ -1,0 +1,144 @@
+"""A run on the database's journal: the same program, and whoever takes it over repeats no paid call."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from skill_fleet.foundation.clock import SYSTEM_CLOCK
+from skill_fleet.jobs.records import Lease
+from skill_fleet.llm.database_engine import postgres_engine
+from skill_fleet.llm.database_tables import JOURNAL_TABLES, LEASE, METADATA, SCHEMA
+from skill_fleet.llm.journals import open_journal
+from skill_fleet.llm.models import Connections, inner_of
+from skill_fleet.llm.readings import readings_of
+from skill_fleet.optimization.plan import make_plan, output_file, resumed_plan
+from skill_fleet.optimization.run import run
+from skill_fleet.optimization.runs import find_run, new_run
+from skill_fleet.optimization.verdict import digest_of_test
+
+FINISHED = ("bootstrap_few_shot", {"rounds": 1})
+
+
+@pytest.fixture
+def prepared(postgres_url):
+    """Runs statements in a database that has the journal's tables."""
+    engine = postgres_engine(postgres_url)
+    with engine.begin() as db:
+        db.execute(sa.schema.CreateSchema(SCHEMA))
+        METADATA.create_all(db, tables=[*JOURNAL_TABLES, LEASE])
+
+    def rows(statement):
+        with engine.begin() as db:
+            found = db.execute(sa.text(statement))
+            return [tuple(row) for row in found] if found.returns_rows else []
+
+    yield rows
+    engine.dispose()
+
+
+def take_up(rows, job):
+    ((fence,),) = rows(
+        f"insert into skill_fleet.lease values ('{job}', 1, 'w', 0)"  # noqa: S608
+        " on conflict (job_id) do update set fence = lease.fence + 1 returning fence"
+    )
+    return Lease(job, fence, "w")
+
+
+def on_database(place, url):
+    place.loaded = replace(place.loaded, database=url)
+    return place
+
+
+def paid_twice(rows):
+    return rows(
+        "select run, key, count(*) from skill_fleet.attempt where state = 'settled'"
+        " group by run, key having count(*) > 1"
+    )
+
+
+def counted(on_call):
+    """What answers for a model; tells how many calls it has had before each."""
+    made = [0]
+
+    def factory(spec, environ):
+        inner = inner_of(spec, environ)
+
+        class Counted:
+            def complete(self, request):
+                made[0] += 1
+                on_call(made[0])
+                return inner.complete(request)
+
+            acomplete = inner.acomplete
+
+        return Counted()
+
+    return made, Connections.of({}, factory)
+
+
+def test_a_run_is_the_same_on_files_and_on_the_database(places, postgres_url, prepared):
+    name, options = FINISHED
+    files = places("files")
+    whole = files.optimize(files.request(name, **options)).result
+    place = on_database(places("database"), postgres_url)
+    done = place.optimize(place.request(name, **options)).result
+    assert (done.status, done.program_hash) == ("succeeded", whole.program_hash)
+    assert (done.calls, done.tokens, done.by_phase) == (whole.calls, whole.tokens, whole.by_phase)
+    assert done.verdict == whole.verdict
+    assert not place.loaded.workspace.ledger.exists()
+    assert not place.loaded.workspace.responses.exists()
+
+    # Another workspace on the same database pays for nothing, and is the same reading of the test.
+    other = on_database(places("other"), postgres_url)
+    again = other.optimize(other.request(name, **options)).result
+    assert (again.program_hash, again.calls["made"]) == (whole.program_hash, 0)
+    assert again.calls["reused"] == whole.calls["made"]
+    plan = make_plan(other.request(name, **options), other.loaded)
+    assert readings_of(other.loaded).next(digest_of_test(plan.tested)) == 2
+
+
+@pytest.mark.parametrize("moment", [3, 60])
+def test_a_run_that_is_taken_over_makes_no_further_call_and_publishes_nothing(
+    places, postgres_url, prepared, moment
+):
+    name, options = FINISHED
+    files = places("files")
+    whole = files.optimize(files.request(name, **options)).result
+    place = on_database(places("database"), postgres_url)
+    request = place.request(name, **options)
+    plan = make_plan(request, place.loaded)
+    folder = new_run(place.loaded.workspace.runs, SYSTEM_CLOCK)
+    job = folder.run_id
+
+    made_then, taken = [], threading.Event()
+
+    def takes_over(number):
+        if number == moment:
+            take_up(prepared, job)
+            made_then.append(made[0])
+            taken.set()
+        elif number > moment + 10:  # on a slow machine the others would be through before
+            taken.wait(20)
+
+    made, connections = counted(takes_over)
+    lease = take_up(prepared, job)
+    lost = run(plan, folder, place.loaded, connections=connections, lease=lease)
+    assert (lost.result.status, lost.result.stop_reason) == ("stopped", "lease")
+    assert lost.error.code == "lease_lost"
+    assert made[0] < made_then[0] + request.num_threads, "those under way end, no other begins"
+    assert not output_file(request, place.loaded).exists()
+    assert lost.result.calls["made"] == made[0]
+
+    before = made[0]
+    made, connections = counted(lambda _: None)
+    folder = find_run(place.loaded.workspace.runs, job)
+    following = resumed_plan(folder, place.loaded, request)
+    done = run(following, folder, place.loaded, connections=connections, lease=take_up(prepared, job))
+    assert (done.result.status, done.result.program_hash) == ("succeeded", whole.program_hash)
+    assert done.result.calls["made"] == before + made[0] == whole.calls["made"]
+    assert paid_twice(prepared) == []
+    journal = open_journal(place.loaded)
+    assert journal.spent(job).lost == 0
+    journal.close()
