@@ -1,11 +1,14 @@
 """No path that a client names leaves the library, and what is refused says nothing of what is outside."""
 
+import http.client
 import json
 import os
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rest_server import API, opened, serving
 
 from skill_fleet.domain.library import Library
 from skill_fleet.foundation.errors import NotFound, SkillFleetError, UsageError
@@ -76,9 +79,10 @@ BAD = {
 LINKED = ("link-out", "food/link-out", "link-file", "link-loop", "food/link-up")
 
 
-@pytest.fixture
-def place(tmp_path):
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
     """A workspace with three skills, hidden ones, and links out of the library."""
+    tmp_path = tmp_path_factory.mktemp("machine")
     root = tmp_path / "workspace"
     for path in ("food/coffee/make-coffee", "food/tea", "Odd.Names/Skill_1"):
         put(root / "skills" / path)
@@ -167,3 +171,121 @@ def test_paths_given_are_paths_taken(place):
     assert skill_at(library, "food/coffee").parent.name == "make-coffee"
     with pytest.raises(SkillFleetError):
         skill_at(library, "food/coffee/make-coffee/SKILL.md")
+
+
+# Over the wire
+
+
+@pytest.fixture(scope="module")
+def wire(place):
+    """Sends a request exactly as given, and takes the answer; clients tidy paths up."""
+    with opened(place) as service, serving(service) as address:
+        host, _, port = address.removeprefix("http://").partition(":")
+
+        def send(method, target, body=None):
+            connection = http.client.HTTPConnection(host, int(port), timeout=30)
+            data = None if body is None else json.dumps(body).encode()
+            headers = {"Content-Type": "application/json"} if data else {}
+            connection.request(method, f"{API}{target}", data, headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            connection.close()
+            return answer.status, text
+
+        yield send
+
+
+BODIES = {
+    "/evaluation/evaluate": lambda path: {"path": path},
+    "/skills/validate": lambda path: {"path": path},
+    "/optimization/start": lambda path: {"training_paths": [path]},
+    "/optimization/estimate": lambda path: {"training_paths": [path]},
+    "/optimization/recommend": lambda path: {"training_paths": [path]},
+}
+FILES = {
+    "/optimization/start save_path": lambda path: {"save_path": path},
+    "/optimization/estimate save_path": lambda path: {"save_path": f"{path}/x.json"},
+    "/skills program": lambda path: {"task": "x", "program": path},
+    "/skills program below": lambda path: {"task": "x", "program": f"{path}/x.json"},
+}
+HARMLESS = {"trailing dot", "leading hyphen", "very long", "overlong", "overlong part"}
+"""No files of ours, but names like others where a file is to be written below `config/optimized`."""
+OUTSIDE = [*BAD.items(), *((name, name) for name in (*LINKED, "link-hidden/secret", "link-out/secret"))]
+
+
+def refused(place, answer, path):
+    status, text = answer
+    assert status in {404, 422}, text
+    assert PRIVATE not in text
+    assert str(place.parent) not in text
+    problem = json.loads(text)
+    assert problem["status"] == status
+    assert problem["code"] in {"path", "not_found", "invalid_request", "usage", "body", "no_route"}, path
+
+
+@pytest.mark.parametrize("route", BODIES)
+def test_no_path_of_a_body_leaves_the_library(wire, place, route):
+    every = 1 if route in {"/evaluation/evaluate", "/skills/validate", "/optimization/start"} else 5
+    for _, path in OUTSIDE[::every]:
+        refused(place, wire("POST", route, BODIES[route](path)), path)
+
+
+@pytest.mark.parametrize("route", FILES)
+def test_no_file_of_a_body_is_outside_of_the_programs(wire, place, route):
+    for name, path in BAD.items():
+        if name not in HARMLESS:
+            refused(place, wire("POST", route.partition(" ")[0], FILES[route](path)), path)
+
+
+def test_no_path_of_an_address_leaves_the_library(wire, place):
+    for _, path in OUTSIDE:
+        if path:
+            once = quote(path, safe="")
+            for written in (once, quote(once, safe=""), quote(path), once.replace("%2F", "%2f")):
+                if written != "food/coffee":
+                    refused(place, wire("GET", f"/skills/{written}"), path)
+    for raw in (
+        "..",
+        "../..",
+        "%2e%2e",
+        "%2e%2e/%2e%2e",
+        "..;/",
+        "food/..%2f..",
+        "%5c%5chost%5cshare",
+        "%ff%fe",
+        "%00",
+    ):
+        refused(place, wire("GET", f"/skills/{raw}"), raw)
+
+
+def test_no_prefix_leaves_the_library(wire, place):
+    for path in BAD.values():
+        if path:
+            refused(place, wire("GET", f"/skills?prefix={quote(path, safe='')}"), path)
+    for path in LINKED:
+        assert json.loads(wire("GET", f"/skills?prefix={path}")[1])["skills"] == []
+
+
+def test_a_batch_over_the_wire_gives_nothing_away(wire, place):
+    status, text = wire("POST", "/evaluation/evaluate-batch", {"paths": [path or "/" for _, path in OUTSIDE]})
+    assert status == 200
+    assert json.loads(text)["skills"] == []
+    assert PRIVATE not in text
+    assert str(place.parent) not in text
+
+
+def test_what_is_outside_cannot_be_told_from_what_is_nowhere(wire):
+    """The same words for a file that is there, one that may not be read, and one that is nowhere."""
+    pairs = [
+        ("../outside/secret", "../outside/nothing"),
+        ("link-out/secret", "link-out/nothing"),
+        ("/etc", "/nowhere"),
+    ]
+    for pair in pairs:
+        for route, body in BODIES.items():
+            answers = [wire("POST", route, body(path)) for path in pair]
+            said = [
+                (status, json.loads(text)["detail"].replace(path, "PATH"))
+                for (status, text), path in zip(answers, pair, strict=True)
+            ]
+            assert said[0] == said[1]
