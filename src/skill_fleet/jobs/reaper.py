@@ -120,19 +120,35 @@ class Reaper:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[bool]:
-        """Whether this is the only reaper; the embedded database has one worker, and so one reaper."""
+        """Whether this is the only reaper; the embedded database has one worker, and so one reaper.
+
+        A reaper that stands still loses the lock, when its session has been idle for a heartbeat.
+        """
         if self.database.is_sqlite:
             yield True
             return
         number = sa.literal(_LOCK_NUMBER, sa.BigInteger)
+        patience = str(int(self.heartbeat_seconds * 1000))
+        lock = sa.select(
+            sa.func.pg_try_advisory_xact_lock(number),
+            sa.func.set_config("idle_in_transaction_session_timeout", patience, sa.true()),
+        )
         try:
-            with self.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                alone = bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number))))
-                try:
-                    yield alone
-                finally:
-                    if alone:
-                        connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+            connection = self.database.engine.connect()
+        except sa.exc.DBAPIError as error:
+            raise self.database.explained(error) from None
+        try:
+            yield self._locked(connection, lock)
+        finally:
+            # The session may have been ended: so was the lock.
+            with contextlib.suppress(sa.exc.DBAPIError):
+                connection.rollback()
+            with contextlib.suppress(sa.exc.DBAPIError):
+                connection.close()
+
+    def _locked(self, connection: sa.Connection, lock: sa.Select[bool, str]) -> bool:
+        try:
+            return bool(connection.execute(lock).one()[0])
         except sa.exc.DBAPIError as error:
             raise self.database.explained(error) from None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _KEPT_BYTES = 4096
+_FIRST_LOOK_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 _SHORTEST_SECRET = 6
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|DATABASE_URL", re.IGNORECASE)
@@ -29,10 +30,12 @@ class Remains:
             self._stderr = (self._stderr + said)[-_KEPT_BYTES:]
 
     async def measure(self, pid: int) -> None:
-        """Look at its memory now and then."""
+        """Look at its memory now and then; the system keeps the peak between two looks."""
+        pause = _FIRST_LOOK_SECONDS
         while True:
             self.peak_megabytes = _peak_megabytes(pid) or self.peak_megabytes
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LOOK_SECONDS)
 
     def last_words(self, environment: Mapping[str, str]) -> str:
         """The end of its standard error, at most 4 kB, without the secrets of its environment."""

@@ -166,9 +166,10 @@ class RunningWorker:
             keeper.start()
             self._began.set()
             alive = self._beat_until_over(name, keeper)
+            keeper.stop()
             work.stop("worker_stops" if alive else "lease_lost")
             if alive:
-                self._wait_for(work)
+                self._wait_for(work, name)
         except StorageError as error:
             if error.code != "unavailable" or not self._began.is_set():
                 raise
@@ -210,8 +211,14 @@ class RunningWorker:
                 keeper.spare(self._settings.heartbeat_seconds)
         return True
 
-    def _wait_for(self, work: "JobWork") -> None:
-        while work.busy and self._clock.monotonic() < self._until - _LAST_SECONDS:
+    def _wait_for(self, work: "JobWork", name: str) -> None:
+        """Until the interrupted jobs have ended, or there is only just time to end the rest."""
+        beat_at = self._clock.monotonic()
+        while work.busy and (now := self._clock.monotonic()) < self._until - _LAST_SECONDS:
+            if now >= beat_at:
+                beat_at = now + self._settings.heartbeat_seconds / _BEATS
+                with contextlib.suppress(StorageError):
+                    self._workers.beat(name)
             self._clock.sleep(_LOOK_SECONDS)
 
     def _hand_back(self, work: "JobWork", name: str, *, alive: bool) -> None:
