@@ -23,6 +23,7 @@ _QUEUE = "queue"
 _QUEUE_PACKAGE = "dbos"
 _QUEUE_TABLE = "workflow_status"
 _LOCK_SECONDS = 60
+_LOCK_PAUSE = 0.1
 # Of PostgreSQL's advisory locks: any number that nobody else uses.
 _LOCK_NUMBER = 0x5F1EE7
 
@@ -54,7 +55,9 @@ def prepare(database: Database, *, queue: bool = True) -> None:
     if revision(database) == HEAD and not (queue and _queue_is_old(database)):
         return
     with _alone(database):
-        upgrade(database)
+        # Most often somebody else was first, and alembic need not be loaded.
+        if revision(database) != HEAD:
+            upgrade(database)
         if queue and _queue_is_old(database):
             _prepare_queue(database)
 
@@ -134,10 +137,7 @@ def _alone(database: Database) -> Iterator[None]:
     try:
         lock = FileLock(database.folder / "prepare.lock").acquire(timeout=_LOCK_SECONDS)
     except Timeout:
-        raise StorageError(
-            f"{database.place} is being prepared by another process, for more than {_LOCK_SECONDS} s.",
-            hint="End that process.",
-        ) from None
+        raise _held(database) from None
     except OSError as error:
         raise database.explained(error) from None
     with lock:
@@ -151,7 +151,7 @@ def _advisory_lock(database: Database) -> Iterator[None]:
         try:
             connection = stack.enter_context(database.engine.connect())
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(sa.select(sa.func.pg_advisory_lock(_LOCK_NUMBER)))
+            _wait_for_lock(database, connection)
         except sa.exc.SQLAlchemyError as error:
             raise database.explained(error) from None
         try:
@@ -159,3 +159,20 @@ def _advisory_lock(database: Database) -> Iterator[None]:
         finally:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(_LOCK_NUMBER)))
+
+
+def _wait_for_lock(database: Database, connection: sa.Connection) -> None:
+    # Asked again and again: a statement that waits for the lock would hold a snapshot, for which the
+    # queue's `create index concurrently` waits in turn.
+    until = database.clock.monotonic() + _LOCK_SECONDS
+    while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK_NUMBER))):
+        if database.clock.monotonic() >= until:
+            raise _held(database)
+        database.clock.sleep(_LOCK_PAUSE)
+
+
+def _held(database: Database) -> StorageError:
+    return StorageError(
+        f"{database.place} is being prepared by another process, for more than {_LOCK_SECONDS} s.",
+        hint="End that process.",
+    )
