@@ -308,6 +308,18 @@ def test_every_error_of_the_tree_can_travel():
             assert (caught.value.code, str(caught.value), caught.value.hint) == ("a", "b", "c")
 
 
+def test_a_workspaces_files_are_no_modules(workspace):
+    for name in ("json", "dspy", "skill_fleet", "sqlalchemy"):
+        (workspace / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
+
+    async def talk() -> None:
+        helper = helper_of(open_context(workspace, environ=dict(os.environ)))
+        assert (await helper.ask("check_creation", {"request": {"task": "x"}}))["provider"] == "offline"
+        await helper.aclose()
+
+    asyncio.run(talk())
+
+
 def test_the_real_process_checks_estimates_and_recommends(workspace):
     from skill_fleet.services.answering import QUESTIONS
 

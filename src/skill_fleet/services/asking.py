@@ -14,6 +14,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from skill_fleet.config.load import DATABASE_URL
@@ -24,7 +25,8 @@ from skill_fleet.services.context import Context
 
 log = logging.getLogger(__name__)
 
-ANSWERING = (sys.executable, "-m", "skill_fleet.services.answering")
+# -P: a workspace's files must not stand in for modules.
+ANSWERING = (sys.executable, "-P", "-m", "skill_fleet.services.answering")
 _LONGEST_ANSWER = 256 * 1024 * 1024
 _LINE_SECONDS = 60.0
 _LONGEST_LINE = 200
@@ -49,6 +51,7 @@ class Helper:
         environ: Of the process.
         idle_seconds: How long it outlives its last answer.
         command: What to start.
+        folder: Where; None is the current directory.
         line_seconds: How long a question may wait for those before it.
     """
 
@@ -58,11 +61,13 @@ class Helper:
         *,
         idle_seconds: float = 60.0,
         command: Sequence[str] = ANSWERING,
+        folder: Path | None = None,
         line_seconds: float = _LINE_SECONDS,
     ) -> None:
         self._environ = dict(environ)
         self._idle_seconds = idle_seconds
         self._command = tuple(command)
+        self._folder = folder
         self._line_seconds = line_seconds
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -168,7 +173,7 @@ class Helper:
 
     async def _exchanged(self, line: bytes) -> Any:
         if self._process is None or self._process.ended:
-            self._process = await _Process.started(self._command, self._environ)
+            self._process = await _Process.started(self._command, self._environ, self._folder)
         return await self._process.exchange(line, self._number)
 
     async def _abandon(self) -> str:
@@ -187,7 +192,9 @@ class _Process:
         self._listening = asyncio.ensure_future(self._listen())
 
     @classmethod
-    async def started(cls, command: Sequence[str], environ: Mapping[str, str]) -> "_Process":
+    async def started(
+        cls, command: Sequence[str], environ: Mapping[str, str], folder: Path | None
+    ) -> "_Process":
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -195,6 +202,7 @@ class _Process:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=dict(environ),
+                cwd=folder,
                 limit=_LONGEST_ANSWER,
                 start_new_session=True,
             )
@@ -260,8 +268,9 @@ class _Process:
 
 def helper_of(context: Context) -> Helper:
     """The helper of a context: it reads the same workspace, and the same environment."""
-    environ = {**context.loaded.environ, "SKILL_FLEET_WORKSPACE": str(context.workspace.root)}
-    return Helper(environ, idle_seconds=context.settings.server.helper_idle_seconds)
+    root = context.workspace.root
+    environ = {**context.loaded.environ, "SKILL_FLEET_WORKSPACE": str(root)}
+    return Helper(environ, idle_seconds=context.settings.server.helper_idle_seconds, folder=root)
 
 
 def _stopping() -> HelperUnavailable:

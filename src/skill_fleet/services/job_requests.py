@@ -172,7 +172,8 @@ def creation_asked(context: Context, request: Mapping[str, Any]) -> tuple[Contex
     names = ("task", "best_of", "refine", "model", "force")
     asked = {name: request[name] for name in names if request.get(name) is not None}
     if request.get("program") is not None:
-        asked["program"] = str(artifact_place(context.workspace, "program", request["program"]))
+        place = artifact_place(context.workspace, "program", request["program"])
+        asked["program"] = context.workspace.relative(place)  # it is in the result, which clients see
     return _with(context, {}, request), asked
 
 
