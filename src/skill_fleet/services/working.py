@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from skill_fleet.jobs.database import Database
     from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
 
-JOB_COMMAND = (sys.executable, "-m", "skill_fleet.services.job_process")
+# -P: a workspace's files must not stand in for modules.
+JOB_COMMAND = (sys.executable, "-P", "-m", "skill_fleet.services.job_process")
 
 
 def start_worker(context: Context, database: "Database") -> "RunningWorker":
