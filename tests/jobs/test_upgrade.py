@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-import sqlalchemy as sa
+import pytest
 
 from jobs.workers_help import Fleet
-from skill_fleet.jobs.migrate import VERSIONS, upgrade
+from skill_fleet.jobs.migrate import VERSIONS, revision, upgrade
 from skill_fleet.jobs.queue import JobQueue
+
+# The queue's library leaves connections to the garbage collector when its engine ends.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 MIGRATION = '''"""Of this test only."""
 
@@ -57,12 +60,6 @@ def test_an_older_worker_leaves_the_jobs_of_a_newer_version_alone(fleet: Fleet) 
 
 def migrate(fleet: Fleet, folder: Path) -> None:
     """One more migration, as a newer release would bring."""
-    head = fleet.database.read(
-        lambda db: db.scalar(sa.text("select version_num from " + version_table(fleet)))
-    )
+    head = revision(fleet.database)
     (folder / "rev_test.py").write_text(MIGRATION.format(head=head))
     upgrade(fleet.database, (VERSIONS, folder))
-
-
-def version_table(fleet: Fleet) -> str:
-    return "alembic_version" if fleet.database.is_sqlite else "skill_fleet.alembic_version"

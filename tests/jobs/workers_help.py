@@ -61,7 +61,7 @@ class WorkerProcess:
     def wait_ready(self) -> "WorkerProcess":
         assert self.popen.stdout is not None
         said = self.popen.stdout.readline().split()
-        assert said and said[0] == "ready", f"the worker does not begin: {said} {self.error()}"
+        assert said[:1] == ["ready"], f"the worker does not begin: {said} {self.error()}"
         self.name = said[1]
         return self
 

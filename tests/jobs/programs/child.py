@@ -1,6 +1,6 @@
-"""A job's process as tests want it: steps that are kept in the store, and a death of the kind that is asked for.
+"""A job's process as tests want it: steps that are kept in the store, and a death of the kind asked for.
 
-The request: `steps`, `seconds` for each, `deaf` to signals, and of `crash` how (`exit`, `kill`) and at which step.
+The request: `steps`, `seconds` for each, `deaf` to signals, and of `crash` `how` (`exit`, `kill`) and `at` which.
 """
 
 import os
