@@ -145,7 +145,7 @@ def _nothing_left(key: ApiKey, unit: str, clock: Clock) -> KeyBudgetSpent:
     seconds = int(_DAY_SECONDS - clock.now() % _DAY_SECONDS) + 1
     return KeyBudgetSpent(
         f"Nothing is left of the {unit} that the key '{key.name}' may spend a day.",
-        hint="What jobs under way may still spend is set aside: give each a budget. A day begins at midnight UTC.",
+        hint="Jobs under way have the rest set aside: give each a budget. A day begins at midnight UTC.",
         retry_after=seconds,
     )
 
