@@ -16,9 +16,7 @@ def serve(
         int | None, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 takes a free one.")
     ] = None,
     database_url: DatabaseUrl = None,
-    worker: Annotated[
-        bool, typer.Option("--worker/--no-worker", help="Run jobs in this process too.")
-    ] = True,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave the jobs to other workers.")] = False,
     jobs_at_once: JobsAtOnce = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -32,4 +30,4 @@ def serve(
 
     view = Screen(as_json=as_json, quiet=quiet)
     context = service_context(ctx, database_url, view, server__jobs_at_once=jobs_at_once)
-    run(context, host, port, worker=worker, as_json=as_json, log_level="error" if quiet else "warning")
+    run(context, host, port, worker=not no_worker, as_json=as_json, log_level="error" if quiet else "warning")
