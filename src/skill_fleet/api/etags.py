@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+ETAG_HEADER: dict[str, Any] = {"ETag": {"description": "For `If-None-Match`.", "schema": {"type": "string"}}}
+"""The header of an answer that can be asked for with `If-None-Match`, for OpenAPI."""
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 

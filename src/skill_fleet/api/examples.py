@@ -15,6 +15,10 @@ START_BODY: dict[str, Any] = {
 }
 RESUME_BODY: dict[str, Any] = {"budget": {"max_cost": 5.0}}
 CREATE_BODY: dict[str, Any] = {"task": "Create a skill for asynchronous Python", "best_of": 2}
+_NAMED = dict[str, Any]
+START_EXAMPLES: _NAMED = {"from the library": {"summary": "From skills of the library", "value": START_BODY}}
+RESUME_EXAMPLES: _NAMED = {"with a higher cap": {"summary": "With a higher cap", "value": RESUME_BODY}}
+CREATE_EXAMPLES: _NAMED = {"the better of two": {"summary": "The better of two drafts", "value": CREATE_BODY}}
 EVALUATE_BODY: dict[str, Any] = {"path": "technical_skills/programming/python/async"}
 CONTENT_BODY: dict[str, Any] = {
     "content": "---\nname: make-coffee\ndescription: Makes filter coffee. Use when somebody asks for coffee."

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Body, Header, Path, Query, Request
 from starlette.responses import Response
 
 from skill_fleet.api import examples
 from skill_fleet.api.answers import MEDIA_TYPE, answer, json_bytes
 from skill_fleet.api.dependencies import CallerDep, ServiceDep, in_store
-from skill_fleet.api.etags import is_current, not_modified
+from skill_fleet.api.etags import ETAG_HEADER, is_current, not_modified
 from skill_fleet.api.job_schemas import (
     Cancelling,
     JobPage,
@@ -16,7 +16,7 @@ from skill_fleet.api.job_schemas import (
     Started,
 )
 from skill_fleet.api.problems import errors
-from skill_fleet.api.starting import IDEMPOTENCY_KEY, POLL_SECONDS, started
+from skill_fleet.api.starting import IDEMPOTENCY_KEY, POLL_SECONDS, STARTED_HEADERS, started
 from skill_fleet.jobs.records import Kind, Status
 from skill_fleet.services import jobs
 from skill_fleet.services.job_requests import OptimizationBody, ResumeBody
@@ -39,10 +39,10 @@ _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
     summary="Start an optimization: a job",
     status_code=202,
     response_model=Started,
-    responses=errors(404, 409),
+    responses={202: {"headers": STARTED_HEADERS}, **errors(404, 409)},
 )
 async def start(
-    body: OptimizationBody,
+    body: Annotated[OptimizationBody, Body(openapi_examples=examples.START_EXAMPLES)],
     service: ServiceDep,
     caller: CallerDep,
     idempotency_key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
@@ -59,7 +59,7 @@ async def start(
     operation_id="job_status",
     summary="How a job stands",
     response_model=JobView,
-    responses={**_NOT_MODIFIED, **errors(404, 410)},
+    responses={200: {"headers": ETAG_HEADER}, **_NOT_MODIFIED, **errors(404, 410)},
 )
 async def status(job_id: JobId, request: Request, if_none_match: IfNoneMatch = None) -> Response:  # noqa: ARG001 - documented; read from the request
     """Ask with `If-None-Match`: while nothing has changed the answer is 304 and has no body."""
@@ -150,7 +150,10 @@ async def pause(job_id: JobId, service: ServiceDep, caller: CallerDep) -> Respon
     responses=errors(404, 409, 410),
 )
 async def resume(
-    job_id: JobId, service: ServiceDep, caller: CallerDep, body: ResumeBody | None = None
+    job_id: JobId,
+    service: ServiceDep,
+    caller: CallerDep,
+    body: Annotated[ResumeBody | None, Body(openapi_examples=examples.RESUME_EXAMPLES)] = None,
 ) -> Response:
     """No call that was answered is made again. Caps may be raised."""
     given = {} if body is None else body.model_dump(exclude_unset=True)

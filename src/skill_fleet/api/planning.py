@@ -1,8 +1,11 @@
 """What is asked before there is a job: the optimizers, the settings, what it would cost, which to take."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Body
 from starlette.responses import Response
 
+from skill_fleet.api import examples
 from skill_fleet.api.answers import answer
 from skill_fleet.api.dependencies import CallerDep, ServiceDep
 from skill_fleet.api.job_schemas import Configuration, Estimate, Optimizers, Recommendation
@@ -12,6 +15,8 @@ from skill_fleet.services.configuration import configuration_view
 from skill_fleet.services.job_requests import OptimizationBody
 
 router = APIRouter(prefix="/optimization", tags=["optimization"])
+
+StartBody = Annotated[OptimizationBody, Body(openapi_examples=examples.START_EXAMPLES)]
 
 
 @router.get(
@@ -43,9 +48,9 @@ async def configuration(service: ServiceDep, caller: CallerDep) -> Response:
     operation_id="estimate_optimization",
     summary="What an optimization would take",
     response_model=Estimate,
-    responses=errors(404),
+    responses=errors(404, 409),
 )
-async def estimate(body: OptimizationBody, service: ServiceDep) -> Response:
+async def estimate(body: StartBody, service: ServiceDep) -> Response:
     """Calls, tokens, dollars and minutes as intervals. Nothing is spent."""
     return answer(await jobs.estimate(service, body.model_dump(exclude_unset=True)))
 
@@ -55,8 +60,8 @@ async def estimate(body: OptimizationBody, service: ServiceDep) -> Response:
     operation_id="recommend_optimizer",
     summary="Which optimizer for this request",
     response_model=Recommendation,
-    responses=errors(404),
+    responses=errors(404, 409),
 )
-async def recommend(body: OptimizationBody, service: ServiceDep) -> Response:
+async def recommend(body: StartBody, service: ServiceDep) -> Response:
     """The optimizer for these data and caps, the rule that decided, and the price of the others."""
     return answer(await jobs.recommend(service, body.model_dump(exclude_unset=True)))

@@ -3,18 +3,19 @@
 from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
+from skill_fleet.api import examples
 from skill_fleet.api.answers import answer
 from skill_fleet.api.cursors import make_cursor, read_cursor
 from skill_fleet.api.dependencies import CallerDep, ServiceDep
-from skill_fleet.api.etags import is_current, not_modified
+from skill_fleet.api.etags import ETAG_HEADER, is_current, not_modified
 from skill_fleet.api.evaluation import BATCH_SECONDS, MANY
 from skill_fleet.api.job_schemas import Started
 from skill_fleet.api.problems import errors
 from skill_fleet.api.schemas import SkillPage, SkillView, ValidateBody, Validated
-from skill_fleet.api.starting import IDEMPOTENCY_KEY, started
+from skill_fleet.api.starting import IDEMPOTENCY_KEY, STARTED_HEADERS, started
 from skill_fleet.services import jobs, skills
 from skill_fleet.services.job_requests import CreationBody
 
@@ -27,10 +28,10 @@ router = APIRouter(prefix="/skills", tags=["skills"])
     summary="Have a skill written: a job",
     status_code=202,
     response_model=Started,
-    responses=errors(409),
+    responses={202: {"headers": STARTED_HEADERS}, **errors(404, 409)},
 )
 async def create(
-    body: CreationBody,
+    body: Annotated[CreationBody, Body(openapi_examples=examples.CREATE_EXAMPLES)],
     service: ServiceDep,
     caller: CallerDep,
     idempotency_key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
@@ -97,10 +98,14 @@ async def validate(body: ValidateBody, service: ServiceDep) -> Response:
     operation_id="read_skill",
     summary="One skill of the library",
     response_model=SkillView,
-    responses={304: {"description": "It is as the `ETag` says."}, **errors(404)},
+    responses={
+        200: {"headers": ETAG_HEADER},
+        304: {"description": "It is as the `ETag` says."},
+        **errors(404),
+    },
 )
 async def read(
-    path: Annotated[str, "A path of the library."], request: Request, service: ServiceDep
+    path: Annotated[str, Path(description="A path of the library.")], request: Request, service: ServiceDep
 ) -> Response:
     """Its text, its fields, and what the rules say of it."""
     found = await anyio.to_thread.run_sync(skills.read_skill, service.context, path)

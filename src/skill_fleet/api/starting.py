@@ -1,5 +1,7 @@
 """The answer to a request that began a job."""
 
+from typing import Any
+
 from fastapi import Header
 from starlette.responses import Response
 
@@ -17,6 +19,11 @@ IDEMPOTENCY_KEY = Header(
     pattern=r"^[\x21-\x7e]+$",
     description="The same key and body give the same job; the same key with another body is refused.",
 )
+
+STARTED_HEADERS: dict[str, Any] = {
+    "Location": {"description": "Where the job's status is.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+}
 
 
 def started(job: Job) -> Response:
