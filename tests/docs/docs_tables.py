@@ -15,13 +15,13 @@ MADE = re.compile(r"(<!-- made: (?P<name>[^\n]+?) -->\n)(?P<text>.*?)(<!-- end -
 
 
 def made(name: str) -> str:
-    """The table of that name: `command WORDS`, `optimizer NAME`, `errors` or `commands`."""
+    """The table of that name: `command WORDS`, `optimizer NAME`, `errors`, `problems` or `commands`."""
     kind, _, rest = name.partition(" ")
     if kind == "command":
         return command_table(rest)
     if kind == "optimizer":
         return optimizer_table(rest)
-    return {"errors": errors_table, "commands": commands_table}[name]()
+    return {"errors": errors_table, "problems": problems_table, "commands": commands_table}[name]()
 
 
 def commands() -> dict[str, Any]:
@@ -73,6 +73,17 @@ def errors_table() -> str:
         for kind in _errors(SkillFleetError)
     ]
     return _table(("code", "exit", "class", "meaning"), rows)
+
+
+def problems_table() -> str:
+    """Every code a refusal of the service can have, and its status."""
+    from skill_fleet.api.problems import KINDS
+
+    rows = [
+        (f"`{code}`", str(kind.status), kind.title, "yes" if kind.retryable else "")
+        for code, kind in sorted(KINDS.items(), key=lambda item: (item[1].status, item[0]))
+    ]
+    return _table(("code", "status", "title", "retryable"), rows)
 
 
 def _errors(kind: type) -> Iterator[type]:
