@@ -3,7 +3,7 @@
     uv run python benchmarks/service.py [--seconds 4] [--connections 16] [--paths 3000] [--rounds 3]
 
 Prints one table: requests a second of `GET status` of the running job beside those of a route that does
-nothing (`/healthz`, behind the same layers) in the same run, alternating; times of `GET status` at half of its
+nothing (`/healthz`, same layers) in the same run, alternating; times of `GET status` at half of its
 greatest load; times of `/healthz` while 3,000 skills are evaluated in one request; memory of the idle server
 beside that of a process that only imports the same modules; seconds from its start until it is ready, beside
 those of the imports. Nothing is asserted: a loaded machine is slow, which is no fault of the server.

@@ -57,7 +57,7 @@ def create_app(
     app.state.expects_worker = worker is not None
     app.state.stopping = asyncio.Event()
     app.state.latency = Latency()
-    for routes in (planning, optimization, events, results, evaluation, skills):
+    for routes in (optimization, planning, events, results, evaluation, skills):
         app.include_router(routes.router, prefix=PREFIX)
     app.include_router(health.router)
     refusals.tell_in_our_words(app)
