@@ -15,13 +15,24 @@ MADE = re.compile(r"(<!-- made: (?P<name>[^\n]+?) -->\n)(?P<text>.*?)(<!-- end -
 
 
 def made(name: str) -> str:
-    """The table of that name: `command WORDS`, `optimizer NAME`, `errors`, `problems` or `commands`."""
+    """The table of that name.
+
+    `command WORDS`, `optimizer NAME`, `body OPERATION`, `errors`, `problems`, `commands` or `routes`.
+    """
     kind, _, rest = name.partition(" ")
     if kind == "command":
         return command_table(rest)
     if kind == "optimizer":
         return optimizer_table(rest)
-    return {"errors": errors_table, "problems": problems_table, "commands": commands_table}[name]()
+    if kind == "body":
+        return body_table(rest)
+    tables = {
+        "errors": errors_table,
+        "problems": problems_table,
+        "commands": commands_table,
+        "routes": routes_table,
+    }
+    return tables[name]()
 
 
 def commands() -> dict[str, Any]:
@@ -84,6 +95,83 @@ def problems_table() -> str:
         for code, kind in sorted(KINDS.items(), key=lambda item: (item[1].status, item[0]))
     ]
     return _table(("code", "status", "title", "retryable"), rows)
+
+
+def operations() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Every operation of the REST API by its name: method and path, and what OpenAPI says of it."""
+    return {
+        operation["operationId"]: (f"{method.upper()} {path.removeprefix('/api/v2')}", operation)
+        for path, item in _openapi()["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def routes_table() -> str:
+    """Every call of the REST API, what a key must allow for it, and what it does."""
+    return _table(
+        ("call", "scope", "does", "answers"),
+        [
+            (f"`{call}`", one.get("x-scope", "–"), one["summary"], _answers(one))
+            for call, one in operations().values()
+        ],
+    )
+
+
+def body_table(operation: str) -> str:
+    """The fields of an operation's body."""
+    named = _openapi()["components"]["schemas"]
+    (content,) = operations()[operation][1]["requestBody"]["content"].values()
+    schema = named[_reference(content["schema"])]
+    rows = [
+        (
+            f"`{name}`",
+            _kind(field, named),
+            "yes" if name in schema.get("required", ()) else "",
+            _first(field.get("description")),
+        )
+        for name, field in schema["properties"].items()
+    ]
+    return _table(("field", "type", "required", "meaning"), rows)
+
+
+def _openapi() -> dict[str, Any]:
+    import types
+
+    from skill_fleet.api.app import create_app
+    from skill_fleet.services.context import open_context
+
+    context = open_context(Path(__file__).parent, environ={})
+    store = types.SimpleNamespace()
+    return create_app(
+        types.SimpleNamespace(context=context, keys=store, audit=store, database=store)  # type: ignore[arg-type]
+    ).openapi()
+
+
+def _answers(operation: dict[str, Any]) -> str:
+    return ", ".join(status for status in operation["responses"] if int(status) < 400)
+
+
+def _reference(schema: dict[str, Any]) -> str:
+    return next(one["$ref"].rpartition("/")[2] for one in (schema, *schema.get("anyOf", ())) if "$ref" in one)
+
+
+def _kind(schema: dict[str, Any], named: dict[str, Any]) -> str:
+    """A type in words, with its range."""
+    options = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    return " or ".join(_one_kind(one, named) for one in options)
+
+
+def _one_kind(schema: dict[str, Any], named: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        fields = named[_reference(schema)]["properties"]
+        return "{" + ", ".join(f"`{name}`" for name in fields) + "}"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'], named)}"
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    return schema.get("type", "any") + ("" if low is None or high is None else f", {low:,} to {high:,}")
 
 
 def _errors(kind: type) -> Iterator[type]:
