@@ -17,6 +17,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from job_harness import LONGEST, SLOW, THREADS, Stand, small_run, stand
 
+from skill_fleet import __version__
 from skill_fleet.jobs.child import CONCLUDED, INTERRUPTED, LOST
 
 Opened = Callable[..., Stand]
@@ -222,6 +223,27 @@ def test_a_key_s_budget_holds_also_where_the_request_allows_more(opened: Opened)
     job = one.job("d", small_run(budget={"max_calls": 1000}), max_calls=7)
     assert one.run(job) == CONCLUDED, one.stderr()
     assert (one.now(job).status, len(one.attempts())) == ("stopped", 7)
+
+
+@pytest.mark.parametrize(("changed", "ends"), [("versions", "succeeded"), ("models", "failed")])
+def test_an_upgrade_stops_no_job_and_another_model_does(opened: Opened, changed: str, ends: str) -> None:
+    one = opened()
+    job = one.job("u", small_run(budget={"max_calls": 45}), max_calls=45)
+    assert one.run(job) == CONCLUDED, one.stderr()
+    one.store.requeue(job.job_id, None, request=small_run(), max_calls=1000)
+    lease = one.claimed(job)
+    identity = json.loads(one.files.load(job.job_id)["identity.json"])
+    identity[changed] = {**identity[changed], "skill-fleet": "0.0.1"}
+    one.files.save(lease, {"identity.json": json.dumps(identity).encode()})
+    assert one.start(lease).wait(LONGEST) == CONCLUDED, one.stderr()
+    found = one.now(job)
+    assert found.status == ends, found.error
+    if ends == "succeeded":
+        assert found.result is not None
+        assert found.result["resumed_over"] == [f"versions changed (skill-fleet 0.0.1 -> {__version__})"]
+    else:
+        assert found.error is not None
+        assert found.error["code"] == "integrity"
 
 
 def test_no_secret_is_written(opened: Opened, postgres_url: str) -> None:

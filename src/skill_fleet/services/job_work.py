@@ -116,11 +116,19 @@ def _request(context: Context, job: Job) -> tuple[Context, OptimizationRequest]:
 
 
 def _prepared(context: Context, request: OptimizationRequest, folder: RunFolder) -> Prepared:
-    """The run as it was begun, with the caps of now; or a new one."""
+    """The run as it was begun, with the caps of now; or a new one.
+
+    A worker is upgraded while jobs are under way: the versions alone stop none of them. The result names
+    them, and everything else that changed refuses the job by name.
+    """
     if not folder.request.exists():
         return replace(prepare_optimization(context, request), folder=folder)
     begun = OptimizationRequest.from_json(read_json(folder.request, what="run request"))
-    return Prepared(resumed_plan(folder, context.loaded, replace(begun, limits=request.limits)), folder)
+    begun = replace(begun, limits=request.limits)
+    plan = resumed_plan(folder, context.loaded, begun, anyway=True)
+    if any(change.name != "versions" for change in plan.changes):
+        plan = resumed_plan(folder, context.loaded, begun)
+    return Prepared(plan, folder)
 
 
 def _ended(job: Job, result: Mapping[str, Any], child: Child) -> Ended:
