@@ -31,8 +31,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path += [str(TESTS), str(TESTS / "jobs")]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "jobs"))
 
 import sqlalchemy as sa
 from workers_help import Fleet, WorkerProcess, most_at_once
@@ -117,8 +117,8 @@ def kills(store: str, url: str | None, workers: int, count: int, rng: random.Ran
         blows = ", ".join(f"{n} {kind}" for kind, n in sorted(tally.done.items()))
         print(
             f"{store}, {workers} worker{'s' * (workers > 1)}: {blows}; {len(jobs)} jobs, "
-            f"{again} taken up again, {len(wrong)} wrong; taken up after {median(tally.taken_after or [0]):.1f} s "
-            f"(most {late:.1f}; heartbeat {HEARTBEAT:.0f}); {took:.0f} s",
+            f"{again} taken up again, {len(wrong)} wrong; "
+            f"taken up after {median(tally.taken_after or [0]):.1f} s (most {late:.1f}; heartbeat {HEARTBEAT:.0f}); {took:.0f} s",
             flush=True,
         )
         for job in wrong:

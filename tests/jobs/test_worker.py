@@ -157,7 +157,7 @@ def test_a_worker_in_this_process_can_be_stopped_and_started_again(fleet: Fleet)
 def test_a_worker_does_not_begin_without_its_tables(fleet: Fleet) -> None:
     table = "worker" if fleet.database.is_sqlite else "skill_fleet.worker"
     fleet.database.write(lambda db: db.exec_driver_sql(f"alter table {table} rename to gone"))
-    with pytest.raises(StorageError, match="worker|no tables"):
+    with pytest.raises(StorageError, match=r"worker|no tables"):
         fleet.here(nothing=0.0)
     gone_table = "gone" if fleet.database.is_sqlite else "skill_fleet.gone"
     fleet.database.write(lambda db: db.exec_driver_sql(f"alter table {gone_table} rename to worker"))

@@ -24,7 +24,7 @@ from skill_fleet.jobs.supervise import ChildRunner
 from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
-HEARTBEAT = 1.5
+HEARTBEAT = 2.5
 QUICK = {"heartbeat_seconds": HEARTBEAT, "poll_seconds": 0.1, "grace_seconds": 1.0}
 
 

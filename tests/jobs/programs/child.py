@@ -1,6 +1,6 @@
 """A job's process as tests want it: steps that are kept in the store, and a death of the kind asked for.
 
-The request: `steps`, `seconds` for each, `deaf` to signals, and of `crash` `how` (`exit`, `kill`) and `at` which.
+The request: `steps`, `seconds` for each, `deaf` to signals, and `crash`: `how` (`exit`, `kill`), `at` which.
 """
 
 import os
@@ -25,9 +25,8 @@ def end_with_worker() -> None:
 
 
 def crash(how: str) -> None:
-    print(
-        f"last words of {os.environ.get('SKILL_FLEET_DATABASE_URL', 'nobody')}", file=sys.stderr, flush=True
-    )
+    sys.stderr.write(f"last words of {os.environ.get('SKILL_FLEET_DATABASE_URL', 'nobody')}")
+    sys.stderr.flush()
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(3)
@@ -65,7 +64,7 @@ def main() -> int:
     except LeaseLost:
         return LOST
     except StorageError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(str(error))
         time.sleep(0.5)
         return 1
 

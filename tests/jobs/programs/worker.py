@@ -1,6 +1,6 @@
 """A worker as tests want it: `worker.py SETTINGS`, a JSON object; it stops on a signal, or goes on for ever.
 
-`runner` is `child` (see child.py) or `nothing`, which does nothing for `seconds`. Says `ready NAME` when it works.
+`runner` is `child` (see child.py) or `nothing`, which does nothing for `seconds`. It says `ready NAME`.
 """
 
 import json
@@ -21,6 +21,11 @@ from skill_fleet.jobs.supervise import ChildRunner
 from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
 
 
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(str(word) for word in words) + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     given = json.loads(sys.argv[1])
     runner, seconds = given.pop("runner", "child"), given.pop("seconds", 0.0)
@@ -37,16 +42,11 @@ def main() -> None:
     else:
         chosen = NothingRunner(JobStore(database), seconds)
     worker = RunningWorker.start(database, settings, chosen, version=version)
-    print("ready", worker.worker_id, flush=True)
+    say("ready", worker.worker_id)
     while worker.alive and not stop.wait(0.1):
         pass
     worker.stop()
-    print(
-        "stopped",
-        worker.failed,
-        *sorted(m for m in ("dspy", "numpy", "optuna") if m in sys.modules),
-        flush=True,
-    )
+    say("stopped", worker.failed, *sorted(m for m in ("dspy", "numpy", "optuna") if m in sys.modules))
 
 
 if __name__ == "__main__":
