@@ -1,5 +1,6 @@
 """A database of jobs, opened: how it is read and written, and what its failures mean to the user."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -77,18 +78,16 @@ class Database:
         """
         if not self.is_sqlite:
             return self.read(lambda db: db.execute(statement.select, {"value": value}).first())
-        connection = self.engine.raw_connection()
         try:
-            cursor = connection.cursor()
-            cursor.execute(statement.on_sqlite, (value,))
-            row: Sequence[Any] | None = cursor.fetchone()
-            cursor.close()
-        except sqlite3.Error as error:
+            with contextlib.closing(self.engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                cursor.execute(statement.on_sqlite, (value,))
+                row: Sequence[Any] | None = cursor.fetchone()
+                cursor.close()
+        except (sqlite3.Error, sa.exc.TimeoutError) as error:
             raise self.explained(error) from None
         else:
             return row
-        finally:
-            connection.close()
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """What `work` returns, after all it wrote was committed as one transaction.
@@ -122,6 +121,12 @@ class Database:
 
         A `StorageError` with the code `unavailable` where trying again later can help.
         """
+        if isinstance(error, sa.exc.TimeoutError):
+            return StorageError(
+                f"{self.place} is busy: all connections of this process are in use.",
+                hint="Try again in a moment.",
+                code=AWAY,
+            )
         if not self.is_sqlite:
             return explained_on_postgres(error, self.engine)
         said = str(getattr(error, "orig", None) or error).rstrip(".")
@@ -141,6 +146,8 @@ class Database:
                 again = not self.is_sqlite and passing(error) and may_repeat()
                 if not again or (not at_once and self.clock.monotonic() >= until):
                     raise self.explained(error) from None
+            except sa.exc.TimeoutError as error:
+                raise self.explained(error) from None
             if at_once:
                 # A pooled connection that had broken, a deadlock: nothing to wait for.
                 at_once -= 1

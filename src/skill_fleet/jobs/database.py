@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from skill_fleet.config.paths import Workspace
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
-from skill_fleet.foundation.errors import StorageError
+from skill_fleet.foundation.errors import ConfigError, StorageError
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.tables import SCHEMA
 from skill_fleet.llm.database_engine import place_of, postgres_engine
@@ -17,6 +17,7 @@ __all__ = ["Database", "open_database", "prepare_database"]
 
 _BUSY_SECONDS = 30.0
 _POOL = 8
+_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
 def open_database(
@@ -58,6 +59,11 @@ def prepare_database(database: Database, *, queue: bool = True) -> None:
 
 
 def _postgresql(text: str, patience_seconds: float, clock: Clock) -> Database:
+    if text.partition("://")[0] not in _SCHEMES:
+        raise ConfigError(
+            "The address of the database is none of PostgreSQL.",
+            hint="postgresql://USER:PASSWORD@HOST:PORT/NAME",
+        )
     engine = postgres_engine(text, poolclass=sa.QueuePool)
     address = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     place = f"The database ({place_of(engine)})"

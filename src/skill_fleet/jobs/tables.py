@@ -198,7 +198,7 @@ API_KEY = sa.Table(
 AUDIT = sa.Table(
     "audit",
     METADATA,
-    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), primary_key=True),
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("at", sa.Double, nullable=False),
     _text("key_id"),
     _text("action"),

@@ -203,9 +203,7 @@ def _around(schema: str | None) -> None:
     )
     op.create_table(
         "audit",
-        sa.Column(
-            "number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), nullable=False
-        ),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
