@@ -118,7 +118,8 @@ def kills(store: str, url: str | None, workers: int, count: int, rng: random.Ran
         print(
             f"{store}, {workers} worker{'s' * (workers > 1)}: {blows}; {len(jobs)} jobs, "
             f"{again} taken up again, {len(wrong)} wrong; "
-            f"taken up after {median(tally.taken_after or [0]):.1f} s (most {late:.1f}; heartbeat {HEARTBEAT:.0f}); {took:.0f} s",
+            f"taken up after {median(tally.taken_after or [0]):.1f} s "
+            f"(most {late:.1f}; heartbeat {HEARTBEAT:.0f}); {took:.0f} s",
             flush=True,
         )
         for job in wrong:
