@@ -10,8 +10,10 @@ import argparse
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 from skill_fleet.foundation.errors import LeaseLost, SkillFleetError
 from skill_fleet.jobs.child import CONCLUDED, INTERRUPTED, LOST, Child
@@ -119,8 +121,17 @@ def _said(error: SkillFleetError, code: int) -> int:
     return code
 
 
-if __name__ == "__main__":
-    code = main()
+def leave(code: int) -> NoReturn:
+    """End the process now: threads that an optimizer left behind must not keep it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # threads that an optimizer left behind must not keep a finished job's process alive
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    try:
+        ended = main()
+    except Exception:  # noqa: BLE001 - the edge of the process: its worker reads it as a crash
+        traceback.print_exc()
+        ended = _CRASHED
+    leave(ended)

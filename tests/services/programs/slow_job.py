@@ -1,6 +1,5 @@
 """The process of a job whose model takes its time, and notes in a file when it was asked: for tests."""
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from skill_fleet.jobs.child_ears import die_with_parent
 from skill_fleet.jobs.records import Lease
 from skill_fleet.llm.models import inner_of
 from skill_fleet.services.context import open_context
-from skill_fleet.services.job_process import work
+from skill_fleet.services.job_process import leave, work
 
 
 class Slow:
@@ -36,5 +35,4 @@ class Slow:
 if __name__ == "__main__":
     die_with_parent()
     job, fence, worker = sys.argv[1:]
-    code = work(open_context(models=Slow), Lease(job, int(fence), worker))
-    os._exit(code)
+    leave(work(open_context(models=Slow), Lease(job, int(fence), worker)))
