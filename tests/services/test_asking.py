@@ -62,6 +62,7 @@ def sleeps(context, payload):
 answering.QUESTIONS = {
     "raises": raises, "noisy": noisy, "dies_once": dies_once, "dies": dies, "sleeps": sleeps,
     "echo": lambda context, payload: payload, "pid": lambda context, payload: os.getpid(),
+    "nan": lambda context, payload: float("nan"), "unsaid": lambda context, payload: object(),
     "bug": lambda context, payload: 1 / 0,
     "large": lambda context, payload: "x" * payload["length"],
 }
@@ -123,6 +124,7 @@ def test_megabytes_there_and_back(asked):
         question = {"text": "ä\ud800\0" * 1_000_000}
         assert await helper.ask("echo", question) == question
         assert len(await helper.ask("large", {"length": 5_000_000})) == 5_000_000
+        assert await helper.ask_json("large", {"length": 5_000_000}) == b'"' + b"x" * 5_000_000 + b'"'
 
     asked(talk)
 
@@ -151,6 +153,9 @@ def test_errors_come_back_as_what_they_were(asked):
         with pytest.raises(SkillFleetError, match="ZeroDivisionError") as bug:
             await helper.ask("bug", {})
         assert bug.value.code == "error"
+        for odd in ("nan", "unsaid", "no such question"):
+            with pytest.raises(SkillFleetError, match="failed"):
+                await helper.ask(odd, {})
         assert await helper.ask("echo", {}) == {}, "a bug does not end the process"
 
     asked(talk)
@@ -298,13 +303,13 @@ asyncio.run(main())
 
 
 def test_every_error_of_the_tree_can_travel():
-    from skill_fleet.services.asking import _opened
+    from skill_fleet.services.asking import _raise_told
 
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, SkillFleetError):
             told = {"code": "a", "message": "b", "hint": "c", "kind": name}
             with pytest.raises(kind) as caught:
-                _opened(json.loads(json.dumps({"number": 1, "error": told})))
+                _raise_told(json.loads(json.dumps({"number": 1, "error": told})))
             assert (caught.value.code, str(caught.value), caught.value.hint) == ("a", "b", "c")
 
 

@@ -6,7 +6,7 @@ import anyio.to_thread
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from skill_fleet.api.answers import answer
+from skill_fleet.api.answers import MEDIA_TYPE, answer
 from skill_fleet.api.dependencies import ServiceDep
 from skill_fleet.api.problems import errors
 from skill_fleet.api.schemas import (
@@ -71,7 +71,10 @@ async def evaluate_content(body: EvaluateContentBody, service: ServiceDep) -> Re
 )
 async def evaluate_batch(body: EvaluateBatchBody, service: ServiceDep) -> Response:
     """In a process of its own. A path that cannot be scored is named in `errors` and stops no other."""
-    return answer(await service.batches.ask("evaluate_batch", {"paths": body.paths}, timeout=BATCH_SECONDS))
+    asked = {"paths": body.paths}
+    # Passed on as it comes: to read megabytes here would hold up everybody else.
+    found = await service.batches.ask_json("evaluate_batch", asked, timeout=BATCH_SECONDS)
+    return Response(found, media_type=MEDIA_TYPE)
 
 
 @router.get(

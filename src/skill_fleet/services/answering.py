@@ -1,8 +1,9 @@
 """Answers the questions of a server: `python -m skill_fleet.services.answering`.
 
-One JSON object a line on standard input, one on standard output: `{"number", "question", "payload"}` in,
-`{"number", "value"}` or `{"number", "error": {"code", "message", "hint", "kind"}}` out. Ends with its
-standard input. See `skill_fleet.services.asking`.
+One JSON object a line on standard input: `{"number", "question", "payload"}`. For each a line on standard
+output, `{"number", "length"}`, and after it the value: JSON of so many bytes. What went wrong is in the line:
+`"error": {"code", "message", "hint", "kind"}`. Ends with its standard input. The other end is
+`skill_fleet.services.asking`.
 """
 
 import json
@@ -123,8 +124,9 @@ def main() -> None:
     answers = _own_stdout()
     for line in sys.stdin.buffer:
         said = json.loads(line)
-        answer = {"number": said["number"], **_answered(said["question"], said["payload"])}
-        answers.write(json.dumps(answer).encode() + b"\n")
+        value, error = _answered(said["question"], said["payload"])
+        head = {"number": said["number"], "length": len(value), **error}
+        answers.write(json.dumps(head).encode() + b"\n" + value)
         answers.flush()
 
 
@@ -136,18 +138,21 @@ def _own_stdout() -> IO[bytes]:
     return own
 
 
-def _answered(question: str, payload: Payload) -> dict[str, Any]:
+def _answered(question: str, payload: Payload) -> tuple[bytes, dict[str, Any]]:
+    """The value, and what the head says of an error."""
     try:
         # Read again each time: the file may have changed, and a job would read it as it is then.
-        return {"value": QUESTIONS[question](open_context(), payload)}
+        value = QUESTIONS[question](open_context(), payload)
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode(), {}
     except SkillFleetError as error:
         kind = next(base for base in type(error).__mro__ if base.__module__ == SkillFleetError.__module__)
         told = {"code": error.code, "message": error.message, "hint": error.hint, "kind": kind.__name__}
-        return {"error": told}
+        return b"", {"error": told}
     except Exception as error:  # noqa: BLE001 - a bug here must not pass for a dead process
         traceback.print_exc()
         said = f"The question '{question}' failed: {type(error).__name__}."
-        return {"error": {"code": "error", "message": said, "hint": "", "kind": "SkillFleetError"}}
+        told = {"code": "error", "message": said, "hint": "", "kind": SkillFleetError.__name__}
+        return b"", {"error": told}
 
 
 if __name__ == "__main__":

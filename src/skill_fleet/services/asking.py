@@ -6,42 +6,30 @@ and ends when idle, and its memory with it. The other end is `skill_fleet.servic
 """
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
-import signal
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skill_fleet.config.load import DATABASE_URL
 from skill_fleet.foundation import errors
 from skill_fleet.foundation.errors import SkillFleetError
-from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
+from skill_fleet.services.helper_process import Died, HelperProcess
 
 log = logging.getLogger(__name__)
 
 # -P: a workspace's files must not stand in for modules.
 ANSWERING = (sys.executable, "-P", "-m", "skill_fleet.services.answering")
-_LONGEST_ANSWER = 256 * 1024 * 1024
 _LINE_SECONDS = 60.0
 _LONGEST_LINE = 200
-_TAIL_BYTES = 4096
-_LEAVING_SECONDS = 1.0
 
 
 class HelperUnavailable(SkillFleetError):
     """The process that answers questions did not; the same question may be answered later."""
 
     code = "helper_crashed"
-
-
-class _Died(Exception):
-    """The process ended in the middle of a question."""
 
 
 class Helper:
@@ -72,7 +60,7 @@ class Helper:
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._number = 0
-        self._process: _Process | None = None
+        self._process: HelperProcess | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -83,7 +71,17 @@ class Helper:
         return None if self._process is None or self._process.ended else self._process.pid
 
     async def ask(self, question: str, payload: Mapping[str, Any], *, timeout: float = 30.0) -> Any:  # noqa: ASYNC109 - the process is killed
-        """The answer to a question.
+        """The answer to a question; see `ask_json`."""
+        return json.loads(await self.ask_json(question, payload, timeout=timeout))
+
+    async def ask_json(
+        self,
+        question: str,
+        payload: Mapping[str, Any],
+        *,
+        timeout: float = 30.0,  # noqa: ASYNC109 - the process is killed
+    ) -> bytes:
+        """The answer to a question as JSON, for who passes it on: reading megabytes would hold others up.
 
         Whoever asked may go away: the question is answered to nobody, and not mixed up with the next.
 
@@ -145,7 +143,7 @@ class Helper:
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def _answered(self, question: str, payload: Mapping[str, Any], seconds: float) -> Any:
+    async def _answered(self, question: str, payload: Mapping[str, Any], seconds: float) -> bytes:
         self._rest()
         self._number += 1
         line = json.dumps({"number": self._number, "question": question, "payload": payload}).encode() + b"\n"
@@ -154,7 +152,7 @@ class Helper:
                 raise _stopping()
             try:
                 async with asyncio.timeout(seconds):
-                    answer = await self._exchanged(line)
+                    head, value = await self._exchanged(line)
             except TimeoutError:
                 await self._abandon()
                 raise HelperUnavailable(
@@ -162,108 +160,25 @@ class Helper:
                     hint="Try again; with less at once if it happens again.",
                     code="helper_timeout",
                 ) from None
-            except _Died:
+            except Died:
                 tail = await self._abandon()
                 log.warning("The process that answers died at '%s' (%d of 2): %s", question, attempt, tail)
                 continue
-            return _opened(answer)
+            _raise_told(head)
+            return value
         raise HelperUnavailable(
             f"The process that answers '{question}' died twice over it.", hint="The server's log says more."
         )
 
-    async def _exchanged(self, line: bytes) -> Any:
+    async def _exchanged(self, line: bytes) -> tuple[Mapping[str, Any], bytes]:
         if self._process is None or self._process.ended:
-            self._process = await _Process.started(self._command, self._environ, self._folder)
+            self._process = await HelperProcess.started(self._command, self._environ, self._folder)
         return await self._process.exchange(line, self._number)
 
     async def _abandon(self) -> str:
         """Kill the process; what it last said on its standard error."""
         process, self._process = self._process, None
         return "it could not be started" if process is None else await process.kill()
-
-
-class _Process:
-    """A running helper, in a process group of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process, environ: Mapping[str, str]) -> None:
-        self._process = process
-        self._secret = environ.get(DATABASE_URL, "")
-        self._tail: deque[bytes] = deque(maxlen=64)
-        self._listening = asyncio.ensure_future(self._listen())
-
-    @classmethod
-    async def started(
-        cls, command: Sequence[str], environ: Mapping[str, str], folder: Path | None
-    ) -> "_Process":
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=dict(environ),
-                cwd=folder,
-                limit=_LONGEST_ANSWER,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise _Died from error
-        return cls(process, environ)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def ended(self) -> bool:
-        return self._process.returncode is not None
-
-    async def exchange(self, line: bytes, number: int) -> Any:
-        """Send one line and take the one that answers it.
-
-        Raises:
-            _Died: The process is gone, or says something else.
-        """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None  # noqa: S101, PT018 - pipes were asked for
-        try:
-            stdin.write(line)
-            # Read while writing: neither side may wait for the other with its pipe full.
-            _, said = await asyncio.gather(stdin.drain(), stdout.readline())
-            answer = json.loads(said)
-            if answer["number"] != number:
-                raise _Died
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise _Died from error
-        return answer
-
-    async def leave(self) -> None:
-        """End it by the end of its standard input, or kill it where that is not enough."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), _LEAVING_SECONDS)
-        except TimeoutError:
-            await self.kill()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._listening, _LEAVING_SECONDS)
-
-    async def kill(self) -> str:
-        """Kill it and all it started; what it last said on its standard error, without the password."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._listening), _LEAVING_SECONDS)
-        text = b"".join(self._tail)[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
-        if self._secret:
-            text = text.replace(self._secret, "[database]")
-        return str(without_password(text)) or f"it said nothing (exit code {self._process.returncode})"
-
-    async def _listen(self) -> None:
-        assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
-        while said := await self._process.stderr.read(_TAIL_BYTES):
-            self._tail.append(said)
 
 
 def helper_of(context: Context) -> Helper:
@@ -283,15 +198,15 @@ def _busy() -> HelperUnavailable:
     )
 
 
-def _opened(answer: Mapping[str, Any]) -> Any:
-    """What an answer holds: a value, or an error of ours, of the class it had.
+def _raise_told(head: Mapping[str, Any]) -> None:
+    """Nothing, where the answer is a value.
 
     Raises:
-        SkillFleetError: The question ended so.
+        SkillFleetError: The question ended so; it is of the class it had.
     """
-    told = answer.get("error")
+    told = head.get("error")
     if told is None:
-        return answer.get("value")
+        return
     kind: Any = vars(errors).get(told["kind"], SkillFleetError)
     made: SkillFleetError = kind.__new__(kind)  # constructors differ, what they keep does not
     SkillFleetError.__init__(made, told["message"], hint=told["hint"], code=told["code"])
