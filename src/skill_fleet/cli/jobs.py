@@ -271,7 +271,6 @@ def logs(
     """What happened to a job, in order. With --json one line an event."""
     from dataclasses import asdict
 
-    from skill_fleet.cli.plain import plain
     from skill_fleet.cli.show_jobs import logged
 
     view = screen(as_json=as_json, quiet=quiet)
@@ -282,7 +281,7 @@ def logs(
             if as_json:
                 view.lines([asdict(event)])
             else:
-                view.out.write(f"{plain(logged(event.at, event.kind, event.data))}\n")
+                view.out.write(f"{logged(event.at, event.kind, event.data)}\n")
                 view.out.flush()
 
 

@@ -88,7 +88,7 @@ def logged(at: str, kind: str, data: Mapping[str, Any]) -> str:
         rest = {name: value for name, value in data.items() if name not in _BESIDE}
         words = json.dumps(rest, ensure_ascii=False) if rest else ""
         words = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
-    return f"{moment(at)}  {kind:<12} {line(words)}".rstrip()
+    return f"{moment(at)}  {line(kind):<12} {line(words)}".rstrip()
 
 
 def _cost(job: "Job") -> str:
