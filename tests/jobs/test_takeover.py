@@ -7,6 +7,7 @@ import time
 import pytest
 
 from jobs.workers_help import HEARTBEAT, Fleet, gone
+from postgres import Postgres
 from skill_fleet.jobs.reaper import Reaper
 from skill_fleet.jobs.worker_store import WorkerStore
 
@@ -91,6 +92,23 @@ def test_a_worker_that_stood_still_finds_its_job_taken_and_starts_over(fleet: Fl
     while len(alive(fleet)) < 2:
         assert time.monotonic() < until, "it did not start over"
         time.sleep(0.05)
+
+
+@POSTGRES
+def test_a_worker_goes_on_when_its_database_was_away(fleet: Fleet, postgres: Postgres) -> None:
+    worker = fleet.worker()
+    jobs = [fleet.job(steps=8, seconds=0.2) for _ in range(3)]
+    fleet.wait(jobs[0], until=lambda job: job.progress > 0)
+    postgres.stop(crash=True)
+    time.sleep(1.5 * HEARTBEAT)
+    postgres.start()
+    later = Fleet(fleet.folder, fleet.url, fleet.database)
+    for job in jobs:
+        later.wait(job, "succeeded", within=40)
+        ended_once(later, job, 8)
+    assert worker.popen.poll() is None
+    assert worker.stop() < 7.0
+    later.close()
 
 
 def alive(fleet: Fleet) -> set[str]:

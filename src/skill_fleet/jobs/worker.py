@@ -166,8 +166,8 @@ class RunningWorker:
             keeper.start()
             self._began.set()
             alive = self._beat_until_over(name, keeper)
-            keeper.stop()
             work.stop("worker_stops" if alive else "lease_lost")
+            keeper.stop()
             if alive:
                 self._wait_for(work, name)
         except StorageError as error:
