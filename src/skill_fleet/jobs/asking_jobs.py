@@ -275,6 +275,6 @@ def _today(db: sa.Connection, owner: str | None) -> SpentToday:
 def _queued_again(db: sa.Connection, job: Job, by: str | None, **values: Any) -> Job:
     release(db, job.job_id)
     add_events(db, job.job_id, [("queued", {"attempt": job.attempt + 1, "by": by})])
-    nothing = dict.fromkeys(("wanted", "error", "error_code", "finished_at", "enqueued_at"))
+    nothing = dict.fromkeys(("wanted", "error", "finished_at", "enqueued_at"))
     fresh = {"status": "queued", "attempt": job.attempt + 1, "message": "", "crashes": 0}
     return change(db, job.job_id, **nothing, **fresh, **values)

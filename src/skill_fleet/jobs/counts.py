@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from skill_fleet.jobs.outcomes import LastResult, Rounds, last_results, rounds_by_optimizer
-from skill_fleet.jobs.tables import JOB, WORKER, database_now
+from skill_fleet.jobs.tables import FAILURE, JOB, WORKER, database_now
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Counts:
         calls: Attempts of all jobs.
         usd: Known dollars of all jobs.
         usd_unknown_calls: Attempts of all jobs that may have cost something nobody knows.
-        failures: Jobs that failed or stopped, by the code of their error.
+        failures: How often jobs failed or stopped, by the code of the error.
         rounds: How long rounds took, by optimizer.
         last_results: What the last successful run came to, by optimizer.
     """
@@ -48,11 +48,6 @@ def count(db: sa.Connection) -> Counts:
         sa.func.coalesce(sa.func.sum(JOB.c.usd), 0.0),
         sa.func.coalesce(sa.func.sum(JOB.c.usd_unknown_calls), 0),
     )
-    failures = (
-        sa.select(JOB.c.error_code, sa.func.count())
-        .where(JOB.c.error_code.is_not(None), JOB.c.status.in_(("failed", "stopped")))
-        .group_by(JOB.c.error_code)
-    )
     calls, usd, unknown = db.execute(sums).one()
     return Counts(
         {(kind, status): number for kind, status, number in db.execute(jobs)},
@@ -61,7 +56,7 @@ def count(db: sa.Connection) -> Counts:
         int(calls),
         float(usd),
         int(unknown),
-        _by_key(db, failures),
+        _by_key(db, sa.select(FAILURE.c.code, FAILURE.c.number)),
         rounds_by_optimizer(db),
         last_results(db),
     )

@@ -12,7 +12,7 @@ from skill_fleet.jobs.event_store import Events, add_events
 from skill_fleet.jobs.job_rows import change, check_lease, held, locked, release, said, settle
 from skill_fleet.jobs.outcomes import keep_outcome
 from skill_fleet.jobs.records import OVER, Job, Lease, Spending, Status, Wanted
-from skill_fleet.jobs.rows import clean, encode, encode_or_none, whole
+from skill_fleet.jobs.rows import encode, encode_or_none, whole
 from skill_fleet.jobs.spending import book
 from skill_fleet.jobs.tables import JOB, LEASE, database_now
 from skill_fleet.jobs.transitions import granted
@@ -130,11 +130,10 @@ class JobHolding:
                 values["result"] = encode(result)
             if spending is not None:
                 book(db, job, spending)
-            code = error.get("code") if error is not None else None
-            values |= {"error": encode_or_none(error), "error_code": code and clean(str(code))}
+            values["error"] = encode_or_none(error)
             told = {} if error is None else {"error": error}
             settled = settle(db, job, granted(status, job.wanted), told, **values)
-            keep_outcome(db, job.job_id, settled.status, settled.result or {})
+            keep_outcome(db, settled)
             return settled
 
         return self.database.write(work)

@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from skill_fleet.jobs.records import Job
 from skill_fleet.jobs.rows import clean
-from skill_fleet.jobs.tables import JOB_ROUND, LAST_RESULT, database_now
+from skill_fleet.jobs.tables import FAILURE, JOB_ROUND, LAST_RESULT, database_now
 
 ROUND_SECONDS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 """Upper bounds of the histogram of rounds, in seconds; what is longer is only in its count."""
@@ -51,28 +52,33 @@ class LastResult:
     verdict: str | None
 
 
-def keep_outcome(db: sa.Connection, job_id: str, status: str, result: Mapping[str, Any]) -> None:
-    """Keep what the metrics read of an optimization's result, in the transaction at hand.
+def keep_outcome(db: sa.Connection, job: Job) -> None:
+    """Keep what the metrics read of a job that was concluded, in the transaction at hand.
 
-    A result without these fields is none of an optimization: nothing is kept of it.
+    A result without an optimizer is none of an optimization: nothing is kept of it.
     """
+    insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert
+    if job.error is not None and job.status in {"failed", "stopped"}:
+        code = clean(str(job.error.get("code", "error")))
+        once = insert(FAILURE).values(code=code, number=1)
+        db.execute(once.on_conflict_do_update(index_elements=["code"], set_={"number": FAILURE.c.number + 1}))
+    result = job.result or {}
     optimizer = result.get("optimizer")
     if not isinstance(optimizer, str):
         return
-    insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert
     told = result.get("rounds")
     rounds = [
-        {"job_id": job_id, "number": number, "optimizer": clean(optimizer), "seconds": seconds}
+        {"job_id": job.job_id, "number": number, "optimizer": clean(optimizer), "seconds": seconds}
         for number, seconds in enumerate(map(_seconds, told if isinstance(told, list) else ()), 1)
         if seconds is not None
     ]
     if rounds:
         db.execute(insert(JOB_ROUND).on_conflict_do_nothing(), rounds)
-    if status != "succeeded":
+    if job.status != "succeeded":
         return
     verdict = result.get("verdict")
     row = {
-        "job_id": job_id,
+        "job_id": job.job_id,
         "at": database_now(),
         "simulated": result.get("simulated") is True,
         "accuracy": _number(result, "accuracy", "optimized"),

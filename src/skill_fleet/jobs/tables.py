@@ -16,6 +16,7 @@ from skill_fleet.llm.database_tables import LEASE, METADATA, SCHEMA
 __all__ = [
     "API_KEY",
     "AUDIT",
+    "FAILURE",
     "IDEMPOTENCY",
     "JOB",
     "JOB_EVENT",
@@ -73,7 +74,6 @@ JOB = sa.Table(
     _text("message"),
     sa.Column("result", sa.Text),
     sa.Column("error", sa.Text),
-    sa.Column("error_code", sa.Text),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("crashes", sa.Integer, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
@@ -129,6 +129,14 @@ JOB_ROUND = sa.Table(
     sa.Index("job_round_of_optimizer", "optimizer"),
 )
 """How long each round of a finished optimization took; stays when the job is removed."""
+
+FAILURE = sa.Table(
+    "failure",
+    METADATA,
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+"""How often jobs failed or stopped with each code; never falls."""
 
 LAST_RESULT = sa.Table(
     "last_result",

@@ -67,7 +67,6 @@ def _jobs(schema: str | None) -> None:
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("result", sa.Text()),
         sa.Column("error", sa.Text()),
-        sa.Column("error_code", sa.Text()),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
@@ -170,6 +169,13 @@ def _of_jobs(schema: str | None) -> None:
         sa.Column("quality", sa.Double()),
         sa.Column("verdict", sa.Text()),
         sa.PrimaryKeyConstraint("optimizer"),
+        schema=schema,
+    )
+    op.create_table(
+        "failure",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("code"),
         schema=schema,
     )
 
