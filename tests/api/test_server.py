@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,12 @@ class Serving:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.loads(error.read())
+
+    def post(self, path: str, body: Any) -> Any:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            return json.loads(response.read())
 
     def stream(self, path: str) -> socket.socket:
         """A connection that reads a stream which has begun."""
@@ -182,3 +188,47 @@ def test_an_address_of_another_machine_is_one_sentence(
     service.close()
     with pytest.raises(UsageError, match=r"cannot listen at 192\.0\.2\.1:0: Cannot assign"):
         serve(here, "192.0.2.1", 0, worker=False)
+
+
+def waited_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_server_with_a_worker_hands_its_job_back_and_the_next_one_goes_on_with_it(tmp_path: Path) -> None:
+    body = {"optimizer": "miprov2", "auto": "light", "rounds": 1, "save_path": "made.json"}
+    with serving(tmp_path, "127.0.0.1", "0", "worker") as server:
+        waited_for(lambda: server.get("/readyz")[0] == 200)
+        code, second, _ = _second_server(tmp_path)
+        assert (code, second.count("\n")) == (1, 1), second
+        assert f"already being worked on by process {server.process.pid}" in second
+        job = server.post("/api/v2/optimization/start", body)["job_id"]
+        status = f"/api/v2/optimization/status/{job}"
+        waited_for(lambda: server.get(status)[1]["cost"]["calls"] > 20)
+        stream = server.stream(f"/api/v2/optimization/jobs/{job}/events")
+        code, seconds, printed = server.stop(signal.SIGTERM)
+        stream.close()
+    assert (code, json.loads(printed)) == (0, {"heavy": []})
+    assert seconds < 5.0
+    service = open_service(open_context(tmp_path, environ={}))
+    left = service.jobs.get(job)
+    service.close()
+    assert left.status == "queued"
+    with serving(tmp_path, "127.0.0.1", "0", "worker") as server:
+        waited_for(lambda: server.get(status)[1]["cost"]["calls"] > left.calls)
+        assert server.get(status)[1]["attempt"] == 1
+        assert server.stop(signal.SIGTERM)[0] == 0
+
+
+def _second_server(workspace: Path) -> tuple[int, str, str]:
+    process = start(workspace, "127.0.0.1", "0", "worker")
+    try:
+        printed, said = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    return process.returncode, said, printed
