@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock, iso
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.connection import Database
+from skill_fleet.jobs.queue_names import APPLICATION, QUEUE, WORKFLOW
 from skill_fleet.jobs.records import Job
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 JOBS_VERSION = "1"
 """Of the protocol between queue, worker and child: raised when an old job cannot be run as it is."""
 
-APPLICATION = "skill-fleet"
-QUEUE = "jobs"
-WORKFLOW = "job"
 WAITING = ("ENQUEUED", "DELAYED")
 TAKEN = "PENDING"
 _DAY_SECONDS = 86_400

@@ -10,7 +10,7 @@ from dbos import DBOS, DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.jobs.queue import APPLICATION, QUEUE, WORKFLOW
+from skill_fleet.jobs.queue_names import APPLICATION, QUEUE, WORKFLOW
 
 if TYPE_CHECKING:
     from skill_fleet.jobs.connection import Database
