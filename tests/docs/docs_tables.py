@@ -171,7 +171,7 @@ def _one_kind(schema: dict[str, Any], named: dict[str, Any]) -> str:
         return f"list of {_kind(schema['items'], named)}"
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    return schema.get("type", "any") + ("" if low is None or high is None else f", {low:,} to {high:,}")
+    return schema.get("type", "any") + ("" if low is None or high is None else f", {low:,.0f} to {high:,.0f}")
 
 
 def _errors(kind: type) -> Iterator[type]:
