@@ -141,7 +141,7 @@ def _state(context: Context) -> Iterator[Check]:
 
 def _journal(context: Context) -> Iterator[Check]:
     if context.loaded.database is not None:
-        yield _database(context)
+        yield _shared_journal(context)
         return
     for name, path in (("ledger", context.workspace.ledger), ("responses", context.workspace.responses)):
         if not path.exists():
@@ -158,13 +158,13 @@ def _journal(context: Context) -> Iterator[Check]:
             yield Check(name, "error", f"{path} is damaged: {verdict}.", hint)
 
 
-def _database(context: Context) -> Check:
+def _shared_journal(context: Context) -> Check:
     try:
         with closing(open_journal(context.loaded, context.clock)) as journal:
             stats, place = journal.stats(), journal.place
     except SkillFleetError as error:
-        return Check("database", "error", error.message, error.hint)
-    return Check("database", "ok", f"{place}: {stats['attempts']} attempts, {stats['responses']} answers.")
+        return Check("journal", "error", error.message, error.hint)
+    return Check("journal", "ok", f"{place}: {stats['attempts']} attempts, {stats['responses']} answers.")
 
 
 def _data(context: Context) -> Iterator[Check]:
