@@ -78,3 +78,11 @@ def test_each_pass_over_the_sealed_test_moves_it() -> None:
     assert 0.85 < first < progress.value < 0.98
     progress.see("finished", {"status": "succeeded"})
     assert (progress.value, progress.message) == (1.0, "Done.")
+
+
+def test_what_a_cap_stopped_in_its_search_is_not_near_its_end() -> None:
+    progress = RunProgress(1, expected=(400, 900))
+    progress.see("progress", {"stage": "search", "round": 1, "rollouts": 0, "calls": 30})
+    progress.see("published", {"published": "baseline"})
+    progress.see("finished", {"status": "stopped"})
+    assert progress.value < 0.2
