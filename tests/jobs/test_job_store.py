@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from store_help import Processes, backdate, new_job, queued, taken
 
 from skill_fleet.foundation.errors import IdempotencyConflict, NotFound, Removed, StateConflict
+from skill_fleet.jobs.audit import Audit
 from skill_fleet.jobs.database import Database
 from skill_fleet.jobs.file_store import FileStore
 from skill_fleet.jobs.records import NewJob
 from skill_fleet.jobs.store import Idempotency, JobStore
-from skill_fleet.jobs.tables import JOB
+from skill_fleet.jobs.tables import AUDIT, JOB
 
 
 @pytest.fixture
@@ -258,9 +259,14 @@ def test_only_old_jobs_that_are_over_expire(store: JobStore, database: Database)
         backdate(database, name, created_at=now - 1e7, updated_at=now - 1e7)
     for name in ("old", "keyed"):
         backdate(database, name, finished_at=now - 91 * 86_400)
+    audit = Audit(database)
+    audit.write(None, "old")
+    database.write(lambda db: db.execute(sa.update(AUDIT).values(at=AUDIT.c.at - 91 * 86_400)))
+    audit.write(None, "young")
     assert store.expire(90) == 2
     assert store.expire(90) == 0
     assert sorted(job.job_id for job in store.page()) == ["new", "paused", "running"]
+    assert [line.action for line in audit.list()] == ["young"]
     # Its idempotency key is free again.
     assert store.create(new_job("again"), idempotency=Idempotency("k", "other"))[1]
 

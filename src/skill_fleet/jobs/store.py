@@ -6,6 +6,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from skill_fleet.jobs.asking_jobs import UNCHANGED, Idempotency, JobAsking, Unchanged, erase
+from skill_fleet.jobs.audit import Audit
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.counts import Counts, count
 from skill_fleet.jobs.event_store import add_events
@@ -140,10 +141,10 @@ class JobStore(JobAsking, JobHolding):
         return self.database.read(count)
 
     def expire(self, older_than_days: float) -> int:
-        """Remove jobs that have been over for so long, and forget their idempotency keys.
+        """Remove jobs that have been over for so long, with their idempotency keys; forget the audit before.
 
         Returns:
-            How many.
+            How many jobs.
         """
         old = (
             sa.select(JOB.c.job_id)
@@ -167,4 +168,5 @@ class JobStore(JobAsking, JobHolding):
         gone = 0
         while batch := self.database.write(some):
             gone += batch
+        Audit(self.database).expire(older_than_days)
         return gone
