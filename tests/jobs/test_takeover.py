@@ -119,17 +119,6 @@ def reaper(fleet: Fleet) -> Reaper:
     return Reaper(fleet.database, fleet.queue, fleet.store, WorkerStore(fleet.database), HEARTBEAT)
 
 
-def test_a_job_that_the_queue_has_lost_is_put_in_again(fleet: Fleet) -> None:
-    job = fleet.job(steps=1)
-    fleet.store.claim(job, 1, "nobody")
-    fleet.queue.take_out(f"{job}.1")
-    assert reaper(fleet).reap().rescued == (f"{job}.1",)
-    assert reaper(fleet).reap().rescued == ()
-    fleet.here()
-    fleet.wait(job, "succeeded")
-    assert fleet.store.get(job).attempt == 2
-
-
 @POSTGRES
 def test_a_job_is_not_reaped_while_it_waits_or_is_worked_on(fleet: Fleet) -> None:
     waiting = fleet.job(steps=1)

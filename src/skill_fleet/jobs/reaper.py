@@ -17,6 +17,7 @@ from skill_fleet.jobs.worker_store import WorkerStore
 _LOCK_NUMBER = 0x5F1E_E7_0002
 _ADOPTED_AT_ONCE = 500
 _RUNNING_AT_MOST = 1000
+_REMEMBERED_SECONDS = 3600.0
 _RUNNING: tuple[Status, ...] = ("running",)
 
 
@@ -108,10 +109,13 @@ class Reaper:
         return tuple(job.workflow_id for job in lost)
 
     def _forget(self, taken: list[QueuedWorkflow]) -> None:
-        """Workers that are gone and of which nothing was left."""
+        """Workers that are gone for an hour and of which nothing was left."""
         holding = {workflow.worker for workflow in taken}
-        for worker in self.workers.list():
-            if worker.state != "alive" and worker.worker_id not in holding:
+        workers = self.workers.list()
+        now = max((worker.heartbeat_at for worker in workers), default=0.0)
+        for worker in workers:
+            old = worker.heartbeat_at < now - _REMEMBERED_SECONDS
+            if old and worker.state != "alive" and worker.worker_id not in holding:
                 self.workers.gone(worker.worker_id)
 
     def _older_versions(self) -> list[str]:

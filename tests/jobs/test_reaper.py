@@ -1,0 +1,96 @@
+"""Who is dead, and what becomes of what they had; nobody works here."""
+
+import sqlalchemy as sa
+
+from jobs.workers_help import HEARTBEAT, Fleet
+from skill_fleet.jobs.reaper import Reaped, Reaper
+from skill_fleet.jobs.tables import WORKER
+from skill_fleet.jobs.worker_store import WorkerStore
+
+NOTHING = Reaped()
+
+
+def reaper(fleet: Fleet) -> Reaper:
+    return Reaper(fleet.database, fleet.queue, fleet.store, WorkerStore(fleet.database), HEARTBEAT)
+
+
+def registered(fleet: Fleet, *names: str, silent_for: float = 0.0) -> None:
+    store = WorkerStore(fleet.database)
+    for name in names:
+        store.register(name, host="here", pid=1, version="1")
+        last = sa.update(WORKER).where(WORKER.c.worker_id == name)
+        aged = last.values(heartbeat_at=WORKER.c.heartbeat_at - silent_for)
+        fleet.database.write(lambda db, aged=aged: db.execute(aged))
+
+
+def states(fleet: Fleet) -> dict[str, str]:
+    return {worker.worker_id: worker.state for worker in WorkerStore(fleet.database).list()}
+
+
+def test_where_nobody_is_dead_nothing_is_done(fleet: Fleet) -> None:
+    registered(fleet, "a")
+    fleet.job()
+    assert reaper(fleet).reap() == NOTHING
+    assert states(fleet) == {"a": "alive"}
+
+
+def test_who_was_silent_too_long_is_dead_on_postgresql(fleet: Fleet) -> None:
+    registered(fleet, "a")
+    registered(fleet, "b", silent_for=HEARTBEAT + 1)
+    dead = reaper(fleet).reap().dead
+    # The embedded store has one worker, who holds its lock: nobody dies of silence there.
+    assert dead == (() if fleet.database.is_sqlite else ("b",))
+    assert not WorkerStore(fleet.database).beat("b") or fleet.database.is_sqlite
+
+
+def test_the_gone_are_remembered_for_an_hour(fleet: Fleet) -> None:
+    registered(fleet, "now")
+    registered(fleet, "lately", silent_for=600)
+    registered(fleet, "long-ago", silent_for=4000)
+    WorkerStore(fleet.database).declare_others_dead("now")
+    reaper(fleet).reap()
+    assert states(fleet) == {"lately": "dead", "now": "alive"}
+
+
+def test_a_job_that_the_queue_has_lost_is_queued_again_once(fleet: Fleet) -> None:
+    job = fleet.job(steps=1)
+    fleet.store.claim(job, 1, "nobody")
+    fleet.queue.take_out(f"{job}.1")
+    assert reaper(fleet).reap().rescued == (f"{job}.1",)
+    assert reaper(fleet).reap() == NOTHING
+    assert fleet.store.get(job).status == "queued"
+    assert fleet.queue.is_live(f"{job}.2")
+
+
+def test_a_wish_that_nobody_lived_to_see_is_granted_by_the_rescue(fleet: Fleet) -> None:
+    job = fleet.job(steps=1)
+    fleet.store.claim(job, 1, "nobody")
+    fleet.store.want(job, "cancelled", None)
+    fleet.queue.take_out(f"{job}.1")
+    reaper(fleet).reap()
+    assert fleet.store.get(job).status == "cancelled"
+    assert not fleet.queue.is_live(f"{job}.2")
+
+
+def test_two_reapers_do_not_do_it_at_the_same_time(fleet: Fleet) -> None:
+    one, two = reaper(fleet), reaper(fleet)
+    with one._alone() as first, two._alone() as second:
+        assert first
+        assert second == fleet.database.is_sqlite
+    with two._alone() as again:
+        assert again
+
+
+def test_a_reaper_that_stands_still_keeps_nobody_waiting(fleet: Fleet) -> None:
+    if fleet.database.is_sqlite:
+        return
+    still = Reaper(fleet.database, fleet.queue, fleet.store, WorkerStore(fleet.database), 0.2)
+    other = reaper(fleet)
+    with still._alone() as first:
+        assert first
+        for _ in range(100):
+            with other._alone() as second:
+                if second:
+                    break
+            fleet.database.clock.sleep(0.05)
+        assert second
