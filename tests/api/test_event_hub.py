@@ -1,22 +1,14 @@
 """Streams of events without a server: nothing lost, nothing twice, one reader of the table for all."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
 
 from skill_fleet.api.event_hub import KEPT, PAGE, EventHub, chunk_of
-from skill_fleet.foundation.errors import NotFound, StorageError
-from skill_fleet.jobs.records import Job, JobEvent
-
-
-def job(status):
-    return Job(
-        job_id="j", kind="optimization", status=status, wanted=None, request={}, metadata={}, owner=None,
-        provider="offline", priority=50, progress=0.0, message="", result=None, error=None, attempt=1,
-        crashes=0, fence=0, worker=None, max_usd=None, max_calls=None, calls=0, usd=0.0, usd_unknown_calls=0,
-        created_at=0.0, started_at=None, finished_at=None, updated_at=0.0, version=1,
-    )  # fmt: skip
+from skill_fleet.foundation.errors import StorageError
+from skill_fleet.jobs.records import JobEvent
 
 
 class Table:
@@ -39,10 +31,11 @@ class Table:
             raise StorageError("The database is away.")
         return [row for row in self.rows if row.number > after][:limit]
 
-    async def job(self, job_id):
-        if self.status == "removed":
-            raise NotFound("It was removed.")
-        return job(self.status)
+    async def pulses(self, job_ids):
+        self.reads += 1
+        if self.broken:
+            raise StorageError("The database is away.")
+        return {} if self.status == "removed" else {name: (len(self.rows), self.status) for name in job_ids}
 
 
 async def heard(hub, after=0, patience=0.2, until=None):
@@ -58,7 +51,7 @@ async def heard(hub, after=0, patience=0.2, until=None):
 
 
 def hub_of(table):
-    return EventHub(table.events, table.job, 0.01)
+    return EventHub(table.events, table.pulses, 0.01)
 
 
 @pytest.mark.parametrize("before", [0, 1, PAGE - 1, PAGE, PAGE + 1, KEPT + PAGE + 3])
@@ -156,9 +149,7 @@ def test_a_database_that_is_away_for_a_while_loses_nothing():
     asyncio.run(run())
 
 
-def test_a_job_that_is_removed_ends_its_streams(monkeypatch):
-    monkeypatch.setattr("skill_fleet.api.event_hub.LOOK_SECONDS", 0.05)
-
+def test_a_job_that_is_removed_ends_its_streams():
     async def run():
         table = Table(2)
         hub = hub_of(table)
@@ -167,6 +158,37 @@ def test_a_job_that_is_removed_ends_its_streams(monkeypatch):
         table.status = "removed"
         numbers, ended = await asyncio.wait_for(task, 5)
         assert (numbers, ended) == ([1, 2], "removed")
+
+    asyncio.run(run())
+
+
+def test_many_jobs_are_asked_for_in_one_question():
+    async def run():
+        table = Table(3)
+        hub = hub_of(table)
+        async with contextlib.AsyncExitStack() as stack:
+            for n in range(100):
+                await stack.enter_async_context(hub.listening(f"job-{n}", 3))
+            await asyncio.sleep(0.05)
+            before = table.reads
+            await asyncio.sleep(0.2)
+            assert hub.watched == hub.listeners == 100
+            assert table.reads - before <= 25
+        await asyncio.sleep(0.02)
+        assert hub.watched == 0
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_bug_in_the_following_reaches_who_listens():
+    async def broken(_job_ids):
+        raise ZeroDivisionError
+
+    async def run():
+        hub = EventHub(Table().events, broken, 0.01)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(heard(hub, patience=5), 3)
 
     asyncio.run(run())
 

@@ -155,8 +155,7 @@ def test_a_place_that_is_none_is_refused(rest, running, given):
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
-def test_a_job_that_is_removed_ends_its_streams(rest, service, running, monkeypatch):
-    monkeypatch.setattr("skill_fleet.api.event_hub.LOOK_SECONDS", 0.1)
+def test_a_job_that_is_removed_ends_its_streams(rest, service, running):
     job_id, lease = running
     with stream(rest, job_id) as answer:
         lines = events_of(answer.iter_lines())

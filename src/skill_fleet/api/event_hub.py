@@ -1,22 +1,23 @@
-"""Streams of events: however many listen to a job, its table is read once for all of them."""
+"""Streams of events: however many listen to however many jobs, the table is asked once for all of them."""
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from skill_fleet.api.answers import json_bytes
-from skill_fleet.foundation.errors import NotFound, StorageError
-from skill_fleet.jobs.records import Job, JobEvent
+from skill_fleet.foundation.errors import StorageError
+from skill_fleet.jobs.records import OVER, JobEvent
 from skill_fleet.services.job_views import event_view
 
 PAGE = 500
 """Most events read at a time."""
 KEPT = 1000
 """Events of a job that are kept for those who listen; who is further behind reads the table."""
-LOOK_SECONDS = 5.0
-"""How often a silent job is looked at itself: it may have been removed."""
+Pulse = tuple[int, str]
+"""Of a job: the number of its last event, and its status."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,8 @@ class _Watch:
     window: deque[Sent] = field(default_factory=lambda: deque(maxlen=KEPT))
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     begun: bool = False
-    looked: float = float("-inf")
     ended: str | None = None
     listeners: int = 0
-    task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
         """Let everybody who waits look again."""
@@ -47,26 +46,28 @@ class _Watch:
 
 
 class EventHub:
-    """Follows the jobs that somebody listens to, one task a job; no task where nobody does.
+    """Follows the jobs that somebody listens to: one task, one question a look; none where nobody listens.
 
     Lives in one event loop.
 
     Args:
         events: `(job_id, after, limit)` -> events of the table, in order.
-        job: The job itself.
+        pulses: Job ids -> number of the last event and status of each; removed jobs are left out.
         poll_seconds: How often the table is looked at.
     """
 
     def __init__(
         self,
         events: Callable[[str, int, int], Awaitable[Sequence[JobEvent]]],
-        job: Callable[[str], Awaitable[Job]],
+        pulses: Callable[[Collection[str]], Awaitable[Mapping[str, Pulse]]],
         poll_seconds: float,
     ) -> None:
         self._events = events
-        self._job = job
+        self._pulses = pulses
         self._poll_seconds = poll_seconds
         self._watches: dict[str, _Watch] = {}
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self.stopping = False
 
     @property
@@ -88,67 +89,64 @@ class EventHub:
     @asynccontextmanager
     async def listening(self, job_id: str, after: int) -> AsyncIterator["Listener"]:
         """A listener to a job's events after a number."""
-        watch = self._watches.get(job_id)
-        if watch is None:
-            watch = self._watches[job_id] = _Watch(head=after)
-            watch.task = asyncio.create_task(self._follow(job_id, watch), name=f"events of {job_id}")
+        watch = self._watches.setdefault(job_id, _Watch(head=after))
         watch.listeners += 1
+        self._more.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._follow(), name="events of jobs")
         try:
             yield Listener(self, job_id, watch, after)
         finally:
             watch.listeners -= 1
-            if not watch.listeners:
-                if self._watches.get(job_id) is watch:
-                    del self._watches[job_id]
-                if watch.task is not None:
-                    watch.task.cancel()
+            if not watch.listeners and self._watches.get(job_id) is watch:
+                del self._watches[job_id]
+            if not self._watches and self._task is not None:
+                self._task.cancel()
+                self._task = None
 
     async def read(self, job_id: str, after: int) -> list[Sent]:
         """Events of the table as they go over the wire."""
         return [Sent(event.number, chunk_of(event)) for event in await self._events(job_id, after, PAGE)]
 
-    async def _follow(self, job_id: str, watch: _Watch) -> None:
+    def check(self) -> None:
+        """Raise what ended the following of jobs, where something did."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
+    async def _follow(self) -> None:
+        """Look again and again; a table that cannot be read now is looked at later."""
         try:
-            while True:
-                if await self._is_over(job_id, watch):
-                    return
-                await asyncio.sleep(self._poll_seconds)
-        except NotFound:
-            watch.ended = "removed"
+            while self._watches:
+                self._more.clear()
+                with contextlib.suppress(StorageError):
+                    await self._look()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._more.wait(), self._poll_seconds)
         finally:
-            # Who comes later begins anew: a job that was over may have been resumed.
-            if self._watches.get(job_id) is watch:
-                del self._watches[job_id]
-            watch.wake()
+            for watch in self._watches.values():
+                watch.wake()
 
-    async def _is_over(self, job_id: str, watch: _Watch) -> bool:
-        """Take in what is new; a table that cannot be read now is looked at again later."""
-        loop = asyncio.get_running_loop()
-        try:
-            moved = await self._advance(job_id, watch)
-            if moved or loop.time() - watch.looked >= LOOK_SECONDS:
-                watch.looked = loop.time()
-                job = await self._job(job_id)
-                if job.over:
-                    await self._advance(job_id, watch)
-                    watch.ended = job.status
-        except StorageError:
-            return False
-        return watch.ended is not None
+    async def _look(self) -> None:
+        watches = dict(self._watches)
+        pulses = await self._pulses(list(watches)) if watches else {}
+        for job_id, watch in watches.items():
+            last, status = pulses.get(job_id, (0, "removed"))
+            if status != "removed":
+                await self._advance(job_id, watch, last)
+            if status == "removed" or (status in OVER and watch.head >= last):
+                watch.ended = status
+                # Who comes later begins anew: a job that was over may have been resumed.
+                if self._watches.get(job_id) is watch:
+                    del self._watches[job_id]
+                watch.wake()
 
-    async def _advance(self, job_id: str, watch: _Watch) -> bool:
-        """Take in the events there are; False where there is none that is new."""
-        if not watch.begun and watch.head and not await self._events(job_id, watch.head - 1, 1):
-            watch.head = 0  # the first listener asked for what is not there yet
-        watch.begun = True
-        before = watch.head
-        while fresh := await self.read(job_id, watch.head):
+    async def _advance(self, job_id: str, watch: _Watch, last: int) -> None:
+        if not watch.begun:  # the first listener may have asked for what is not there yet
+            watch.begun, watch.head = True, min(watch.head, last)
+        while watch.head < last and (fresh := await self.read(job_id, watch.head)):
             watch.window.extend(fresh)
             watch.head = fresh[-1].number
             watch.wake()
-            if len(fresh) < PAGE:
-                break
-        return watch.head > before
 
 
 class Listener:
@@ -178,8 +176,7 @@ class Listener:
 
     async def _ready(self) -> list[Sent]:
         watch = self._watch
-        if watch.task is not None and watch.task.done():
-            watch.task.result()
+        self._hub.check()
         if self.after >= watch.head:
             return []
         if watch.window and self.after + 1 >= watch.window[0].number:

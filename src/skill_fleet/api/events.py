@@ -1,7 +1,7 @@
 """What happens to a job, as it happens: Server-Sent Events, and pages of JSON for those who poll."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from skill_fleet.api.answers import answer, json_bytes
 from skill_fleet.api.dependencies import CallerDep, ServiceDep, in_store
-from skill_fleet.api.event_hub import EventHub
+from skill_fleet.api.event_hub import EventHub, Pulse
 from skill_fleet.api.examples import EVENT_STREAM
 from skill_fleet.api.job_schemas import EventPage
 from skill_fleet.api.problems import Refused, errors
@@ -96,10 +96,10 @@ def _hub(request: Request, service: ServiceDep) -> EventHub:
         async def read(job_id: str, after: int, limit: int) -> list[jobs.JobEvent]:
             return await in_store(service, service.jobs.events, job_id, after, limit)
 
-        async def job(job_id: str) -> jobs.Job:
-            return await in_store(service, service.jobs.get, job_id)
+        async def pulses(job_ids: Collection[str]) -> Mapping[str, Pulse]:
+            return await in_store(service, service.jobs.pulses, job_ids)
 
-        hub = state.event_hub = EventHub(read, job, service.context.settings.server.sse_poll_seconds)
+        hub = state.event_hub = EventHub(read, pulses, service.context.settings.server.sse_poll_seconds)
         state.event_hub_stop = asyncio.create_task(_stop_with(state.stopping, hub))
     return hub
 

@@ -116,6 +116,13 @@ class JobStore(JobAsking, JobHolding):
         )
         return [event_of(row) for row in self.database.read(lambda db: db.execute(stream).all())]
 
+    def pulses(self, job_ids: Collection[str]) -> dict[str, tuple[int, Status]]:
+        """Of each job the number of its last event and its status; removed ones are left out."""
+        columns = (JOB.c.job_id, JOB.c.events, JOB.c.status)
+        alive = sa.select(*columns).where(JOB.c.job_id.in_(list(job_ids)), JOB.c.removed_at.is_(None))
+        rows = self.database.read(lambda db: db.execute(alive).all())
+        return {job_id: (int(events), status) for job_id, events, status in rows}
+
     def note(self, job_id: str, kind: str, data: Mapping[str, Any]) -> int:
         """Append an event without holding the job.
 
