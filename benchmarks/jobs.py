@@ -2,6 +2,7 @@
 
     uv run python benchmarks/jobs.py --kills 30
     uv run python benchmarks/jobs.py --drain 10000
+    uv run python benchmarks/jobs.py --real 100 --blows 10
     uv run python benchmarks/jobs.py --idle
 
 * `--kills N`: so many times on each store, at random moments, a worker or the process of a job is killed, or
@@ -10,6 +11,9 @@
   job of its; it contains the heartbeat that has to expire (on SQLite: the start of the next worker).
 * `--drain N`: so many jobs that do nothing, on PostgreSQL with 4 worker processes. `most at once` is counted
   from the database's own times of the first and last event of each job.
+* `--real N`: so many small optimizations with the built-in model, each with a seed of its own, in the real
+  process of a job, on PostgreSQL; `--blows` times a worker is killed meanwhile. `answered twice` counts keys
+  of calls of one job that the journal has two settled attempts of.
 * `--idle`: CPU and memory of a worker without jobs.
 
 It ends with exit code 1 when a job was lost, ended twice, or did a step twice.
@@ -33,8 +37,10 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "jobs"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "services"))
 
 import sqlalchemy as sa
+from job_harness import small_run
 from workers_help import Fleet, WorkerProcess, most_at_once
 
 from postgres import running_postgres
@@ -54,6 +60,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=4, help="for the drain")
     parser.add_argument("--at-once", type=int, default=8, help="jobs of each worker, for the drain")
     parser.add_argument("--everywhere", type=int, default=None, help="jobs of all workers, for the drain")
+    parser.add_argument("--real", type=int, default=0, help="so many optimizations")
+    parser.add_argument("--blows", type=int, default=0, help="for the real ones")
     parser.add_argument("--idle", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
@@ -70,6 +78,9 @@ def main() -> int:
     if asked.drain:
         with running_postgres() as server:
             wrong += drain(server.new_database(), asked)
+    if asked.real:
+        with running_postgres() as server:
+            wrong += real(server.new_database(), asked)
     if asked.idle:
         idle()
     return 1 if wrong else 0
@@ -199,6 +210,40 @@ def drain(url: str, asked: Any) -> int:
             flush=True,
         )
         return len(wrong)
+
+
+def real(url: str, asked: Any) -> int:
+    rng = random.Random(asked.seed)
+    with a_fleet(url) as fleet:
+        settings = {"runner": "real", "jobs_at_once": 2, "heartbeat_seconds": 2 * HEARTBEAT}
+        jobs = [fleet.job(**small_run(seed=n, save_path=f"n{n}.json")) for n in range(asked.real)]
+        began = time.monotonic()
+        here = [fleet.worker(ready=False, **settings) for _ in range(asked.workers)]
+        for worker in here:
+            worker.wait_ready()
+        for _ in range(asked.blows):
+            time.sleep(rng.uniform(2.0, 8.0))
+            victim = rng.randrange(len(here))
+            here[victim].kill()
+            here[victim] = fleet.worker(**settings)
+        for job in jobs:
+            fleet.wait(job, until=lambda now: now.over, within=120 + 30 * asked.real)
+        took = time.monotonic() - began
+        ends = {job: [data["status"] for kind, data in fleet.told(job) if kind == "status"] for job in jobs}
+        wrong = [job for job in jobs if ends[job] != ["succeeded"]]
+        again = sum(fleet.store.get(job).fence > 1 for job in jobs)
+        twice = (
+            "select count(*) - count(distinct (run, key)) from skill_fleet.attempt where state = 'settled'"
+        )
+        paid = fleet.database.read(lambda db: db.scalar(sa.text(twice)))
+        print(
+            f"{len(jobs)} small optimizations, PostgreSQL, {asked.workers} workers, {asked.blows} kills: "
+            f"{took:.0f} s, {again} taken up again, {len(wrong)} wrong, {paid} answered twice",
+            flush=True,
+        )
+        for job in wrong:
+            print("  ", job, ends[job], fleet.store.get(job).error)
+        return len(wrong) + int(paid or 0)
 
 
 def events(fleet: Fleet) -> dict[str, dict[str, list[float]]]:

@@ -1,6 +1,6 @@
 """A worker as tests want it: `worker.py SETTINGS`, a JSON object; it stops on a signal, or goes on for ever.
 
-`runner` is `child` (see child.py) or `nothing`, which does nothing for `seconds`. It says `ready NAME`.
+`runner` is `child` (see child.py), `real`, or `nothing`, for `seconds`. It says `ready NAME`.
 """
 
 import json
@@ -20,6 +20,8 @@ from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.supervise import ChildRunner
 from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
 
+JOB_COMMAND = (sys.executable, "-m", "skill_fleet.services.job_process")
+
 
 def say(*words: object) -> None:
     sys.stdout.write(" ".join(str(word) for word in words) + "\n")
@@ -36,8 +38,9 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     workspace = Workspace.at(Path.cwd(), {})
     database = open_database(workspace, os.environ.get("SKILL_FLEET_DATABASE_URL"))
-    if runner == "child":
-        command = (sys.executable, str(Path(__file__).with_name("child.py")))
+    if runner != "nothing":
+        child = (sys.executable, str(Path(__file__).with_name("child.py")))
+        command = child if runner == "child" else JOB_COMMAND
         chosen = ChildRunner(command, dict(os.environ), Path.cwd(), settings.grace_seconds)
     else:
         chosen = NothingRunner(JobStore(database), seconds)
