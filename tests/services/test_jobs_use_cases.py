@@ -31,6 +31,8 @@ from skill_fleet.services.job_report import job_report, report_page
 __all__ = ["opened_rig", "rig"]
 
 ALL = (jobs.cancel_job, jobs.pause_job, jobs.resume_job, jobs.delete_job)
+# Where nothing depends on the database.
+EMBEDDED = pytest.mark.parametrize("opened_rig", ["sqlite"], indirect=True)
 NOBODYS = "20260101-000000-0123456789"
 
 
@@ -59,6 +61,7 @@ def test_a_job_that_is_started_is_in_the_store_in_the_queue_and_in_the_audit(rig
     assert json.loads(json.dumps(jobs.job_view(job)))["metadata"] == {"team": "ä\ud800\0"}
 
 
+@EMBEDDED
 def test_what_could_not_begin_is_not_queued(rig):
     rig.helper.answers["check_optimization"] = DataError("Too few groups.", code="too_few_groups")
     with pytest.raises(DataError, match="Too few groups"):
@@ -67,6 +70,7 @@ def test_what_could_not_begin_is_not_queued(rig):
     assert rig.queue.told == []
 
 
+@EMBEDDED
 def test_a_queue_that_is_away_loses_no_job(rig):
     rig.queue.away = True
     job, _ = started(rig)
@@ -311,6 +315,7 @@ def test_pause_and_resume_put_the_next_attempt_into_the_queue(rig):
     assert actions == ["job_resumed", "job_paused", "job_paused", "job_started"]
 
 
+@EMBEDDED
 @pytest.mark.parametrize(
     ("raised", "goes_on"),
     [
@@ -387,6 +392,7 @@ def test_a_cursor_is_of_one_list_and_cannot_be_made_up(rig):
             jobs.list_jobs(rig.service, key, cursor=odd)
 
 
+@EMBEDDED
 def test_a_result_is_there_when_there_is_one(rig):
     job, _ = started(rig)
     with pytest.raises(NotFound) as caught:
@@ -421,6 +427,7 @@ def test_a_report_as_a_page_holds_nothing_that_runs_or_loads():
         assert bad not in page
 
 
+@EMBEDDED
 def test_a_job_says_when_it_may_be_done_only_where_there_is_a_pace(rig):
     job, _ = started(rig)
     assert jobs.job_view(job)["estimated_finish"] is None
@@ -436,6 +443,7 @@ def test_a_job_says_when_it_may_be_done_only_where_there_is_a_pace(rig):
     assert jobs.job_view(rig.service.jobs.get(job.job_id))["message"] == "Pausing."
 
 
+@EMBEDDED
 def test_optimizers_are_asked_for_once(rig):
     rig.helper.answers["optimizers"] = {"optimizers": [], "unusable": []}
 

@@ -24,6 +24,8 @@ from skill_fleet.services.keys import KeyBudgetSpent, allowance
 
 __all__ = ["opened_rig", "rig"]
 
+# Where nothing depends on the database.
+EMBEDDED = pytest.mark.parametrize("opened_rig", ["sqlite"], indirect=True)
 NOTHING = SpentToday(0.0, 0, 0, 0.0, 0, 0, 0)
 
 
@@ -223,6 +225,7 @@ def test_a_paused_job_is_admitted_again_and_an_admin_pays_with_the_owners_day(ri
     assert asyncio.run(jobs.resume_job(rig.service, first.job_id, admin)).max_usd == 4.0
 
 
+@EMBEDDED
 def test_the_check_is_made_with_the_caps_that_will_hold(rig):
     key = rig.key(usd_per_day=2.0)
     start(rig, key, max_cost=50.0)
@@ -251,6 +254,7 @@ def test_a_key_is_made_listed_and_revoked(rig):
         keys.revoke_key(rig.service, "nobody")
 
 
+@EMBEDDED
 @pytest.mark.parametrize(
     ("name", "scopes", "caps"),
     [
