@@ -137,6 +137,14 @@ def test_a_refusal_is_the_error_that_it_is_here(scripted, clock, status, code, k
     assert (caught.value.code, caught.value.message, caught.value.hint) == (code, "It is so.", "Do that.")
 
 
+def test_a_finer_code_has_the_class_of_its_family(scripted, clock):
+    document = {"status": 422, "code": "too_few_groups", "family": "data", "detail": "Too few.", "hint": ""}
+    scripted.will(value(document, 422))
+    with client(scripted, clock) as asking, pytest.raises(DataError) as caught:
+        asking.start()
+    assert (caught.value.code, caught.value.exit_code) == ("too_few_groups", 1)
+
+
 def test_every_error_of_the_tree_comes_back_as_itself():
     def tree(kind):
         yield kind

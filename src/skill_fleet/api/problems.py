@@ -185,7 +185,15 @@ def problem_of(error: SkillFleetError, *, instance: str = "", root: str = "", **
     headers = dict(error.headers) if isinstance(error, Refused) else {}
     if isinstance(error, KeyBudgetSpent):
         headers["Retry-After"] = str(error.retry_after)
+    if (family := _family(error)) != SkillFleetError.code:
+        more["family"] = family
     return problem(code, detail, hint=hint, instance=instance, kind=kind, headers=headers, **more)
+
+
+def _family(error: SkillFleetError) -> str:
+    """The code of the error's class, of which its own code may be a finer one: clients go by it."""
+    own = (base for base in type(error).__mro__ if base.__module__ == SkillFleetError.__module__)
+    return next(str(base.__dict__["code"]) for base in own if "code" in base.__dict__)
 
 
 def code_of_status(status: int) -> str:
@@ -239,6 +247,10 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
         "status": {"type": "integer", "description": "The HTTP status."},
         "detail": {"type": "string", "description": "What is wrong, one sentence."},
         "code": {"type": "string", "description": "What is wrong, for programs."},
+        "family": {
+            "type": "string",
+            "description": "The code of its class, of which `code` may be a finer one.",
+        },
         "hint": {"type": "string", "description": "What to do about it; may be empty."},
         "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
         "instance": {"type": "string", "description": "The path that was asked for."},

@@ -34,7 +34,9 @@ def followed(client: "Client", job_id: str, view: Screen, command: Command) -> i
 
     Raises:
         Interrupted: The watching was; the job goes on.
+        SkillFleetError: There is no such job, or the server is away from the start or for too long.
     """
+    client.status(job_id)  # a server that is away from the start is not waited for
     try:
         with watching(view) as watcher:
             job = _watched(client, job_id, watcher, view)
@@ -50,23 +52,28 @@ def concluded(client: "Client", job: "Job", view: Screen, command: Command) -> i
     Returns:
         As `followed`.
     """
-    from skill_fleet.client.problems import error_from
-
     if job.result is not None:
         view.data(client.result(job.job_id), _shown(job.kind))
     elif view.as_json:
         view.lines([{"job_id": job.job_id, "status": job.status, "error": job.error}])
     if job.status == "succeeded":
         return 0
-    error: SkillFleetError = Interrupted(f"Job {job.job_id} is {job.status}.")
-    if job.error is not None:
-        error = error_from(job.error["code"], job.error["message"], job.error.get("hint", ""))
-    elif job.status == "failed":
-        error = SkillFleetError(f"Job {job.job_id} failed: {job.message}")
+    error = _why(job)
     view.warn(f"error: {' '.join(part for part in (error.message, error.hint) if part)}")
     if job.status in {"paused", "stopped"}:
         view.warn(f"To go on: {command(f'jobs resume {job.job_id}')}{_raised(job)}")
     return error.exit_code
+
+
+def _why(job: "Job") -> SkillFleetError:
+    """Why a job is over without having succeeded, or paused."""
+    from skill_fleet.client.problems import error_from
+
+    if job.error is None:
+        said = f"Job {job.job_id} is {job.status}."
+        return SkillFleetError(said) if job.status == "failed" else Interrupted(said)
+    reason = (job.result or {}).get("stop_reason") or ("provider" if job.status == "stopped" else "")
+    return error_from(job.error["code"], job.error["message"], job.error.get("hint", ""), family=reason)
 
 
 def _watched(client: "Client", job_id: str, watcher: Watcher, view: Screen) -> "Job":

@@ -38,19 +38,24 @@ def error_of(response: httpx2.Response) -> SkillFleetError:
     value = _document(response)
     code = str(value.get("code") or f"http_{response.status_code}")
     said = value.get("detail") or value.get("title") or f"The server answered {response.status_code}."
-    return error_from(code, str(said), str(value.get("hint") or ""), status=response.status_code)
+    hint, family = str(value.get("hint") or ""), str(value.get("family") or "")
+    return error_from(code, str(said), hint, family=family, status=response.status_code)
 
 
-def error_from(code: str, message: str, hint: str = "", *, status: int = 500) -> SkillFleetError:
+def error_from(
+    code: str, message: str, hint: str = "", *, family: str = "", status: int = 500
+) -> SkillFleetError:
     """An error by its code: of the class that has it on this machine, so that its exit code is the same.
 
     Args:
         code: Stable machine-readable name.
         message: One sentence.
         hint: What to do about it.
-        status: Of the answer, for a code that no class has.
+        family: The code of its class, where its own is a finer one.
+        status: Of the answer, where neither is known.
     """
-    kind = _BY_CODE.get(code) or _classes().get(code) or _of_status(status)
+    classes = _classes()
+    kind = _BY_CODE.get(code) or classes.get(code) or classes.get(family) or _of_status(status)
     if kind is UnknownName:  # which is made of the name and those there are
         kind = UsageError
     return kind(message, hint=hint, code=code)
@@ -86,7 +91,8 @@ def _of_status(status: int) -> type[SkillFleetError]:
 
 
 def _classes() -> dict[str, type[SkillFleetError]]:
-    return {kind.code: kind for kind in _tree(SkillFleetError)}
+    own = SkillFleetError.__module__  # those of plugins and of other floors may be made differently
+    return {kind.code: kind for kind in _tree(SkillFleetError) if kind.__module__ == own}
 
 
 def _tree(kind: type[SkillFleetError]) -> Iterator[type[SkillFleetError]]:
