@@ -47,6 +47,21 @@ def test_a_child_that_does_not_listen_is_killed_after_the_grace_time(fleet: Flee
     fleet.wait(job, "cancelled")
 
 
+def test_a_job_that_is_resumed_at_once_after_its_pause_holds_no_place_twice(fleet: Fleet) -> None:
+    fleet.here(jobs_at_once=1)
+    job = fleet.job(steps=6, seconds=0.1)
+    fleet.wait(job, until=lambda job: job.progress > 0)
+    fleet.store.want(job, "paused", None)
+    end = time.monotonic() + 10
+    while fleet.store.get(job).status != "paused":
+        assert time.monotonic() < end
+    fleet.put_in(fleet.store.requeue(job, None))
+    fleet.wait(job, "succeeded")
+    fleet.wait(fleet.job(steps=1), "succeeded")
+    steps = [data["step"] for kind, data in fleet.told(job) if kind == "step"]
+    assert steps == list(range(1, 7))
+
+
 def test_a_worker_stops_within_five_seconds_and_the_next_one_ends_its_jobs(fleet: Fleet) -> None:
     worker = fleet.here(grace_seconds=10.0)
     jobs = [fleet.job(steps=15, seconds=0.1), fleet.job(steps=45, seconds=0.1, deaf=True)]

@@ -53,7 +53,7 @@ class JobWork:
             workflow_id = f"{job_id}.{attempt}"
             self.leases[workflow_id] = taken
             status = await self._worked(taken)
-            if status == "queued":
+            if status == "queued" and self._stopping is not None:
                 await _for_ever()
             self.leases.pop(workflow_id, None)
             if status is not None:
