@@ -3,16 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import Annotated, TypeVar, cast
 
 import anyio.to_thread
 from fastapi import Depends, Request
 
 from skill_fleet.api.problems import Refused
 from skill_fleet.jobs.records import ApiKey
-
-if TYPE_CHECKING:
-    from skill_fleet.services.service import Service
+from skill_fleet.services.service import Service
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,14 @@ _SCOPES = ("read", "run", "admin")
 T = TypeVar("T")
 
 
-async def in_store(service: "Service", function: Callable[..., T], *arguments: object) -> T:
+async def in_store(service: Service, function: Callable[..., T], *arguments: object) -> T:
     """Call a store: directly on SQLite, where it is quicker than a thread, else off the event loop."""
     if service.database.is_sqlite:
         return function(*arguments)
     return await anyio.to_thread.run_sync(function, *arguments)
 
 
-async def service_of(request: Request) -> "Service":
+async def service_of(request: Request) -> Service:
     """The service that the app was made with."""
     return cast("Service", request.app.state.service)
 
@@ -86,6 +84,6 @@ async def stopping_of(request: Request) -> asyncio.Event:
     return cast("asyncio.Event", request.app.state.stopping)
 
 
-ServiceDep = Annotated[Any, Depends(service_of)]
+ServiceDep = Annotated[Service, Depends(service_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
 StoppingDep = Annotated[asyncio.Event, Depends(stopping_of)]
