@@ -11,7 +11,8 @@ COMMANDS = (
     "optimize estimate recommend create-skill evaluate validate compare optimizers models doctor "
     "dataset:build dataset:lint dataset:split dataset:show runs:list runs:show runs:resume "
     "artifacts:list artifacts:show artifacts:rollback artifacts:promote "
-    "cache:path cache:stats cache:clear config:show"
+    "cache:path cache:stats cache:clear config:show serve worker keys:create keys:list keys:revoke "
+    "jobs:list jobs:start jobs:status jobs:watch jobs:cancel jobs:pause jobs:resume jobs:logs jobs:delete"
 ).split()
 
 

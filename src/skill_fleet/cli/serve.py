@@ -29,5 +29,7 @@ def serve(
     from skill_fleet.server import serve as run
 
     view = Screen(as_json=as_json, quiet=quiet)
-    context = service_context(ctx, database_url, view, server__jobs_at_once=jobs_at_once)
-    run(context, host, port, worker=not no_worker, as_json=as_json, log_level="error" if quiet else "warning")
+    context = service_context(
+        ctx, database_url, view, server__host=host, server__port=port, server__jobs_at_once=jobs_at_once
+    )
+    run(context, worker=not no_worker, as_json=as_json, log_level="error" if quiet else "warning")
