@@ -1,6 +1,7 @@
 """The way to PostgreSQL: the engine of an address, and what its failures mean to the user."""
 
 import copy
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -48,14 +49,21 @@ def postgres_engine(url: str, *, poolclass: type[Pool] = NullPool) -> sa.Engine:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "application_name": "skill-fleet",
-        "options": f"-c idle_in_transaction_session_timeout={_STOPPED_MILLISECONDS}",
     }
-    return sa.create_engine(
+    engine = sa.create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         poolclass=poolclass,
         connect_args={name: value for name, value in given.items() if name not in asked},
         hide_parameters=True,
     )
+    sa.event.listen(engine, "connect", _on_connect)
+    return engine
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    # A statement and no option of the connection: those are refused by poolers in between.
+    connection.execute(f"set idle_in_transaction_session_timeout = {_STOPPED_MILLISECONDS}")
+    connection.commit()
 
 
 def place_of(engine: sa.Engine) -> str:
@@ -99,7 +107,8 @@ def passing(error: DBAPIError) -> bool:
     # A connection that breaks or is refused has no code; a wrong password or name has none either.
     said = str(error.orig).lower()
     refused = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
-    return isinstance(error, sa.exc.OperationalError) and not any(words in said for words in refused)
+    of_connection = isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
+    return of_connection and not any(words in said for words in refused)
 
 
 def _state(error: DBAPIError) -> str:

@@ -65,6 +65,7 @@ class DatabaseJournal:
         self._memo: Memo[str, str] = Memo(_MEMO_ENTRIES, _MEMO_BYTES)
         # Two, so that who reads does not wait for a commit.
         self._writing, self._reading = Link(engine), Link(engine)
+        self._connection: sa.Connection  # the writing one, inside a transaction
         self._commits = GroupCommit(self._transaction, self._explained)
         self._patience = Patience(clock, patience)
         self._at_once = Patience(clock, 0.0)
