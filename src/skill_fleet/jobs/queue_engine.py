@@ -86,7 +86,6 @@ def _launch(
             "run_migrations": False,
             "log_level": "WARNING",
             "scheduler_polling_interval_sec": _NO_TIME,
-            "max_executor_threads": 64,
         }
     )
 
