@@ -4,13 +4,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/json"
 
 
 def json_bytes(value: Any) -> bytes:
-    """A value as compact JSON; half of a surrogate pair, which UTF-8 cannot hold, becomes a question mark."""
+    """A value as compact JSON.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, becomes a question mark; what is not a number, null.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # such a half, or a number of more than 64 bits
+        pass
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
 

