@@ -7,10 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import httpx2
 import pytest
+
+from running_service import serving, small_trainset
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENT = REPOSITORY.parent / "shared" / "seed" / "dspy-optimization.md"
@@ -34,12 +38,17 @@ def block(name):
     return (COPIES / f"{name}.json.txt").read_text(encoding="utf-8")
 
 
+def shipped(root):
+    """A workspace with the shipped library and configuration."""
+    for part in ("skills", "config"):
+        shutil.copytree(REPOSITORY / part, root / part, ignore=shutil.ignore_patterns("optimized"))
+    return root
+
+
 @pytest.fixture
 def server(tmp_path):
     """A service of a workspace with the shipped library; nobody works on its jobs."""
-    root = tmp_path / "workspace"
-    for part in ("skills", "config"):
-        shutil.copytree(REPOSITORY / part, root / part, ignore=shutil.ignore_patterns("optimized"))
+    root = shipped(tmp_path / "workspace")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SKILL_FLEET_")}
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
@@ -89,3 +98,35 @@ def test_the_endpoints_do_what_they_are_said_to(server):
     assert server.get("/api/v2/optimization/config").json()["optimization"]["optimizer"] == "gepa"
     answers = [server.delete(f"/api/v2/optimization/jobs/{job_id}").status_code for _ in range(3)]
     assert answers == [202, 204, 204]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_the_body_as_printed_ends_in_an_artifact(tmp_path):
+    """Only the training set that validation and sealed test are borrowed from is smaller than shipped."""
+    root = shipped(tmp_path / "workspace")
+    (root / "config" / "training" / "trainset.json").write_text(json.dumps(small_trainset()))
+    running = serving(root)
+    seen = []
+    try:
+        with httpx2.Client(base_url=running.url, timeout=60) as client:
+            json_body = {"Content-Type": "application/json"}
+            started = client.post("/api/v2/optimization/start", content=block("start"), headers=json_body)
+            assert started.status_code == 202, started.text
+            until = time.monotonic() + 120
+            while not seen or seen[-1]["status"] in {"queued", "running"}:
+                assert time.monotonic() < until, seen[-1]
+                seen.append(client.get(started.json()["links"]["self"]).json())
+                time.sleep(0.1)
+    finally:
+        assert running.stop() == 0
+    assert seen[-1]["status"] == "succeeded", seen[-1]
+    artifact = root / "config" / "optimized" / "skill_creator_optimized.json"
+    assert artifact.exists()
+    assert seen[-1]["result"]["artifact"] == str(artifact.relative_to(root))
+    assert seen[-1]["result"]["optimizer"] == json.loads(block("start"))["optimizer"]
+    moving = [(one["progress"], one["message"]) for one in seen if one["status"] == "running"]
+    assert len({progress for progress, _ in moving}) >= 3
+    assert len({message for _, message in moving}) >= 3
+    assert all(before["progress"] <= after["progress"] for before, after in pairwise(seen))
+    assert seen[-1]["progress"] == 1

@@ -1,0 +1,90 @@
+"""A worker lives by the database's clock: one whose own is hours off neither dies of it nor outlives it."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from jobs.workers_help import HEARTBEAT, Fleet
+from skill_fleet.jobs.database import Database
+from skill_fleet.jobs.worker_store import WorkerStore
+
+DAY = 86_400.0
+SHIFTED = pytest.mark.parametrize("shift", [-DAY, DAY], ids=["slow", "fast"])
+FAST = pytest.mark.parametrize("shift", [DAY], ids=["fast"])
+# The queue's library leaves connections to the garbage collector when its engine ends.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def shifted(monkeypatch: pytest.MonkeyPatch, shift: float) -> Callable[[], None]:
+    """Puts the clock of this process wrong; the database's stays."""
+    true_time, true_time_ns = time.time, time.time_ns
+
+    def begin() -> None:
+        monkeypatch.setattr(time, "time", lambda: true_time() + shift)
+        monkeypatch.setattr(time, "time_ns", lambda: true_time_ns() + int(shift * 1e9))
+
+    return begin
+
+
+def beats(database: Database) -> dict[str, float]:
+    return {worker.worker_id: worker.heartbeat_at for worker in WorkerStore(database).list()}
+
+
+@SHIFTED
+def test_a_beat_is_written_in_the_databases_time(
+    database: Database, shifted: Callable[[], None], shift: float
+) -> None:
+    workers = WorkerStore(database)
+    workers.register("true", host="h", pid=1, version="1")
+    shifted()
+    workers.register("shifted", host="h", pid=2, version="1")
+    times = beats(database)
+    assert abs(times["shifted"] - times["true"]) < 60
+    assert workers.beat("shifted")
+    assert workers.beat("true")
+    assert all(0 <= now - times["true"] < 60 for now in beats(database).values())
+    age = workers.silent_for("shifted")
+    assert age is not None
+    assert 0 <= age < 60
+    workers.say_goodbye("shifted")
+    assert abs(beats(database)["shifted"] - times["true"]) < 60
+
+
+@SHIFTED
+def test_who_looks_with_a_wrong_clock_declares_the_same_ones_dead(
+    database: Database, shifted: Callable[[], None], shift: float
+) -> None:
+    workers = WorkerStore(database)
+    for name in ("silent", "alive"):
+        workers.register(name, host="h", pid=1, version="1")
+    time.sleep(0.6)
+    shifted()
+    assert workers.beat("alive")
+    assert workers.declare_dead(3600) == []
+    assert workers.declare_dead(0.5) == ["silent"]
+    assert workers.beat("alive"), "it lives on"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@FAST
+def test_workers_whose_clocks_differ_by_a_day_leave_each_other_alone(
+    fleet: Fleet, shifted: Callable[[], None], shift: float
+) -> None:
+    other = fleet.worker(runner="nothing")
+    shifted()
+    here = fleet.here(nothing=0.0)
+    names = {other.name, here.worker_id}
+    until = time.monotonic() + 1.4 * HEARTBEAT
+    while time.monotonic() < until:
+        alive = {w.worker_id for w in WorkerStore(fleet.database).list() if w.state == "alive"}
+        assert alive == names
+        time.sleep(0.1)
+    other.kill()
+    until = time.monotonic() + HEARTBEAT + 10
+    while other.name in {w.worker_id for w in WorkerStore(fleet.database).list() if w.state == "alive"}:
+        assert time.monotonic() < until, "a dead worker lives on"
+        time.sleep(0.05)
+    assert here.worker_id in names
+    assert fleet.wait(fleet.job(), "succeeded").worker == here.worker_id
