@@ -84,6 +84,36 @@ def test_unknown_is_not_zero_and_what_never_went_out_is(stores: Any, pay: Pay) -
     assert spent.phases == {"evaluation": PhaseSpent(5, 15, None), "judge": PhaseSpent(1, 15, 0.5)}
 
 
+def test_what_could_cost_nothing_at_most_has_cost_nothing(stores: Any, pay: Pay) -> None:
+    journal = stores.open()
+    free = {"reserved_tokens": 100, "reserved_usd": 0.0}
+    pay(journal, "there", usage=Usage(10, 5, 0.0))
+    journal.fail(journal.open_attempt("run", "t", "judge", "m", **free), "timeout", billed=True)
+    journal.open_attempt("run", "killed", "evaluation", "m", **free)
+    assert stores.open().reconcile("run") == 1
+    journal.open_attempt("run", "under way", "evaluation", "m", **free)
+    spent = journal.spent("run")
+    assert (spent.lost, spent.usd, spent.usd_unknown_calls, spent.usd_open_calls) == (2, 0.0, 0, 0)
+    assert spent.phases == {"evaluation": PhaseSpent(3, 15, 0.0), "judge": PhaseSpent(1, 0, 0.0)}
+    journal.open_attempt("run", "no price", "evaluation", "m", reserved_tokens=100)
+    assert journal.spent("run").usd_unknown_calls == 1, "no bound is not a bound of zero"
+
+
+def test_what_is_under_way_is_told_from_what_is_unknown_for_good(stores: Any) -> None:
+    journal = stores.open()
+    reserved = {"reserved_tokens": 100, "reserved_usd": 1.0}
+    journal.fail(journal.open_attempt("run", "t", "judge", "m", **reserved), "timeout", billed=True)
+    attempt = journal.open_attempt("run", "o", "evaluation", "m", **reserved)
+    spent = journal.spent("run")
+    assert (spent.usd_unknown_calls, spent.usd_open_calls, spent.usd_unknown_for_good) == (2, 1, 1)
+    journal.settle(attempt, "o", "m", '"x"', USAGE)
+    spent = journal.spent("run")
+    assert (spent.usd_unknown_calls, spent.usd_open_calls, spent.usd_unknown_for_good) == (1, 0, 1)
+    journal.open_attempt("run", "dead", "evaluation", "m", **reserved)
+    stores.open().reconcile("run")
+    assert journal.spent("run").usd_unknown_for_good == 2, "a process that died knows nothing any more"
+
+
 def test_what_a_dead_process_left_open_is_lost_once_and_only_of_its_run(stores: Any, pay: Pay) -> None:
     dead = stores.open()
     dead.open_attempt("run", "lost", "evaluation", "m")

@@ -100,6 +100,12 @@ def test_cached_tokens_are_cheaper_by_the_lists_own_rules() -> None:
     assert 0 < cached < plain
 
 
+def test_an_answer_of_any_length_is_not_free_because_its_request_is() -> None:
+    price = Price(0.0, 15e-6)
+    assert worst_case(ModelSpec(model="openai/m"), price, 10).usd is None
+    assert worst_case(ModelSpec(model="openai/m", max_tokens=2), price, 10).usd == pytest.approx(30e-6)
+
+
 def test_a_requests_own_longest_answer_counts_before_the_models() -> None:
     spec = ModelSpec(model="openai/m", max_tokens=100, price=OWN)
     assert worst_case(spec, price_of(spec), 10).tokens == 110

@@ -115,7 +115,7 @@ SPENT = (
         sa.cast(sa.func.sum(ATTEMPT.c.input_tokens), sa.BigInteger),
         sa.cast(sa.func.sum(ATTEMPT.c.output_tokens), sa.BigInteger),
         sa.func.sum(ATTEMPT.c.usd),
-        sa.func.count().filter(ATTEMPT.c.usd.is_(None)),
+        sa.func.count().filter(ATTEMPT.c.usd.is_(None), sa.func.coalesce(ATTEMPT.c.reserved_usd, 1) > 0),
         sa.cast(
             sa.func.sum(
                 sa.func.coalesce(ATTEMPT.c.input_tokens + ATTEMPT.c.output_tokens, ATTEMPT.c.reserved_tokens)

@@ -26,6 +26,7 @@ from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.llm.group_commit import GroupCommit
 from skill_fleet.llm.journal_files import explained, opened
+from skill_fleet.llm.ledger import SPENT
 from skill_fleet.llm.memo import Memo
 from skill_fleet.llm.spent import PhaseSpent, Spent, Usage, added_up
 
@@ -214,13 +215,7 @@ class Journal:
     def spent(self, run: str) -> Spent:
         """What a run has spent so far."""
         with self._lock, self._translated():
-            rows = self._db.execute(
-                "select state, phase, model, state='failed' and not possibly_billed, count(*),"
-                " sum(input_tokens), sum(output_tokens), sum(usd), sum(usd is null),"
-                " sum(coalesce(input_tokens+output_tokens, reserved_tokens)),"
-                " sum(coalesce(usd, reserved_usd)) from ledger.attempt where run=? group by 1, 2, 3, 4",
-                (run,),
-            ).fetchall()
+            rows = self._db.execute(SPENT, (run,)).fetchall()
         return added_up(rows)
 
     def reused(self, run: str) -> int:

@@ -61,5 +61,6 @@ def worst_case(
     """
     longest = max_tokens or spec.max_tokens or 0
     tokens = request_bytes + longest
-    usd = None if price is None else request_bytes * price.input + longest * price.output
-    return Worst(tokens, usd)
+    if price is None or (price.input == 0 and price.output > 0 and not longest):
+        return Worst(tokens, None)  # no longest answer, so nothing is known: a bound of zero would be a claim
+    return Worst(tokens, request_bytes * price.input + longest * price.output)

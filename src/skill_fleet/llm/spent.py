@@ -43,13 +43,16 @@ class Spent:
         input_tokens: Known input tokens.
         output_tokens: Known output tokens.
         usd: Known dollars.
-        usd_unknown_calls: Attempts that may have cost something nobody knows.
+        usd_unknown_calls: Attempts that may have cost something nobody knows; one that could cost nothing at
+            most has cost nothing.
         by_phase: Attempts by phase.
         by_model: Attempts by model.
         bound_tokens: What counts against a cap on tokens: tokens used where known, else the worst case that
             was reserved for the attempt. A resumed run's account starts here.
         bound_usd: The same in dollars.
         phases: Calls, tokens and dollars by phase.
+        usd_open_calls: Those of `usd_unknown_calls` that nobody has closed: under way, while their process
+            lives.
     """
 
     calls: int
@@ -65,6 +68,12 @@ class Spent:
     bound_tokens: int = 0
     bound_usd: float = 0.0
     phases: Mapping[str, PhaseSpent] = field(default_factory=dict)
+    usd_open_calls: int = 0
+
+    @property
+    def usd_unknown_for_good(self) -> int:
+        """`usd_unknown_calls` of a run that is going on: what is under way may still be known."""
+        return self.usd_unknown_calls - self.usd_open_calls
 
 
 def added_up(rows: Sequence[Sequence[Any]]) -> Spent:
@@ -73,8 +82,8 @@ def added_up(rows: Sequence[Sequence[Any]]) -> Spent:
     Args:
         rows: One for each group: state, phase, model, whether its attempts cost nothing for sure (they never
             reached a provider, or were turned away at its door), how many they are, sums of the known input
-            tokens, output tokens and dollars, how many have unknown dollars, and sums of the tokens and the
-            dollars that count against a cap.
+            tokens, output tokens and dollars, how many have unknown dollars and no bound of zero, and
+            sums of the tokens and the dollars that count against a cap.
     """
     by_state: Counter[str] = Counter()
     by_phase: Counter[str] = Counter()
@@ -93,6 +102,7 @@ def added_up(rows: Sequence[Sequence[Any]]) -> Spent:
         output_tokens=sum(row[6] or 0 for row in rows),
         usd=sum(row[7] or 0.0 for row in rows),
         usd_unknown_calls=sum(row[8] for row in charged),
+        usd_open_calls=sum(row[8] for row in charged if row[0] == "open"),
         by_phase=dict(sorted(by_phase.items())),
         by_model=dict(sorted(by_model.items())),
         bound_tokens=sum(row[9] or 0 for row in charged),

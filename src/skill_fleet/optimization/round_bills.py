@@ -69,4 +69,4 @@ def _events(session: Session, number: int) -> Iterator[Mapping[str, Any]]:
 
 def _spent(session: Session) -> Bill:
     spent = session.line.journal.spent(session.line.run)
-    return Bill(spent.calls, spent.usd, spent.usd_unknown_calls)
+    return Bill(spent.calls, spent.usd, spent.usd_unknown_for_good)

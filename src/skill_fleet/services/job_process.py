@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
@@ -71,8 +71,9 @@ def _concluded(context: Context, job: Job, child: Child) -> int:
         StorageError: The store does not answer, or another process of the job does not end.
     """
     child.show(job.progress, "Starting.")
-    with _spending(context, job, child):
+    with _spending(context, job, child) as at_its_end:
         ended = _done(context, job, child)
+        at_its_end()
         if ended.status is None:
             child.close(partial=ended.result)
             return INTERRUPTED
@@ -99,19 +100,27 @@ def _done(context: Context, job: Job, child: Child) -> Ended:
 
 
 @contextlib.contextmanager
-def _spending(context: Context, job: Job, child: Child) -> Iterator[None]:
-    """What the job has spent, by the journal, for as long as this lasts."""
+def _spending(context: Context, job: Job, child: Child) -> Iterator[Callable[[], None]]:
+    """What the job has spent, by the journal, for as long as this lasts.
+
+    A call under way is reserved, and not of unknown cost; one that is left at the end of the work is: what
+    is yielded says that this is it.
+    """
     from skill_fleet.llm.journals import open_journal
 
     with contextlib.closing(open_journal(context.loaded, context.clock)) as journal:
 
-        def spent() -> Spending:
+        def until_now() -> Spending:
+            found = journal.spent(job.job_id)
+            return Spending(found.calls, found.usd, found.usd_unknown_for_good)
+
+        def in_all() -> Spending:
             found = journal.spent(job.job_id)
             return Spending(found.calls, found.usd, found.usd_unknown_calls)
 
-        child.spend(spent)
+        child.spend(until_now)
         try:
-            yield
+            yield lambda: child.spend(in_all)
         finally:
             child.spend(None)
 
