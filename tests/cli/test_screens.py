@@ -117,6 +117,12 @@ def test_a_cap_too_small_for_the_test_says_the_rule_and_what_follows(cli, place)
     assert "then there is no verdict before the cap is raised." in said
 
 
+def test_a_cap_of_nothing_on_a_free_model_leaves_the_test_all_it_needs(cli, place):
+    ended = cli("optimize", *BETTER, "--max-cost", "0")
+    assert ended.code == 0
+    assert "Nothing is set aside" not in ended.out + ended.err
+
+
 def power(**more):
     return {"effect": 0.2, "sd": 0.3, "groups": 16, "reading": 1, "alpha": 0.03, "folds": 0, **more}
 

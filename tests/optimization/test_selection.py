@@ -13,12 +13,13 @@ from skill_fleet.evaluation.score import Score
 from skill_fleet.evaluation.usage import AnswerUsage, Tokens
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.optimization import rounds
+from skill_fleet.optimization.choice_words import choice_in_words
 from skill_fleet.optimization.choosing import best_of
 from skill_fleet.optimization.interval import Interval
 from skill_fleet.optimization.optimizer import OptimizerInfo
 from skill_fleet.optimization.plan import make_plan
 from skill_fleet.optimization.runs import find_run, new_run
-from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, gains, in_words, points
+from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, gains, points
 
 PRICES = {"a/b": (0.0, 0.0)}
 
@@ -96,7 +97,7 @@ def test_the_front_is_marked_best_first():
 def test_optimism_is_what_the_choice_flattered():
     found = gains([0.2, 0.41], [0.25, 0.37], 14)
     assert found == {"validation_gain": 0.21, "test_gain": 0.12, "optimism": 0.09, "candidates": 14}
-    assert in_words(found) == (
+    assert choice_in_words(found) == (
         "On the validation set it gained +0.210, on unseen examples +0.120. "
         "Choosing among 14 candidates flatters."
     )
@@ -105,7 +106,7 @@ def test_optimism_is_what_the_choice_flattered():
 def test_without_a_test_the_gain_is_said_not_to_be_corrected():
     found = gains([0.2, 0.41], [None, None], 14)
     assert (found["test_gain"], found["optimism"]) == (None, None)
-    assert "is not corrected: it was chosen by that set among 14 candidates" in in_words(found)
+    assert "is not corrected: it was chosen by that set among 14 candidates" in choice_in_words(found)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_without_a_test_the_gain_is_said_not_to_be_corrected():
     ids=["nothing", "no gain", "little", "none"],
 )
 def test_where_nobody_is_flattered_nothing_is_said(found):
-    assert in_words(found) is None
+    assert choice_in_words(found) is None
 
 
 @given(*[st.one_of(st.none(), st.floats(0, 1))] * 4, st.integers(0, 50))

@@ -22,6 +22,7 @@ _PUBLISHED = {
     "baseline": "the plain program: nothing better was shown",
     "incumbent": "left as it was: nothing better was shown",
 }
+_KEPT = frozenset({"incumbent_kept", "output_changed"})
 
 
 def shown_result(result: Mapping[str, Any]) -> "RenderableType":
@@ -153,9 +154,9 @@ def _answers(costs: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _choice(result: Mapping[str, Any]) -> list["RenderableType"]:
     """What the choice among many did to the number it was chosen by."""
-    from skill_fleet.optimization.selection import in_words
+    from skill_fleet.optimization.choice_words import choice_in_words
 
-    said = in_words(result["selection"])
+    said = choice_in_words(result["selection"])
     return [] if said is None else [words(""), words(said, "yellow")]
 
 
@@ -182,7 +183,7 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["selection"] is not None:
         yield "choice", _front(result)
     if result["artifact"] is not None:
-        kept = any(warning["code"] == "incumbent_kept" for warning in result["warnings"])
+        kept = any(warning["code"] in _KEPT for warning in result["warnings"])
         why = "left as it was: see below" if kept else _PUBLISHED[result["published"]]
         yield "artifact", f"{result['artifact']} ({why})"
     yield "report", str(result["report"])

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from skill_fleet.optimization.choice_words import choice_in_words
 from skill_fleet.optimization.outcome import folded, without_verdict
 from skill_fleet.optimization.price_check import phase_checks, price_checks
-from skill_fleet.optimization.selection import in_words
 
 _VERDICTS = {
     "better": "The optimized program is better than the baseline.",
@@ -91,7 +91,7 @@ def _answers(costs: Mapping[str, Any]) -> list[str]:
 
 
 def _chosen(result: Mapping[str, Any]) -> list[str]:
-    said = in_words(result["selection"])
+    said = choice_in_words(result["selection"])
     return [] if said is None else [said, ""]
 
 

@@ -48,7 +48,7 @@ def held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | N
     kept: dict[str, float | int | None] = {}
     for name in ("usd", "calls", "tokens", "minutes"):
         cap, need = getattr(limits, name), getattr(held, name)
-        if cap is not None and need * 2 >= cap:
+        if cap is not None and need > 0 and need * 2 >= cap:
             wanted, whole = (_UNITS[name].format(value) for value in (need, cap))
             session.warn(
                 "test_not_reserved",

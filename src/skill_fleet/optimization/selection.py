@@ -23,7 +23,6 @@ from skill_fleet.llm.pricing import price_of
 
 MARGIN = 0.02
 ALPHA = 0.05
-NOTABLE = 0.05
 _SAME = 1e-9
 
 Prices = Mapping[str, tuple[float, float] | None]
@@ -157,20 +156,3 @@ def gains(
 def _gain(means: Sequence[float | None]) -> float | None:
     before, after = means
     return None if before is None or after is None else round(after - before, 12)
-
-
-def in_words(selection: Mapping[str, Any] | None) -> str | None:
-    """What a reader must know of the choice; None where it flattered nobody."""
-    if selection is None or selection["validation_gain"] <= 0:
-        return None
-    seen, untouched, number = (selection[name] for name in ("validation_gain", "test_gain", "candidates"))
-    among = "one candidate" if number == 1 else f"{number} candidates"
-    if untouched is None:
-        return (
-            f"The gain of {seen:+.3f} on the validation set is not corrected: it was chosen by that set "
-            f"among {among}, and no untouched example was read."
-        )
-    if selection["optimism"] < NOTABLE:
-        return None
-    why = "The difference can be luck" if number == 1 else f"Choosing among {among} flatters"
-    return f"On the validation set it gained {seen:+.3f}, on unseen examples {untouched:+.3f}. {why}."
