@@ -51,7 +51,9 @@ def dies_once(context, payload):
     return "alive"
 
 def dies(context, payload):
-    print(os.environ.get("SKILL_FLEET_DATABASE_URL"), "broke at https://me:secret@host/x", file=sys.stderr)
+    print("it broke at", os.environ.get("SKILL_FLEET_DATABASE_URL"), file=sys.stderr)
+    print("with hunter 2, hunter%202 and", os.environ.get("SOME_API_KEY"), file=sys.stderr)
+    print("not far from https://me:sesame@host/x", file=sys.stderr)
     sys.stderr.flush()
     os._exit(3)
 
@@ -183,8 +185,8 @@ def test_a_killed_process_is_replaced_and_a_waiting_question_answered(asked):
     asked(talk)
 
 
-def test_a_question_that_kills_is_refused_and_the_log_holds_no_password(asked, caplog):
-    url = "postgresql://me:hunter2@db.example/fleet"
+def test_a_question_that_kills_is_refused_and_the_log_holds_no_secret(asked, caplog):
+    environ = {DATABASE_URL: "postgresql://me:hunter%202@db.example/fleet", "SOME_API_KEY": "abc-123456"}
 
     async def talk(helper: Helper):
         with pytest.raises(HelperUnavailable, match="died twice") as caught:
@@ -192,10 +194,10 @@ def test_a_question_that_kills_is_refused_and_the_log_holds_no_password(asked, c
         assert caught.value.code == "helper_crashed"
         assert await helper.ask("echo", {}) == {}
 
-    asked(talk, {DATABASE_URL: url})
-    assert "broke at" in caplog.text
-    assert "hunter2" not in caplog.text
-    assert "secret" not in caplog.text
+    asked(talk, environ)
+    assert "it broke at [secret]" in caplog.text
+    assert "with [secret], [secret] and [secret]" in caplog.text
+    assert not {word for word in ("hunter", "abc-123456", "sesame") if word in caplog.text}
 
 
 def test_a_process_that_hangs_is_killed_and_the_next_question_answered(asked):
@@ -228,17 +230,51 @@ def test_whoever_goes_away_leaves_no_answer_for_the_next(asked):
     asked(talk)
 
 
-def test_who_waits_too_long_in_line_is_told_so(asked):
+def test_who_waits_too_long_in_line_is_told_so_in_its_own_time(asked):
     async def talk(helper: Helper):
         await helper.ask("pid", {})
         slow = asyncio.create_task(helper.ask("sleeps", {"seconds": 0.6}))
         await asyncio.sleep(0)
+        before = time.monotonic()
         with pytest.raises(HelperUnavailable) as caught:
-            await helper.ask("echo", {})
+            await helper.ask("echo", {}, timeout=0.2)
+        assert time.monotonic() - before < 0.25
         assert caught.value.code == "helper_busy"
         assert await slow == 0.6
 
-    asked(talk, line_seconds=0.1)
+    asked(talk)
+
+
+def test_a_wait_that_can_be_foreseen_is_refused_at_once_and_says_how_long(asked):
+    async def talk(helper: Helper):
+        for _ in range(12):  # by now it is known how long one takes
+            await helper.ask("sleeps", {"seconds": 0.1})
+        line = [asyncio.create_task(helper.ask("sleeps", {"seconds": 0.1})) for _ in range(8)]
+        await asyncio.sleep(0.01)
+        before = time.monotonic()
+        with pytest.raises(HelperUnavailable) as caught:
+            await helper.ask("echo", {}, timeout=0.9)
+        assert time.monotonic() - before < 0.05, "it did not wait to be refused"
+        assert (caught.value.code, caught.value.retry_after) == ("helper_busy", 1)
+        assert await helper.ask("echo", {"a": 1}, timeout=30) == {"a": 1}
+        assert await asyncio.gather(*line) == [0.1] * 8
+
+    asked(talk)
+
+
+def test_a_question_that_waited_still_ends_in_its_time(asked):
+    async def talk(helper: Helper):
+        await helper.ask("pid", {})
+        slow = asyncio.create_task(helper.ask("sleeps", {"seconds": 0.3}))
+        await asyncio.sleep(0)
+        before = time.monotonic()
+        with pytest.raises(HelperUnavailable) as caught:
+            await helper.ask("sleeps", {"seconds": 30}, timeout=0.8)
+        assert 0.7 < time.monotonic() - before < 1.1
+        assert caught.value.code == "helper_timeout"
+        assert await slow == 0.3
+
+    asked(talk)
 
 
 def test_an_idle_process_ends_and_another_begins(asked):

@@ -2,15 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+
+from skill_fleet.foundation.redaction import secrets_of, without_secrets
 
 _KEPT_BYTES = 4096
 _FIRST_LOOK_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
-_SHORTEST_SECRET = 6
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|DATABASE_URL", re.IGNORECASE)
 
 
 class Remains:
@@ -40,9 +39,7 @@ class Remains:
     def last_words(self, environment: Mapping[str, str]) -> str:
         """The end of its standard error, at most 4 kB, without the secrets of its environment."""
         text = self._stderr.decode("utf-8", "replace").strip()
-        for secret in sorted(set(_secrets(environment)), key=len, reverse=True):
-            text = text.replace(secret, "[secret]")
-        return text
+        return without_secrets(text, secrets_of(environment))
 
 
 def _peak_megabytes(pid: int) -> float | None:
@@ -52,20 +49,3 @@ def _peak_megabytes(pid: int) -> float | None:
         return None  # no Linux, or it is gone
     peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
     return round(int(peak[1]) / 1024, 1) if peak else None
-
-
-def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
-    for name, value in environment.items():
-        if not _SECRET_NAME.search(name):
-            continue
-        for secret in (value, _password(value)):
-            if secret is not None and len(secret) >= _SHORTEST_SECRET:
-                yield secret
-                yield unquote(secret)
-
-
-def _password(value: str) -> str | None:
-    try:
-        return urlsplit(value).password
-    except ValueError:
-        return None

@@ -8,6 +8,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, Pool
 
 from skill_fleet.foundation.errors import ConfigError, StorageError
+from skill_fleet.foundation.redaction import without_secrets
 
 _CONNECT_SECONDS = 5
 # A peer that is gone without a word is noticed after so many milliseconds, not after the system's hours.
@@ -119,8 +120,7 @@ def _said(error: DBAPIError, engine: sa.Engine) -> str:
     """The first line of what the database said."""
     lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
     said = lines[0].strip().rstrip(".")
-    password = engine.url.password
-    return said.replace(str(password), "***") if password else said
+    return without_secrets(said, [engine.url.render_as_string(hide_password=False)])
 
 
 def _hint(error: DBAPIError) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skill_fleet.config.load import DATABASE_URL
+from skill_fleet.foundation.redaction import secrets_of, without_secrets
 from skill_fleet.services.configuration import without_password
 
 _LONGEST_HEAD = 1024 * 1024
@@ -32,7 +32,7 @@ class HelperProcess:
 
     def __init__(self, process: asyncio.subprocess.Process, environ: Mapping[str, str]) -> None:
         self._process = process
-        self._secret = environ.get(DATABASE_URL, "")
+        self._secrets = secrets_of(environ)
         self._tail: deque[bytes] = deque(maxlen=64)
         self._listening = asyncio.ensure_future(self._listen())
 
@@ -101,16 +101,15 @@ class HelperProcess:
             await asyncio.wait_for(self._listening, _LEAVING_SECONDS)
 
     async def kill(self) -> str:
-        """Kill it and all it started; what it last said on its standard error, without the password."""
+        """Kill it and all it started; what it last said on its standard error, without secrets."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._listening), _LEAVING_SECONDS)
         text = b"".join(self._tail)[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
-        if self._secret:
-            text = text.replace(self._secret, "[database]")
-        return str(without_password(text)) or f"it said nothing (exit code {self._process.returncode})"
+        said = str(without_password(without_secrets(text, self._secrets)))
+        return said or f"it said nothing (exit code {self._process.returncode})"
 
     async def _listen(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - a pipe was asked for
