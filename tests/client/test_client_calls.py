@@ -50,11 +50,12 @@ def client(server: Scripted, clock, **options) -> Client:
     return Client(server.url, clock=clock, **options)
 
 
-def test_a_job_is_read_and_what_a_later_version_adds_is_left_out(scripted, clock):
+def test_a_job_is_read_and_what_a_later_version_adds_is_in_its_document(scripted, clock):
     scripted.will(value(JOB))
     with client(scripted, clock) as asking:
         job = asking.status(JOB["job_id"])
     assert (job.status, job.progress, job.over) == ("running", 0.5, False)
+    assert job.document == JOB
     assert scripted.asked[0].path == f"/api/v2/optimization/status/{JOB['job_id']}"
     assert "authorization" not in scripted.asked[0].headers
 
@@ -168,10 +169,50 @@ def test_another_kind_of_server_is_named_as_such(scripted, clock, answer):
     assert caught.value.code == "unreadable_answer"
 
 
-def test_a_refusal_that_is_no_problem_document_is_a_sentence_too(scripted, clock):
-    scripted.will(text("<html>Bad gateway</html>", 403))
-    with client(scripted, clock) as asking, pytest.raises(ProviderError, match="The server answered 403"):
+@pytest.mark.parametrize("status", [301, 403, 404, 500, 501])
+@pytest.mark.parametrize("body", ["<html>No</html>", '{"detail": "Not Found"}', '{"code": 5, "title": "x"}'])
+def test_who_refuses_in_other_words_is_no_skill_fleet_server(scripted, clock, status, body):
+    scripted.will(text(body, status), text(body, status))
+    with client(scripted, clock) as asking:
+        for ask in (lambda: asking.status("x1"), lambda: next(asking.events("x1"))):
+            with pytest.raises(ProviderError) as caught:
+                ask()
+            assert caught.value.message == (
+                f"The server {scripted.url} is no skill-fleet server: it answered {status}."
+            )
+            assert caught.value.hint.endswith("of the server alone, such as http://127.0.0.1:8000.")
+            assert caught.value.code == "other_server"
+
+
+@pytest.mark.parametrize("found", [[], {}, {"jobs": []}, 7])
+def test_another_servers_list_is_not_read(scripted, clock, found):
+    for ask in ("jobs", "optimizers", "config"):
+        scripted.will(value(found if ask != "config" else [found]))
+        with client(scripted, clock) as asking, pytest.raises(ProviderError, match=scripted.url):
+            getattr(asking, ask)()
+
+
+def test_something_that_stands_before_a_server_that_is_away(scripted, clock):
+    scripted.will(*[text("<html>Bad gateway</html>", 502)] * 4)
+    with client(scripted, clock) as asking, pytest.raises(ProviderError, match=r"cannot answer now \(502\)"):
         asking.status("x1")
+
+
+def test_an_address_with_the_prefix_is_that_of_the_server(scripted, clock):
+    for ending in ("/api/v2", "/api/v2/", "/", ""):
+        scripted.will(value({"optimizers": []}))
+        with Client(scripted.url + ending, clock=clock) as asking:
+            assert asking.url == scripted.url
+            assert asking.optimizers() == []
+    assert {asked.path for asked in scripted.asked} == {"/api/v2/optimization/optimizers"}
+
+
+def test_a_call_that_the_server_does_not_know_is_about_its_address(scripted, clock):
+    scripted.will(problem(404, "no_route", "There is nothing at this address.", "See /openapi.json."))
+    with client(scripted, clock) as asking, pytest.raises(ProviderError) as caught:
+        asking.status("x1")
+    assert scripted.url in caught.value.message
+    assert "openapi" not in caught.value.hint
 
 
 def test_names_are_one_part_of_the_address(scripted, clock):
@@ -313,5 +354,6 @@ def test_a_job_has_the_fields_that_the_service_answers():
     from skill_fleet.api.job_schemas import JobView
     from skill_fleet.client import Event, Job
 
-    assert {field.name for field in dataclasses.fields(Job)} == JobView.model_fields.keys() - {"links"}
+    own = {field.name for field in dataclasses.fields(Job)} - {"document"}
+    assert own == JobView.model_fields.keys() - {"links"}
     assert {field.name for field in dataclasses.fields(Event)} == EventAnswer.model_fields.keys()

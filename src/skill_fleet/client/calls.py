@@ -10,9 +10,9 @@ from typing import Any
 import httpx2
 
 from skill_fleet import __version__
-from skill_fleet.client.problems import RETRYABLE, error_of, no_answer
+from skill_fleet.client.problems import RETRYABLE, error_of, no_answer, unreadable
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.foundation.errors import ProviderError, SkillFleetError, UsageError
+from skill_fleet.foundation.errors import SkillFleetError, UsageError
 
 PREFIX = "/api/v2"
 _TRIES = 4
@@ -37,7 +37,8 @@ class Calls:
     """The connections to one server. Safe between threads.
 
     Args:
-        url: `http://HOST:PORT` or `https://HOST`, a path before `/api/v2` included where there is one.
+        url: `http://HOST:PORT` or `https://HOST`, a path before `/api/v2` included where there is one; with
+            `/api/v2` itself it means the same.
         key: Shown to the server; None shows none.
         timeout: Seconds that an answer may take.
         clock: For waiting between tries.
@@ -58,7 +59,7 @@ class Calls:
         plain_http: bool = False,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url = url.rstrip("/").removesuffix(PREFIX).rstrip("/")
         self.clock = clock
         local = _checked(self.url, key, plain_http=plain_http)
         headers = {"User-Agent": f"skill-fleet/{__version__}"}
@@ -83,7 +84,7 @@ class Calls:
             SkillFleetError: As for `send`.
         """
         given = {name: value for name, value in parameters.items() if value is not None}
-        return read_json(self.send("GET", path, parameters=given))
+        return self.read_json(self.send("GET", path, parameters=given))
 
     def post(
         self,
@@ -100,7 +101,9 @@ class Calls:
             SkillFleetError: As for `send`.
             UsageError: The body holds what JSON has not.
         """
-        return read_json(self.send("POST", path, body=body, again=again, headers=headers, timeout=timeout))
+        return self.read_json(
+            self.send("POST", path, body=body, again=again, headers=headers, timeout=timeout)
+        )
 
     def send(
         self,
@@ -139,11 +142,11 @@ class Calls:
                     raise no_answer(self.url, error) from None
                 pause = self.pause(attempt)
             else:
-                if not response.is_error:
+                if response.is_success:
                     return response
                 wanted = _retry_after(response, self.pause(attempt))
                 if last or not again or response.status_code not in RETRYABLE or wanted > _LONGEST_PAUSE:
-                    raise error_of(response)
+                    raise error_of(response, self.url)
                 pause = wanted
             self.clock.sleep(pause)
         raise AssertionError("unreachable")
@@ -165,13 +168,26 @@ class Calls:
         request = self._request("GET", path, None, None, headers, silence)
         response = self._http.send(request, stream=True)
         try:
-            if response.is_error:
+            if not response.is_success:
                 response.read()
-                error = error_of(response)
+                error = error_of(response, self.url)
                 raise Unready(error) if response.status_code in RETRYABLE else error
             yield response
         finally:
             response.close()
+
+    def read_json(self, response: httpx2.Response) -> Any:
+        """The JSON value of an answer; None of an empty one.
+
+        Raises:
+            ProviderError: It is not JSON.
+        """
+        if not response.content:
+            return None
+        try:
+            return json.loads(response.content)
+        except ValueError:
+            raise unreadable(self.url, "is not JSON") from None
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after a failed try, from 0: twice as long each time, a little by chance."""
@@ -198,24 +214,6 @@ class Calls:
         return self._http.build_request(
             method, url, params=dict(parameters or {}), content=content, headers=sent, timeout=limit
         )
-
-
-def read_json(response: httpx2.Response) -> Any:
-    """The JSON value of an answer; None of an empty one.
-
-    Raises:
-        ProviderError: It is not JSON.
-    """
-    if not response.content:
-        return None
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        raise ProviderError(
-            f"The answer of {response.request.url.copy_with(query=None)} is not JSON.",
-            hint="Is it a skill-fleet server?",
-            code="unreadable_answer",
-        ) from None
 
 
 def _json(body: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Any, Self, Unpack
 from urllib.parse import quote
@@ -10,6 +11,7 @@ import httpx2
 from typing_extensions import override
 
 from skill_fleet.client.calls import Calls
+from skill_fleet.client.problems import unreadable
 from skill_fleet.client.records import (
     Budget,
     Creation,
@@ -23,7 +25,7 @@ from skill_fleet.client.records import (
 )
 from skill_fleet.client.streams import OnTrouble, follow
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
-from skill_fleet.foundation.errors import NotFound, ProviderError
+from skill_fleet.foundation.errors import NotFound
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _SLOW_SECONDS = 330.0
@@ -127,8 +129,11 @@ class Client:
             limit: From 1 to 100.
             cursor: `next_cursor` of the page before.
         """
-        found = self._calls.get(
-            "/optimization/jobs", status=list(statuses) or None, kind=kind, limit=limit, cursor=cursor
+        found = self._object(
+            self._calls.get(
+                "/optimization/jobs", status=list(statuses) or None, kind=kind, limit=limit, cursor=cursor
+            ),
+            {"jobs", "next_cursor"},
         )
         return JobPage(tuple(Job.of(one) for one in found["jobs"]), found["next_cursor"])
 
@@ -167,7 +172,8 @@ class Client:
     def events_so_far(self, job_id: str, *, after: int = 0) -> Iterator[Event]:
         """What has happened to a job up to now."""
         while True:
-            page = self._calls.get(f"{_job(job_id)}/events", after=after)
+            found = self._calls.get(f"{_job(job_id)}/events", after=after)
+            page = self._object(found, {"events", "over", "last"})
             for one in page["events"]:
                 yield Event.of(one)
             if not page["events"] or page["over"]:
@@ -212,7 +218,7 @@ class Client:
         Raises:
             NotFound: There is no result yet; its code is then `no_result`.
         """
-        return _object(self._calls.get(f"{_job(job_id)}/result"))
+        return self._object(self._calls.get(f"{_job(job_id)}/result"))
 
     def report(self, job_id: str) -> str:
         """The run's report, in Markdown."""
@@ -220,28 +226,28 @@ class Client:
 
     def estimate(self, **optimization: Unpack[Optimization]) -> dict[str, Any]:
         """What a job would take; spends nothing."""
-        return _object(self._calls.post("/optimization/estimate", optimization, timeout=_SLOW_SECONDS))
+        return self._object(self._calls.post("/optimization/estimate", optimization, timeout=_SLOW_SECONDS))
 
     def recommend(self, **optimization: Unpack[Optimization]) -> dict[str, Any]:
         """Which optimizer to take, by which rule; spends nothing."""
-        return _object(self._calls.post("/optimization/recommend", optimization, timeout=_SLOW_SECONDS))
+        return self._object(self._calls.post("/optimization/recommend", optimization, timeout=_SLOW_SECONDS))
 
     def optimizers(self) -> list[dict[str, Any]]:
         """Every optimizer with its parameters."""
         found = self._calls.get("/optimization/optimizers")
-        return list(found["optimizers"] if isinstance(found, dict) else found)
+        return list(self._object(found, {"optimizers"})["optimizers"])
 
     def config(self) -> dict[str, Any]:
         """The server's configuration in force, without secrets."""
-        return _object(self._calls.get("/optimization/config"))
+        return self._object(self._calls.get("/optimization/config"))
 
     def skills(self, *, prefix: str = "", limit: int = 20, cursor: str | None = None) -> dict[str, Any]:
         """A page of the server's library."""
-        return _object(self._calls.get("/skills", prefix=prefix or None, limit=limit, cursor=cursor))
+        return self._object(self._calls.get("/skills", prefix=prefix or None, limit=limit, cursor=cursor))
 
     def skill(self, path: str) -> dict[str, Any]:
         """One skill of the server's library."""
-        return _object(self._calls.get(f"/skills/{quote(path)}"))
+        return self._object(self._calls.get(f"/skills/{quote(path)}"))
 
     def validate(
         self, *, path: str | None = None, content: str | None = None, profile: str = "spec"
@@ -249,30 +255,35 @@ class Client:
         """Whether a skill of the library, or a text, keeps the specification."""
         given = {"path": path, "content": content, "profile": profile}
         body = {name: value for name, value in given.items() if value is not None}
-        return _object(self._calls.post("/skills/validate", body))
+        return self._object(self._calls.post("/skills/validate", body))
 
     def evaluate(self, path: str, *, task: str = "") -> dict[str, Any]:
         """The quality of a skill of the server's library, or of all below a path."""
-        return _object(self._calls.post("/evaluation/evaluate", {"path": path, "task": task}))
+        return self._object(self._calls.post("/evaluation/evaluate", {"path": path, "task": task}))
 
     def evaluate_content(self, content: str, *, name: str | None = None, task: str = "") -> dict[str, Any]:
         """The quality of a text."""
         body = {"content": content, "task": task, **({} if name is None else {"name": name})}
-        return _object(self._calls.post("/evaluation/evaluate-content", body))
+        return self._object(self._calls.post("/evaluation/evaluate-content", body))
 
     def evaluate_batch(self, paths: Sequence[str]) -> dict[str, Any]:
         """The quality of many skills of the server's library."""
         body = {"paths": list(paths)}
-        return _object(self._calls.post("/evaluation/evaluate-batch", body, timeout=_SLOW_SECONDS))
+        return self._object(self._calls.post("/evaluation/evaluate-batch", body, timeout=_SLOW_SECONDS))
 
     def metrics_info(self) -> dict[str, Any]:
         """What quality is made of."""
-        return _object(self._calls.get("/evaluation/metrics-info"))
+        return self._object(self._calls.get("/evaluation/metrics-info"))
 
     def _begun(self, path: str, body: Mapping[str, Any], idempotency_key: str | None) -> Started:
         key = idempotency_key or secrets.token_hex(16)
         found = self._calls.post(path, body, headers={"Idempotency-Key": key}, timeout=_SLOW_SECONDS)
         return Started.of(found)
+
+    def _object(self, value: Any, names: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+        if not isinstance(value, dict) or not value.keys() >= names:
+            raise unreadable(self.url, "is none of a skill-fleet server")
+        return value
 
 
 def _part(name: str) -> str:
@@ -284,9 +295,3 @@ def _part(name: str) -> str:
 
 def _job(job_id: str) -> str:
     return f"/optimization/jobs/{_part(job_id)}"
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ProviderError("The server's answer is not an object.", code="unreadable_answer")
-    return value

@@ -17,10 +17,14 @@ from skill_fleet.foundation.errors import (
     UsageError,
 )
 
+OTHER_SERVER = "other_server"
+"""Code of the error where whoever answers is no skill-fleet server, or something stands before it."""
+_ADDRESS = "The address is that of the server alone, such as http://127.0.0.1:8000."
 AWAY = "server_away"
 """Code of the error where the server does not answer."""
 RETRYABLE = frozenset({408, 429, 502, 503, 504})
 
+_NO_ROUTE = "no_route"
 _NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 _BY_STATUS: dict[int, type[SkillFleetError]] = {
     401: ProviderError,
@@ -33,13 +37,31 @@ _BY_STATUS: dict[int, type[SkillFleetError]] = {
 _BY_CODE: dict[str, type[SkillFleetError]] = {"key_budget": BudgetExhausted}
 
 
-def error_of(response: httpx2.Response) -> SkillFleetError:
-    """The error that an answer other than 2xx or 3xx stands for."""
-    value = _document(response)
-    code = str(value.get("code") or f"http_{response.status_code}")
-    said = value.get("detail") or value.get("title") or f"The server answered {response.status_code}."
+def error_of(response: httpx2.Response, url: str) -> SkillFleetError:
+    """The error that an answer other than 2xx stands for.
+
+    Args:
+        response: The answer.
+        url: The server's address.
+    """
+    value, status = _document(response), response.status_code
+    code, said = value.get("code"), value.get("detail") or value.get("title")
+    if not isinstance(code, str) or not said:
+        return _not_ours(url, status)
+    if code == _NO_ROUTE:
+        return ProviderError(f"The server {url} knows no such call.", hint=_ADDRESS, code=_NO_ROUTE)
     hint, family = str(value.get("hint") or ""), str(value.get("family") or "")
-    return error_from(code, str(said), hint, family=family, status=response.status_code)
+    return error_from(code, str(said), hint, family=family, status=status)
+
+
+def unreadable(url: str, what: str) -> ProviderError:
+    """The server's answer is not what a skill-fleet server says.
+
+    Args:
+        url: The server's address.
+        what: What is wrong with it, after "The answer of the server URL ".
+    """
+    return ProviderError(f"The answer of the server {url} {what}.", hint=_ADDRESS, code="unreadable_answer")
 
 
 def error_from(
@@ -71,6 +93,15 @@ def no_answer(url: str, error: httpx2.TransportError) -> ProviderError:
         f"The server {url} does not answer: {said}.",
         hint="Is it running (skill-fleet serve), and is this its address?",
         code=AWAY,
+    )
+
+
+def _not_ours(url: str, status: int) -> ProviderError:
+    if status in RETRYABLE:  # of something that stands before it
+        said = f"The server {url} cannot answer now ({status})."
+        return ProviderError(said, hint="Is skill-fleet serve running behind it?", code=OTHER_SERVER)
+    return ProviderError(
+        f"The server {url} is no skill-fleet server: it answered {status}.", hint=_ADDRESS, code=OTHER_SERVER
     )
 
 

@@ -1,8 +1,10 @@
 """What goes to the service and what comes back, as plain typed values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, TypedDict
+
+from typing_extensions import override
 
 from skill_fleet.foundation.errors import ProviderError
 
@@ -67,7 +69,7 @@ class _Answer:
         Raises:
             ProviderError: It is no such answer.
         """
-        names = [field.name for field in fields(cls)]
+        names = [one.name for one in fields(cls) if one.name != "document"]
         if not isinstance(value, Mapping) or not value.keys() >= set(names):
             raise ProviderError(
                 f"The server's answer is no {cls.__name__.lower()}.",
@@ -114,6 +116,7 @@ class Job(_Answer):
         budget: `max_cost`, `max_calls`.
         metadata: The client's own words.
         simulated: Whether a rule-based simulator answers instead of a model; null until known.
+        document: All of that as the server sent it, its links and what this version does not know included.
     """
 
     job_id: str
@@ -133,6 +136,17 @@ class Job(_Answer):
     budget: Mapping[str, Any]
     metadata: Mapping[str, Any]
     simulated: bool | None
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    @override
+    def of(cls, value: Any) -> Self:
+        """A job as the server sent it.
+
+        Raises:
+            ProviderError: It is none.
+        """
+        return replace(super().of(value), document=value)
 
     @property
     def over(self) -> bool:
