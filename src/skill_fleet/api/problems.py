@@ -12,6 +12,7 @@ from typing import Any, Literal
 from starlette.responses import Response
 
 from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.services.asking import HelperUnavailable
 from skill_fleet.services.keys import KeyBudgetSpent
 
 MEDIA_TYPE = "application/problem+json"
@@ -77,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
     "storage": Kind(503, "The storage failed", retryable=True),
     "unavailable": Kind(503, "The storage does not answer", retryable=True),
     "interrupted": Kind(503, "The server is stopping", retryable=True),
+    "helper_busy": Kind(503, "Too many questions are waiting", retryable=True),
     "helper_timeout": Kind(503, "The answer took too long", retryable=True),
     "helper_crashed": Kind(503, "The answer failed", retryable=True),
     "error": Kind(500, "The server failed"),
@@ -183,7 +185,7 @@ def problem_of(error: SkillFleetError, *, instance: str = "", root: str = "", **
     if root:
         detail, hint = detail.replace(f"{root}/", "").replace(root, "."), hint.replace(f"{root}/", "")
     headers = dict(error.headers) if isinstance(error, Refused) else {}
-    if isinstance(error, KeyBudgetSpent):
+    if isinstance(error, KeyBudgetSpent | HelperUnavailable) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if (family := _family(error)) != SkillFleetError.code:
         more["family"] = family

@@ -7,6 +7,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,15 @@ def _user_file(env: Mapping[str, str]) -> Path:
 
 
 def _yaml(path: Path) -> dict[Any, Any]:
+    return _yaml_of(path, read_text(path, what="configuration file"))
+
+
+@lru_cache(maxsize=8)  # a server's helper reads the same files for every question
+def _yaml_of(path: Path, text: str) -> dict[Any, Any]:
+    """The mapping of a file; shared, so nobody may change it."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    text = read_text(path, what="configuration file")
     try:
         value = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:

@@ -9,6 +9,7 @@ licences, groups.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from skill_fleet.domain import leaks
 from skill_fleet.domain.blemishes import placeholder_in, secret_in
@@ -46,6 +47,7 @@ class DataFinding:
     hint: str = ""
 
 
+@lru_cache(maxsize=4)
 def lint_trainset(trainset: Trainset) -> tuple[DataFinding, ...]:
     """Everything there is to say, errors first, then by code, then in the order of the examples."""
     twins = twins_of(trainset.items)

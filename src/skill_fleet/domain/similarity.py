@@ -9,6 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from skill_fleet.domain.words import terms
@@ -81,6 +82,11 @@ def near_duplicates(
     Returns:
         (i, j, cosine) with i < j, in ascending order; the cosine is the higher of the two.
     """
+    return _near_duplicates(tuple(texts), threshold)
+
+
+@lru_cache(maxsize=4)  # one set is asked about several times: when it is split, checked, started again
+def _near_duplicates(texts: tuple[str, ...], threshold: float) -> tuple[tuple[int, int, float], ...]:
     likeness: dict[tuple[int, int], float] = {}
     for neighbours in (True, False):
         for left, right, found in _alike(texts, threshold, fit(texts, neighbours=neighbours)):

@@ -104,6 +104,10 @@ class Trainset:
     source: str = field(compare=False)
     digest: str
 
+    def __hash__(self) -> int:
+        """By the digest; fields need not be hashable."""
+        return hash(self.digest)
+
     @property
     def is_skill_data(self) -> bool:
         """Whether the items are skill data; a set is so throughout or not at all."""

@@ -8,6 +8,7 @@ and ends when idle, and its memory with it. The other end is `skill_fleet.servic
 import asyncio
 import json
 import logging
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,14 +23,30 @@ log = logging.getLogger(__name__)
 
 # -P: a workspace's files must not stand in for modules.
 ANSWERING = (sys.executable, "-P", "-m", "skill_fleet.services.answering")
-_LINE_SECONDS = 60.0
 _LONGEST_LINE = 200
+_SHARE_OF_LINE = 0.5
+"""Of a question's time: what it may spend waiting. The rest is left for the answer."""
+_LATEST = 0.2
+"""Weight of the newest answer in how long one takes."""
 
 
 class HelperUnavailable(SkillFleetError):
-    """The process that answers questions did not; the same question may be answered later."""
+    """The process that answers questions did not; the same question may be answered later.
+
+    Args:
+        message: One sentence.
+        hint: What to do about it.
+        code: A finer one.
+        retry_after: Seconds until it is worth asking again; None where that is not known.
+    """
 
     code = "helper_crashed"
+
+    def __init__(
+        self, message: str, *, hint: str = "", code: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after = retry_after
 
 
 class Helper:
@@ -40,7 +57,6 @@ class Helper:
         idle_seconds: How long it outlives its last answer.
         command: What to start.
         folder: Where; None is the current directory.
-        line_seconds: How long a question may wait for those before it.
     """
 
     def __init__(
@@ -50,15 +66,14 @@ class Helper:
         idle_seconds: float = 60.0,
         command: Sequence[str] = ANSWERING,
         folder: Path | None = None,
-        line_seconds: float = _LINE_SECONDS,
     ) -> None:
         self._environ = dict(environ)
         self._idle_seconds = idle_seconds
         self._command = tuple(command)
         self._folder = folder
-        self._line_seconds = line_seconds
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._usual_seconds = 0.0
         self._number = 0
         self._process: HelperProcess | None = None
         self._idle: asyncio.TimerHandle | None = None
@@ -88,15 +103,17 @@ class Helper:
         Args:
             question: Its name; see `answering.QUESTIONS`.
             payload: A JSON object.
-            timeout: Seconds for the answer, once it is this question's turn; then the process is killed.
+            timeout: Seconds for the answer, from now. At most half of it is spent waiting for the questions
+                before this one; a process that does not answer in the rest is killed.
 
         Raises:
-            HelperUnavailable: It took too long (`helper_timeout`), too many were before it (`helper_busy`),
-                or the process died twice over it (`helper_crashed`).
+            HelperUnavailable: It took too long (`helper_timeout`), too many are before it (`helper_busy`, at
+                once where that can be foreseen), or the process died twice over it (`helper_crashed`).
             SkillFleetError: What the question itself ended with.
         """
-        await self._wait_for_turn()
-        task = asyncio.ensure_future(self._answered(question, payload, timeout))
+        until = asyncio.get_running_loop().time() + timeout
+        await self._wait_for_turn(timeout * _SHARE_OF_LINE)
+        task = asyncio.ensure_future(self._answered(question, payload, timeout, until))
         task.add_done_callback(lambda _task: self._end_turn())
         return await asyncio.shield(task)
 
@@ -109,16 +126,17 @@ class Helper:
         if self._leaving:
             await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_for_turn(self, patience: float) -> None:
         if self._closed:
             raise _stopping()
-        if self._waiting >= _LONGEST_LINE:
-            raise _busy()
+        foreseen = self._usual_seconds * (self._waiting + self._turn.locked())
+        if foreseen > patience or self._waiting >= _LONGEST_LINE:
+            raise _busy(foreseen)
         self._waiting += 1
         try:
-            await asyncio.wait_for(self._turn.acquire(), self._line_seconds)
+            await asyncio.wait_for(self._turn.acquire(), patience)
         except TimeoutError:
-            raise _busy() from None
+            raise _busy(foreseen) from None
         finally:
             self._waiting -= 1
 
@@ -143,15 +161,19 @@ class Helper:
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def _answered(self, question: str, payload: Mapping[str, Any], seconds: float) -> bytes:
+    async def _answered(
+        self, question: str, payload: Mapping[str, Any], seconds: float, until: float
+    ) -> bytes:
         self._rest()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         self._number += 1
         line = json.dumps({"number": self._number, "question": question, "payload": payload}).encode() + b"\n"
         for attempt in (1, 2):
             if self._closed:
                 raise _stopping()
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(until):
                     head, value = await self._exchanged(line)
             except TimeoutError:
                 await self._abandon()
@@ -164,6 +186,7 @@ class Helper:
                 tail = await self._abandon()
                 log.warning("The process that answers died at '%s' (%d of 2): %s", question, attempt, tail)
                 continue
+            self._usual_seconds += _LATEST * (loop.time() - began - self._usual_seconds)
             _raise_told(head)
             return value
         raise HelperUnavailable(
@@ -192,9 +215,12 @@ def _stopping() -> HelperUnavailable:
     return HelperUnavailable("The server is stopping.", code="interrupted")
 
 
-def _busy() -> HelperUnavailable:
+def _busy(foreseen: float) -> HelperUnavailable:
     return HelperUnavailable(
-        "Too many questions are waiting to be answered.", hint="Try again in a moment.", code="helper_busy"
+        "Too many questions are waiting to be answered.",
+        hint="Try again in a moment.",
+        code="helper_busy",
+        retry_after=max(1, math.ceil(foreseen)),
     )
 
 
