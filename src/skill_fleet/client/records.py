@@ -104,7 +104,7 @@ class Job(_Answer):
         status: How it stands.
         progress: From 0 to 1; never falls.
         message: What it is at, one sentence.
-        result: What came of it; of a stopped or cancelled job, what there is.
+        result: What came of it; of a stopped or cancelled job, what there is. None in a list, which has none.
         error: `code`, `message`, `hint` of why it did not succeed.
         estimated_finish: A guess from how it went so far.
         created_at: When it was asked for.
@@ -146,7 +146,8 @@ class Job(_Answer):
         Raises:
             ProviderError: It is none.
         """
-        return replace(super().of(value), document=value)
+        whole = {"result": None, **value} if isinstance(value, Mapping) else value
+        return replace(super().of(whole), document=value)
 
     @property
     def over(self) -> bool:
