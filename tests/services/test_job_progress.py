@@ -69,6 +69,45 @@ def test_a_search_moves_with_its_calls_and_says_so() -> None:
     assert progress.value == 0.475
 
 
+def _searching(calls: int) -> RunProgress:
+    progress = RunProgress(1, expected=(1_000, 22_000))
+    progress.see("progress", {"stage": "search", "round": 1, "rollouts": 0, "calls": 0})
+    progress.see("progress", {"stage": "search", "round": 1, "rollouts": 99, "calls": calls})
+    return progress
+
+
+def test_a_round_that_a_cap_has_cut_short_counts_by_its_calls() -> None:
+    progress = _searching(600)
+    by_calls = progress.value
+    assert 0.1 < by_calls < 0.3
+    progress.see("progress", {"stage": "validation", "done": 20, "total": 20, "stopped": "budget"})
+    progress.see("round", {"round": 1, "stopped": "budget"})
+    progress.see("progress", {"stage": "sealed test", "done": 19, "total": 20})
+    assert progress.message == "Sealed test, 19 of 20 examples."
+    for _ in range(2):
+        progress.see("test", {})
+    progress.see("published", {})
+    progress.see("finished", {"status": "stopped"})
+    assert (progress.value, progress.message) == (by_calls, "Stopped.")
+
+
+def test_it_does_not_rise_while_the_run_is_being_stopped() -> None:
+    progress = _searching(600)
+    stood = progress.value
+    progress.cut_short()
+    progress.see("progress", {"stage": "search", "round": 1, "rollouts": 99, "calls": 900})
+    progress.see("progress", {"stage": "validation", "done": 20, "total": 20})
+    assert progress.value == stood
+    progress.see("finished", {"status": "succeeded"})
+    assert progress.value == 1.0, "it was done before it heard of it"
+
+
+def test_a_round_that_came_to_its_end_is_done() -> None:
+    progress = _searching(600)
+    progress.see("round", {"round": 1, "stopped": None})
+    assert progress.value == 0.85
+
+
 def test_each_pass_over_the_sealed_test_moves_it() -> None:
     progress = RunProgress(1)
     progress.see("progress", {"stage": "sealed test", "done": 50, "total": 100})

@@ -76,18 +76,24 @@ def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[B
         begin_round(session, number)
         session.progress(stage="search", round=number, rollouts=0)
         candidate, seen, halt = _search(session, baseline, best, number, hold)
-        found, halt = _measured_candidate(session, baseline, candidate, halt, hold)
+        found, halt = _measured_candidate(_cut(session, halt), baseline, candidate, halt, hold)
         gained = found is not None and _better(best.measured, found)
         if candidate is not None and found is not None and gained:
             best = Best(candidate, found, number)
         before = pool.number
-        _add_candidates(session, baseline, pool, number, [(candidate, found), *((one, None) for one in seen)])
+        programs = [(candidate, found), *((one, None) for one in seen)]
+        _add_candidates(_cut(session, halt), baseline, pool, number, programs)
         seconds = session.clock.monotonic() - started
         _note_round(session, number, found, best, seconds, pool.number - before, halt)
         # A recipe is the end: the next round would have to start from an ordinary program.
         if halt is not None or not gained or isinstance(best.program, Recipe):
             break
     return _chosen(session, best, pool), pool, halt
+
+
+def _cut(session: Session, halt: Halt | None) -> Session:
+    """The run as it tells its progress once something has stopped it: what follows is not the way on."""
+    return session if halt is None else replace(session, about={**session.about, "stopped": halt.cause})
 
 
 def _add_candidates(

@@ -8,7 +8,8 @@ since its ends lie far apart) shared among the rounds; what exceeds that stays a
 K-fold the run as such and each fold have a window of equal width, cut in the same way.
 
 The number never falls, so a run that ends early jumps, and one that is gone on with stands until it is
-further than it was.
+further than it was. Once something has cut it short (a cap, a pause, …) it stands where it was by its calls:
+what is still measured of the best so far is not the way to the end.
 """
 
 import math
@@ -55,14 +56,18 @@ class RunProgress:
     _round: int = field(default=1, repr=False)
     _before: int = field(default=0, repr=False)
     _tested: int = field(default=0, repr=False)
+    _cut: bool = field(default=False, repr=False)
 
     def see(self, kind: str, data: Mapping[str, Any]) -> None:
         """An event of the run, kept or not."""
         part = int(data.get("fold", 0))
         parts = 1 + self.folds
+        if data.get("stopped") is not None:
+            self.cut_short()
         if kind == "finished":
             done = data.get("status") == "succeeded"
-            self._move(1.0 if done else self.value, "Done." if done else "Stopped.")
+            self.value = 1.0 if done else self.value
+            self.message = "Done." if done else "Stopped."
         elif kind == "progress":
             within, words = self._stage(data)
             told = f"Fold {part} of {self.folds}: {words[0].lower()}{words[1:]}" if part else words
@@ -71,8 +76,13 @@ class RunProgress:
             within = self._milestone(kind, data)
             self._move((part + within) / parts, self.message)
 
+    def cut_short(self) -> None:
+        """The run does not get to its end this time: it moves no more."""
+        self._cut = True
+
     def _move(self, value: float, message: str) -> None:
-        self.value = max(self.value, min(1.0, value))
+        if not self._cut:
+            self.value = max(self.value, min(1.0, value))
         self.message = message
 
     def _stage(self, data: Mapping[str, Any]) -> tuple[float, str]:

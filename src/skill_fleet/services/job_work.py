@@ -159,6 +159,8 @@ class _Listener:
         if progress.expected is None and self._folder.estimate.exists():
             low, high = read_json(self._folder.estimate, what="estimate")["calls"]
             progress.expected = (low, high)
+        if child.reason is not None:
+            progress.cut_short()
         progress.see(event.kind, event.data)
         child.show(progress.value, progress.message)
         if event.number == 0:
