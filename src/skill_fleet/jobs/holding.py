@@ -1,6 +1,7 @@
 """What only the holder of a job's lease may do: tell how far it is, and how it ended."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,12 +13,28 @@ from skill_fleet.jobs.event_store import Events, add_events
 from skill_fleet.jobs.job_rows import change, check_lease, held, locked, release, said, settle
 from skill_fleet.jobs.outcomes import keep_outcome
 from skill_fleet.jobs.records import OVER, Job, Lease, Spending, Status, Wanted
-from skill_fleet.jobs.rows import encode, encode_or_none, whole
-from skill_fleet.jobs.spending import book
+from skill_fleet.jobs.rows import encode, encode_or_none, result_columns
+from skill_fleet.jobs.spending import book, book_all
 from skill_fleet.jobs.tables import JOB, LEASE, database_now
 from skill_fleet.jobs.transitions import granted
 
 Result = Mapping[str, Any]
+
+DEATHS = 5
+"""So often the workers of a job may die, and its process crash, without its getting further."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the holder of a job sees of it.
+
+    Attributes:
+        wanted: What somebody asked for.
+        changes: Rises with everything that is told of the job.
+    """
+
+    wanted: Wanted | None
+    changes: int
 
 
 class JobHolding:
@@ -33,7 +50,8 @@ class JobHolding:
     def claim(self, job_id: str, attempt: int, worker: str) -> Lease | Job:
         """Take a job up; whoever held it before has lost it.
 
-        A wish that its last holder did not live to see comes true here.
+        A wish that its last holder did not live to see comes true here. A holder that died without a word
+        counts as a crash: a job that takes its workers along has failed after some of them.
 
         Returns:
             The lease, or the job where there is nothing to do: it is over, paused, or of another attempt.
@@ -41,7 +59,11 @@ class JobHolding:
         Raises:
             NotFound, Removed: There is no such job.
         """
-        return self.database.write(lambda db: _claim(db, job_id, attempt, worker))
+        return self.database.write(lambda db: self._claim(db, job_id, attempt, worker))
+
+    def look(self, lease: Lease) -> Look:
+        """What is wanted of the job, and whether anything was told of it since the last look."""
+        return self.database.read(lambda db: _look(db, lease))
 
     def progress(
         self,
@@ -67,15 +89,13 @@ class JobHolding:
             `paused` or `cancelled` where somebody asked for it.
         """
         if progress is None and message is None and spending is None and partial is None:
-            return self.database.read(lambda db: _wanted(db, lease))
+            return self.look(lease).wanted
 
         def work(db: sa.Connection) -> Wanted | None:
             job = held(db, lease)
-            values = _news(job, progress, message, spending)
+            values = _news(job, progress, message) | book(db, job, spending)
             if partial is not None:
-                values["result"] = encode(partial)
-            if spending is not None:
-                book(db, job, spending)
+                values |= result_columns(partial)
             if values:
                 change(db, job.job_id, **values)
             return job.wanted
@@ -118,18 +138,17 @@ class JobHolding:
             result: What came of it; None keeps what `progress` has stored.
             error: `code`, `message`, `hint` of why it did not succeed.
             message: One sentence for people.
-            spending: What it has spent, over all attempts.
+            spending: What it has spent, over all attempts; None is what the journal says.
         """
         if status not in OVER and status != "paused":
             raise ValueError(f"a job is not concluded as {status}")
 
         def work(db: sa.Connection) -> Job:
             job = held(db, lease)
-            values = _news(job, 1.0 if status == "succeeded" else None, message, spending)
+            values = _news(job, 1.0 if status == "succeeded" else None, message)
+            values |= self._booked(db, job) if spending is None else book(db, job, spending)
             if result is not None:
-                values["result"] = encode(result)
-            if spending is not None:
-                book(db, job, spending)
+                values |= result_columns(result)
             values["error"] = encode_or_none(error)
             told = {} if error is None else {"error": error}
             settled = settle(db, job, granted(status, job.wanted), told, **values)
@@ -148,7 +167,7 @@ class JobHolding:
         def work(db: sa.Connection) -> int:
             job = held(db, lease)
             release(db, job.job_id)
-            now = change(db, job.job_id, crashes=job.crashes + 1)
+            now = change(db, job.job_id, crashes=job.crashes + 1, **self._booked(db, job))
             add_events(db, job.job_id, [("crashed", {"error": error, "crashes": now.crashes})])
             return now.crashes
 
@@ -159,54 +178,79 @@ class JobHolding:
 
         def work(db: sa.Connection) -> Job:
             job = held(db, lease)
+            spent = self._booked(db, job)
             if job.wanted is not None:
-                return settle(db, job, granted("queued", job.wanted), {})
+                return settle(db, job, granted("queued", job.wanted), {}, **spent)
             release(db, job.job_id)
             add_events(db, job.job_id, [("handed_back", {"worker": lease.worker})])
-            return change(db, job.job_id, status="queued")
+            return change(db, job.job_id, status="queued", **spent)
 
         return self.database.write(work)
 
+    def _claim(self, db: sa.Connection, job_id: str, attempt: int, worker: str) -> Lease | Job:
+        job = locked(db, job_id)
+        if job.attempt != attempt or job.status not in {"queued", "running"}:
+            return job
+        # The process of before had perhaps no time to tell, and this one makes calls only later.
+        values = self._booked(db, job)
+        if job.wanted is not None:
+            return settle(db, job, granted("queued", job.wanted), {}, **values)
+        if _died_without_a_word(db, job):
+            values["crashes"] = job.crashes + 1
+            if values["crashes"] >= DEATHS:
+                return _failed(db, job, values)
+        lease = Lease(job_id, job.fence + 1, worker)
+        insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert(LEASE)
+        row = {"fence": lease.fence, "worker": worker, "taken_at": database_now()}
+        taken = insert.values(job_id=job_id, **row)
+        db.execute(taken.on_conflict_do_update(index_elements=["job_id"], set_=row))
+        if job.started_at is None:
+            values["started_at"] = database_now()
+        change(db, job_id, status="running", fence=lease.fence, worker=worker, **values)
+        add_events(db, job_id, [("taken_up", {"worker": worker, "fence": lease.fence, "attempt": attempt})])
+        return lease
 
-def _claim(db: sa.Connection, job_id: str, attempt: int, worker: str) -> Lease | Job:
-    job = locked(db, job_id)
-    if job.attempt != attempt or job.status not in {"queued", "running"}:
-        return job
-    if job.wanted is not None:
-        return settle(db, job, granted("queued", job.wanted), {})
-    lease = Lease(job_id, job.fence + 1, worker)
-    insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert(LEASE)
-    row = {"fence": lease.fence, "worker": worker, "taken_at": database_now()}
-    taken = insert.values(job_id=job_id, **row)
-    db.execute(taken.on_conflict_do_update(index_elements=["job_id"], set_=row))
-    started = {} if job.started_at is not None else {"started_at": database_now()}
-    change(db, job_id, status="running", fence=lease.fence, worker=worker, **started)
-    add_events(db, job_id, [("taken_up", {"worker": worker, "fence": lease.fence, "attempt": attempt})])
-    return lease
+    def _booked(self, db: sa.Connection, job: Job) -> dict[str, Any]:
+        return book_all(self.database, db, job)
 
 
-def _wanted(db: sa.Connection, lease: Lease) -> Wanted | None:
-    columns = sa.select(JOB.c.status, JOB.c.fence, JOB.c.wanted, JOB.c.removed_at)
-    row = db.execute(columns.where(JOB.c.job_id == lease.job_id)).first()
+def _died_without_a_word(db: sa.Connection, job: Job) -> bool:
+    """Whether the job is still somebody's: who hands it back, or sees its process crash, ends the lease."""
+    if job.status != "running":
+        return False
+    return db.execute(sa.select(LEASE.c.fence).where(LEASE.c.job_id == job.job_id)).first() is not None
+
+
+def _failed(db: sa.Connection, job: Job, values: Mapping[str, Any]) -> Job:
+    message = (
+        f"The workers that ran job {job.job_id} died, or its process did, {values['crashes']} times"
+        " without its getting further."
+    )
+    error = {
+        "code": "crashed",
+        "message": message,
+        "hint": "Perhaps it takes more memory than its workers have.",
+    }
+    columns = {**values, "error": encode(error), "message": said(message)}
+    settled = settle(db, job, "failed", {"error": error}, **columns)
+    keep_outcome(db, settled)
+    return settled
+
+
+def _look(db: sa.Connection, lease: Lease) -> Look:
+    seen = (JOB.c.status, JOB.c.fence, JOB.c.wanted, JOB.c.removed_at, JOB.c.version, JOB.c.events)
+    row = db.execute(sa.select(*seen).where(JOB.c.job_id == lease.job_id)).first()
     if row is None or row.removed_at is not None:
         raise LeaseLost(f"Job {lease.job_id} is not there any more.")
     check_lease(row.status, row.fence, lease)
-    wanted: Wanted | None = row.wanted
-    return wanted
+    return Look(row.wanted, row.version + row.events)
 
 
-def _news(job: Job, progress: float | None, message: str | None, spending: Spending | None) -> dict[str, Any]:
+def _news(job: Job, progress: float | None, message: str | None) -> dict[str, Any]:
     """The columns that change; nothing where the same is told again."""
     told: dict[str, Any] = {}
     if progress is not None and min(progress, 1.0) > job.progress:
         told |= {"progress": min(progress, 1.0), "crashes": 0}
     if message is not None and said(message) != job.message:
         told["message"] = said(message)
-    if spending is not None:
-        new = {
-            "calls": max(job.calls, whole(spending.calls) or 0),
-            "usd": max(job.usd, spending.usd),
-            "usd_unknown_calls": whole(spending.usd_unknown_calls) or 0,
-        }
-        told |= {name: value for name, value in new.items() if value != getattr(job, name)}
     return told

@@ -1,16 +1,23 @@
 """What jobs spend by day (UTC), and what is left of a key's day."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.records import Job, Spending
 from skill_fleet.jobs.rows import whole
 from skill_fleet.jobs.tables import JOB, SPENT_ON, database_now
+from skill_fleet.llm import database_statements as statements
+from skill_fleet.llm.ledger import spent_by_ledger
+from skill_fleet.llm.spent import added_up
 
 _DAY_SECONDS = 86_400
+_LEDGER = "ledger.sqlite"
 _UNFINISHED = ("queued", "running")
+_SPENT = ("calls", "usd", "usd_unknown_calls")
 
 
 @dataclass(frozen=True)
@@ -41,26 +48,47 @@ def today() -> sa.ColumnElement[int]:
     return sa.cast(sa.func.floor(database_now() / _DAY_SECONDS), sa.Integer)
 
 
-def book(db: sa.Connection, job: Job, spending: Spending) -> None:
+def book(db: sa.Connection, job: Job, spending: Spending | None) -> dict[str, Any]:
     """Book on today what a job has spent since it last told.
 
     Args:
         db: The transaction, with the job locked.
         job: As it stood before.
-        spending: Over all its attempts.
+        spending: Over all its attempts; None where nobody knows.
+
+    Returns:
+        The columns of the job that change. Calls and dollars never fall.
     """
-    more = {
-        "calls": max(0, (whole(spending.calls) or 0) - job.calls),
-        "usd": max(0.0, spending.usd - job.usd),
+    if spending is None:
+        return {}
+    new = {
+        "calls": max(job.calls, whole(spending.calls) or 0),
+        "usd": max(job.usd, spending.usd),
         # May fall: the cost of a call can become known.
-        "usd_unknown_calls": (whole(spending.usd_unknown_calls) or 0) - job.usd_unknown_calls,
+        "usd_unknown_calls": whole(spending.usd_unknown_calls) or 0,
     }
-    if not any(more.values()):
-        return
-    insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert(SPENT_ON)
-    new = insert.values(job_id=job.job_id, day=today(), owner=job.owner, **more)
-    added = {name: SPENT_ON.c[name] + value for name, value in more.items()}
-    db.execute(new.on_conflict_do_update(index_elements=["job_id", "day"], set_=added))
+    new = {name: value for name, value in new.items() if value != getattr(job, name)}
+    if new:
+        more = {name: new.get(name, getattr(job, name)) - getattr(job, name) for name in _SPENT}
+        insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert(SPENT_ON)
+        row = insert.values(job_id=job.job_id, day=today(), owner=job.owner, **more)
+        added = {name: SPENT_ON.c[name] + value for name, value in more.items()}
+        db.execute(row.on_conflict_do_update(index_elements=["job_id", "day"], set_=added))
+    return new
+
+
+def book_all(database: Database, db: sa.Connection, job: Job) -> dict[str, Any]:
+    """As `book`, with what the journal says: for a job whose process can tell it no more.
+
+    Embedded, the journal is the ledger of the workspace.
+    """
+    if database.folder is not None:
+        found = spent_by_ledger(database.folder.parent / _LEDGER, job.job_id)
+    else:
+        found = added_up(db.execute(statements.SPENT, statements.values(run=job.job_id)).all())
+    if found is None or found.calls < job.calls:
+        return {}  # not the ledger that was written: somebody has moved it aside
+    return book(db, job, Spending(found.calls, found.usd, found.usd_unknown_calls))
 
 
 def spent_today(db: sa.Connection, owner: str | None) -> SpentToday:
