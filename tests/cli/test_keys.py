@@ -51,6 +51,11 @@ def test_a_revoked_key_stays_in_the_list_and_the_last_one_opens_the_door(cli):
     assert ended.out == f"Key {first} 'a' is revoked.\n"
     assert not ended.err
     assert "open to this machine again" in cli("keys", "revoke", second).err
+    again = cli("keys", "revoke", second)
+    at = cli("keys", "list", "--json").lines[1]["revoked_at"]
+    assert again.out == f"Key {second} 'b' was revoked before, at {at[:10]} {at[11:19]} UTC.\n"
+    assert (again.code, again.err) == (0, "")
+    assert cli("keys", "revoke", second, "--json").json["revoked_at"] == at
     assert all(line["revoked_at"] for line in cli("keys", "list", "--json").lines)
     assert cli("keys", "list").out.count("revoked") == 2
 

@@ -60,6 +60,15 @@ def test_a_job_is_read_and_what_a_later_version_adds_is_in_its_document(scripted
     assert "authorization" not in scripted.asked[0].headers
 
 
+def test_a_list_has_jobs_without_their_results(scripted, clock):
+    short = {name: found for name, found in JOB.items() if name != "result"}
+    scripted.will(value({"jobs": [short], "next_cursor": None}))
+    with client(scripted, clock) as asking:
+        (job,) = asking.jobs().jobs
+    assert job.result is None
+    assert job.document == short
+
+
 def test_a_start_whose_answer_was_lost_is_made_again_with_the_same_key(scripted, clock):
     scripted.will(hang_up, value(STARTED, 202))
     with client(scripted, clock) as asking:

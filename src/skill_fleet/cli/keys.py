@@ -91,14 +91,22 @@ def revoke(
     quiet: Quiet = False,
 ) -> None:
     """End a key for good: its next request is refused. Its jobs go on."""
+    from skill_fleet.cli.show_jobs import moment
     from skill_fleet.cli.tables import words
     from skill_fleet.services.keys import key_view, revoke_key
 
     view = screen(as_json=as_json, quiet=quiet)
     with service_of(ctx, database_url, view) as service:
-        key = revoke_key(service, key_id)
-        last = not service.keys.any_good()
-    view.data(key_view(key), lambda value: words(f"Key {value['key_id']} '{value['name']}' is revoked."))
+        key = service.keys.get(key_id)
+        before = key.revoked_at is not None
+        key = key if before else revoke_key(service, key_id)
+        last = not before and not service.keys.any_good()
+
+    def told(value: "Mapping[str, Any]") -> str:
+        when = f"was revoked before, at {moment(value['revoked_at'])} UTC" if before else "is revoked"
+        return f"Key {value['key_id']} '{value['name']}' {when}."
+
+    view.data(key_view(key), lambda value: words(told(value)))
     if last:
         view.warn("That was the last key: the service is open to this machine again.")
 
@@ -127,4 +135,4 @@ def _shown(keys: "Sequence[Mapping[str, Any]]") -> "RenderableType":
         )
         for key in keys
     ]
-    return rows(("!id", "name", "!scopes", "!state", "!today", "!last used"), lines)
+    return rows(("!id", "name", "!scopes", "!state", "!today", "!last used (UTC)"), lines)

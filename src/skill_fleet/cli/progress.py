@@ -132,7 +132,8 @@ def power(data: Mapping[str, Any]) -> str | None:
 
 def stage(data: Mapping[str, Any]) -> str:
     """What a run is at, in words."""
-    title = _STAGES.get(data["stage"], data["stage"].capitalize())
+    name = str(data["stage"])
+    title = _STAGES.get(name, name[:1].upper() + name[1:])
     title = f"{title}, round {data['round']}" if "round" in data else title
     return f"{_fold(data)} · {title}" if "fold" in data else title
 
@@ -161,6 +162,7 @@ class _Lines:
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._stage = ""
+        self._told: set[str] = set()
 
     def say(self, text: str) -> None:
         self._screen.warn(text)
@@ -169,10 +171,17 @@ class _Lines:
         text = milestone(event.kind, event.data)
         if text is not None:
             self._screen.note(text)
-        elif event.kind == "progress" and _line(event.data) != self._stage:
-            self._stage = _line(event.data)
+        elif event.kind == "progress" and self._is_new(event.data):
             total = None if "fold" in event.data else event.data.get("total")
             self._screen.note(f"{self._stage}: {total} examples …" if total else f"{self._stage} …")
+
+    def _is_new(self, data: Mapping[str, Any]) -> bool:
+        """Whether it is another stage; of a job elsewhere, one that was not told before it was taken up again."""
+        before, self._stage = self._stage, _line(data)
+        known = self._told if "share" in data else {before}
+        found = self._stage not in known
+        self._told.add(self._stage)
+        return found
 
 
 class _Moving:

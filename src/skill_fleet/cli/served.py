@@ -29,12 +29,15 @@ def served(server: str | None) -> "Iterator[Client]":
 
     Args:
         server: Its address; None is the environment's, else this machine's.
+
+    Raises:
+        UsageError: The address is none, also where it is empty.
     """
     from skill_fleet.client.client import DEFAULT_URL, Client
     from skill_fleet.config.load import API_KEY, SERVER, environment
 
     environ = environment()
-    url = server or environ.get(SERVER, "").strip() or DEFAULT_URL
+    url = environ.get(SERVER, "").strip() or DEFAULT_URL if server is None else server.strip()
     with Client(url, environ.get(API_KEY, "").strip() or None) as client:
         yield client
 

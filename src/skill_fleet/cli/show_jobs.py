@@ -32,7 +32,7 @@ def shown_jobs(jobs: "Iterable[Job]") -> "RenderableType":
         )
         for job in jobs
     ]
-    headings = ("!job", "!kind", "!status", "!done", "!cost", "!asked for", "message")
+    headings = ("!job", "!kind", "!status", "!done", "!cost", "!asked for (UTC)", "message")
     return rows(headings, lines, right=("done", "cost"))
 
 
@@ -53,7 +53,7 @@ def shown_job(job: "Job") -> "RenderableType":
     at_most = f", at most {' and '.join(capped)}" if capped else ""
     pairs.append(("cost", f"{_cost(job)}, {calls}{at_most}"))
     pairs += [
-        (name, moment(at))
+        (name, f"{moment(at)} UTC")
         for name, at in (
             ("asked for", job.created_at),
             ("taken up", job.started_at),
@@ -88,7 +88,7 @@ def logged(at: str, kind: str, data: Mapping[str, Any]) -> str:
         rest = {name: value for name, value in data.items() if name not in _BESIDE}
         words = json.dumps(rest, ensure_ascii=False) if rest else ""
         words = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
-    return f"{moment(at)}  {line(kind):<12} {line(words)}".rstrip()
+    return f"{moment(at)}Z  {line(kind):<12} {line(words)}".rstrip()
 
 
 def _cost(job: "Job") -> str:
@@ -99,6 +99,13 @@ def _cost(job: "Job") -> str:
 def _nth(number: int) -> str:
     ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in {11, 12, 13} else 0, "th")
     return f"{number}{ending}"
+
+
+def _taken_up(data: Mapping[str, Any]) -> str:
+    worker = data.get("worker")
+    if (data.get("fence") or 1) == 1:
+        return f"Taken up by worker {worker}."
+    return f"Taken up again by worker {worker}: goes on from the journal."
 
 
 def _queued(data: Mapping[str, Any]) -> str:
@@ -112,7 +119,7 @@ def _crashed(data: Mapping[str, Any]) -> str:
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "queued": _queued,
-    "taken_up": lambda data: f"Taken up by worker {data.get('worker')}.",
+    "taken_up": _taken_up,
     "asked": lambda data: f"It is to be {data.get('wanted')}.",
     "handed_back": lambda data: f"Handed back by worker {data.get('worker')}.",
     "crashed": _crashed,

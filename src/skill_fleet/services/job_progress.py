@@ -92,7 +92,7 @@ class RunProgress:
         counted = f", {done} of {total} examples." if total else "."
         if stage == "search":
             return self._search(data)
-        words = _WORDS.get(stage, stage.capitalize()) + counted
+        words = _WORDS.get(stage, stage[:1].upper() + stage[1:]) + counted
         if stage in {"validation", "candidates"}:
             own = _SEARCHED + (1 - _SEARCHED) * share / (2 if stage == "validation" else 1)
             return self._in_round(own), f"Round {self._round} of {self.rounds}: {words[0].lower()}{words[1:]}"
