@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import LeaseLost, SkillFleetError, StorageError
 from skill_fleet.jobs.child_files import ChangedFiles, restore
+from skill_fleet.jobs.outbox import Outbox
 
 if TYPE_CHECKING:
     from skill_fleet.jobs.file_store import FileStore
@@ -33,6 +34,7 @@ LOST = 76
 
 _BEAT = 0.5
 _SPENT_EVERY = 2.0
+_CALLED_EVERY = 20.0
 _LAST_SECONDS = 1.8
 _PATIENCE = 60.0
 _PAUSE = 0.5
@@ -67,7 +69,7 @@ class Child:
         self._on_stop: list[Callable[[], None]] = []
         self._state = threading.RLock()
         self._writing = threading.RLock()
-        self._events: list[tuple[str, Mapping[str, Any]]] = []
+        self._outbox = Outbox(store, lease)
         self._shown: dict[str, Any] = {}
         self._spending: Callable[[], Spending] | None = None
         self._spent_at = -math.inf
@@ -129,8 +131,7 @@ class Child:
         Raises:
             LeaseLost: Somebody else has the job.
         """
-        with self._state:
-            self._events.append((kind, data))
+        self._outbox.put(kind, data)
         with contextlib.suppress(StorageError):
             self.write()
 
@@ -150,6 +151,14 @@ class Child:
             StorageError: A file cannot be written, or the store does not answer.
         """
         restore(folder, self._files.load(self.lease.job_id))
+
+    def request(self) -> dict[str, Any]:
+        """What the work is given.
+
+        Raises:
+            StorageError: The store does not answer.
+        """
+        return self._store.request_of(self.lease.job_id)
 
     def told(self) -> "list[JobEvent]":
         """All events that the store has of the job."""
@@ -234,15 +243,13 @@ class Child:
 
     def _write(self, *, last: bool) -> None:
         with self._state:
-            events, shown = list(self._events), dict(self._shown)
-        if events:
-            self._store.append(self.lease, events)
-            with self._state:
-                del self._events[: len(events)]
+            shown = dict(self._shown)
+        if self._outbox.send():
             self._unsaved = True
         if self._unsaved:
             self._save()
-        spent = self._spent(last=last) if shown else None
+        # Also of a job that shows nothing: that it makes calls is how its worker sees that it does not hang.
+        spent = self._spent(_SPENT_EVERY if shown else _CALLED_EVERY, last=last)
         wanted = self._store.progress(self.lease, **shown, spending=spent)
         with self._state:
             if self._shown == shown:
@@ -251,10 +258,10 @@ class Child:
             self.wanted = wanted
             self.stop("wanted")
 
-    def _spent(self, *, last: bool) -> "Spending | None":
-        """What was spent; looked up every two seconds, for it takes a look at every attempt."""
+    def _spent(self, every: float = 0.0, *, last: bool) -> "Spending | None":
+        """What was spent; looked up every so many seconds, for it takes a look at every attempt."""
         now = self._clock.monotonic()
-        if self._spending is None or not (last or now >= self._spent_at + _SPENT_EVERY):
+        if self._spending is None or not (last or now >= self._spent_at + every):
             return None
         found = self._spending()
         self._spent_at = now

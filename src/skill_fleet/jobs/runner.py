@@ -7,8 +7,8 @@ from typing import Any, Literal, Protocol
 
 from skill_fleet.jobs.records import Job, Lease
 
-Reason = Literal["paused", "cancelled", "worker_stops", "lease_lost"]
-"""Why a job is to stop: what was wanted of it, its worker's end, or that somebody else took it up."""
+Reason = Literal["paused", "cancelled", "worker_stops", "silent", "lease_lost"]
+"""Why a job is to stop: what was wanted of it, its worker's end, that it hangs, or that others took it up."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from skill_fleet.jobs.records import Job, Lease
 from skill_fleet.jobs.remains import Remains
 from skill_fleet.jobs.runner import Interruption, Outcome, Reason
 
+_AT_ONCE = frozenset({"lease_lost", "silent"})
 _LAST_GRACE = 3.0
 _REAP_SECONDS = 5.0
+_HUNG = "was killed: it hung, no call, no event and no progress for longer than `server.silent_minutes`"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class ChildRunner:
             await asyncio.wait({over, said}, return_when=asyncio.FIRST_COMPLETED)
             if over.done():
                 return None
-            if said.result() != "lease_lost":
+            if said.result() not in _AT_ONCE:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGINT)
                 grace = self.grace_seconds
@@ -130,15 +132,17 @@ def _outcome(job: Job, code: int | None, told: Reason | None, left: Mapping[str,
         return Outcome("lost")
     if code == CONCLUDED:
         return Outcome("concluded")
-    if told is not None or code == INTERRUPTED:
+    if (told is not None and told != "silent") or code == INTERRUPTED:
         return Outcome("interrupted")
     peak = left["peak_megabytes"]
     memory = (
-        f" It held {peak:.0f} MB of memory: perhaps too much." if code == -signal.SIGKILL and peak else ""
+        f" It held {peak:.0f} MB of memory: perhaps too much."
+        if code == -signal.SIGKILL and peak and told != "silent"
+        else ""
     )
     error = {
         "code": "crashed",
-        "message": f"The process of job {job.job_id} {_how(code)}.",
+        "message": f"The process of job {job.job_id} {_HUNG if told == 'silent' else _how(code)}.",
         "hint": f"Its last words are in the error's `stderr`.{memory}" if left["stderr"] else memory.strip(),
         "exit": code,
         **left,

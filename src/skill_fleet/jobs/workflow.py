@@ -15,6 +15,8 @@ T = TypeVar("T")
 CRASHES = 3
 """So often a job's process may die without getting further, until the job has failed."""
 LOOK_SECONDS = 0.5
+SILENT_SECONDS = 1800.0
+_LONGEST_LOOK_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
 
 
@@ -25,12 +27,16 @@ class JobWork:
         store: Of the jobs.
         runner: Who runs them.
         worker_id: Under whose name they are taken up.
+        silent_seconds: A job of which nothing is heard for longer hangs, and its process is killed.
     """
 
-    def __init__(self, store: JobStore, runner: Runner, worker_id: str) -> None:
+    def __init__(
+        self, store: JobStore, runner: Runner, worker_id: str, *, silent_seconds: float = SILENT_SECONDS
+    ) -> None:
         self.leases: dict[str, Lease] = {}
         """Of the jobs at hand, by workflow; those that a stopping worker could not bring to an end stay."""
         self._store, self._runner, self._worker_id = store, runner, worker_id
+        self._silent_seconds = silent_seconds
         self._interruptions: set[Interruption] = set()
         self._stopping: Reason | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,21 +114,24 @@ class JobWork:
             watching.cancel()
 
     async def _watch(self, lease: Lease, interruption: Interruption) -> None:
-        """Say to the run what is wanted of its job, and whether the job is still this worker's."""
+        """Say to the run what is wanted of its job, and whether the job is still this worker's, or hangs."""
+        silence = _Silence(asyncio.get_running_loop().time)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                wanted = await asyncio.to_thread(self._store.progress, lease)
+                look = await asyncio.to_thread(self._store.look, lease)
             except LeaseLost:
                 # It may be over just now, by its own process: that is given the time to end.
                 if await self._is_others(lease):
                     interruption.give("lease_lost")
                     return
             except StorageError:
-                continue  # it may be back at the next look
+                silence.broken()  # nobody could tell it anything; it may be back at the next look
             else:
-                if wanted is not None:
-                    interruption.give(wanted)
+                if look.wanted is not None:
+                    interruption.give(look.wanted)
+                elif silence.after(look.changes) > self._silent_seconds:
+                    interruption.give("silent")
 
     async def _is_others(self, lease: Lease) -> bool:
         try:
@@ -159,6 +168,34 @@ class JobWork:
         return job.status
 
 
+class _Silence:
+    """For how long nothing was told of a job: no call, no event, no progress.
+
+    Only what was looked at counts: a worker whose machine slept has heard nothing, but nobody was silent.
+
+    Args:
+        time: Seconds on a clock that never goes back.
+    """
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self._time, self._at, self._seconds = time, time(), 0.0
+        self._changes: int | None = None
+
+    def broken(self) -> None:
+        """Begin anew."""
+        self._at, self._seconds = self._time(), 0.0
+
+    def after(self, changes: int) -> float:
+        """Its seconds, by a look at all that was ever told."""
+        if changes != self._changes:
+            self._changes = changes
+            self.broken()
+        now = self._time()
+        self._seconds += min(now - self._at, _LONGEST_LOOK_SECONDS)
+        self._at = now
+        return self._seconds
+
+
 _SILENT = {
     "code": "crashed",
     "message": "The process of the job ended without a word about how it went.",
@@ -167,13 +204,11 @@ _SILENT = {
 
 
 async def asked(ask: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    """What the store says, in a thread of its own; a store that is away is waited for."""
+    """What the store says, in a thread of its own; a store that cannot be used, or is full, is waited for."""
     while True:
         try:
             return await asyncio.to_thread(ask, *arguments, **options)
-        except StorageError as error:
-            if error.code != "unavailable":
-                raise
+        except StorageError:
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
