@@ -42,6 +42,7 @@ class WorkerSettings:
         grace_seconds: How long a child that was interrupted may take before it is killed.
         keep_days: How long a finished job is kept.
         poll_seconds: How often the queue is looked at.
+        silent_seconds: A job of which nothing is heard for longer hangs: its process is killed, as a crash.
     """
 
     jobs_at_once: int = 2
@@ -51,6 +52,7 @@ class WorkerSettings:
     grace_seconds: float = 10.0
     keep_days: float = 90
     poll_seconds: float = 0.5
+    silent_seconds: float = 1800.0
 
 
 class RunningWorker:
@@ -150,7 +152,7 @@ class RunningWorker:
         from skill_fleet.jobs.workflow import JobWork
 
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        work = JobWork(self._store, self._runner, name)
+        work = JobWork(self._store, self._runner, name, silent_seconds=self._settings.silent_seconds)
         keeper = self._keeper()
         alive = True
         try:

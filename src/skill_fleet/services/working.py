@@ -48,4 +48,5 @@ def worker_settings(context: Context) -> "WorkerSettings":
         heartbeat_seconds=server.heartbeat_seconds,
         grace_seconds=server.grace_seconds,
         keep_days=server.keep_days,
+        silent_seconds=60.0 * server.silent_minutes,
     )
