@@ -223,3 +223,57 @@ def test_more_streams_than_a_server_holds_are_told_to_poll(rest, running, monkey
     with stream(rest, job_id) as answer:
         assert answer.status_code == 503
         assert "after" in json.loads(answer.read())["hint"]
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A service of its own, for keys; and its address."""
+    with (
+        opened(tmp_path, SKILL_FLEET_SERVER__SSE_POLL_SECONDS="0.05") as service,
+        serving(service) as address,
+    ):
+        yield service, address
+
+
+def job_of(service, owner):
+    name = f"20260115-093000-{time.time_ns() % 16**10:010x}"
+    return service.jobs.create(NewJob(name, "optimization", {}, owner=owner))[0].job_id
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent", "busy"])
+def test_a_revoked_key_ends_its_streams_and_no_others(guarded, monkeypatch, silent):
+    monkeypatch.setattr("skill_fleet.api.events.LOOK_SECONDS", 0.1 if silent else 15.0)
+    service, address = guarded
+    key, secret = service.keys.create("somebody", ("run",))
+    _, others = service.keys.create("another", ("admin",))
+    job_id = job_of(service, key.key_id)
+    with contextlib.ExitStack() as stack:
+        streams = []
+        for one in (secret, others):
+            rest = stack.enter_context(client(address, headers={"Authorization": f"Bearer {one}"}))
+            lines = stack.enter_context(stream(rest, job_id)).iter_lines()
+            next(events_of(lines))
+            streams.append(lines)
+        service.keys.revoke(key.key_id)
+        if not silent:
+            time.sleep(1.1)  # for so long an answer of the store stands
+            service.jobs.note(job_id, "asked", {"said": "of the job"})
+        began = time.monotonic()
+        left = list(streams[0])
+        assert time.monotonic() - began < 3
+        assert not any("event:" in line or "said" in line for line in left)
+        if silent:
+            service.jobs.note(job_id, "asked", {"said": "of the job"})
+        assert next(events_of(streams[1]))["event"] == "asked", "the other key's goes on"
+        with client(address, headers={"Authorization": f"Bearer {secret}"}) as again:
+            assert again.get(f"/optimization/jobs/{job_id}/events").status_code == 401
+
+
+def test_a_stream_without_a_key_ends_when_there_is_one(guarded, monkeypatch):
+    monkeypatch.setattr("skill_fleet.api.events.LOOK_SECONDS", 0.1)
+    service, address = guarded
+    with client(address) as rest, stream(rest, job_of(service, None)) as answer:
+        lines = answer.iter_lines()
+        next(events_of(lines))
+        service.keys.create("first", ("run",))
+        assert not any("event:" in line for line in lines)

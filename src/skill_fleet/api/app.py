@@ -78,12 +78,13 @@ def _surround(app: FastAPI, service: "Service", bound: str) -> None:
     settings, clock = service.context.settings.server, service.context.clock
     guard = KeyGuard(
         lambda presented: in_store(service, service.keys.find, presented),
+        lambda key_id: in_store(service, service.keys.get, key_id),
         lambda: in_store(service, service.keys.any_good),
         lambda address, asked: in_store(service, service.audit.refused, address, asked),
         clock,
         always=not is_loopback(bound),
     )
-
+    app.state.keys = guard
     app.add_middleware(Bodies, most=settings.max_body_bytes, seconds=settings.body_seconds)
     app.add_middleware(Gate, names=own_names(bound, settings.allowed_hosts), keys=guard)
     root = str(service.context.workspace.root)

@@ -1,7 +1,8 @@
 """What happens to a job, as it happens: Server-Sent Events, and pages of JSON for those who poll."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -21,9 +22,13 @@ router = APIRouter(prefix="/optimization", tags=["optimization"])
 EVENT_STREAM_TYPE = "text/event-stream"
 KEEP_ALIVE_SECONDS = 15.0
 LONGEST_SECONDS = 900.0
-"""A stream ends after this time, without `end`: the reader comes again, and its key is looked at again."""
+"""A stream ends after this time, without `end`: the reader comes again."""
+LOOK_SECONDS = 3.0
+"""How often the key of a silent stream is looked at again; it is before every event too."""
 MOST_STREAMS = 2000
 LAST = 2**53
+Holds = Callable[[], Awaitable[bool]]
+"""Whether the reader may still read."""
 
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _STREAM_SCHEMA = {
@@ -62,14 +67,16 @@ async def events(
     """A stream, unless `Accept` names JSON and no stream, or `after` is given and no stream asked for.
 
     The stream's ids are the events' numbers: with `Last-Event-ID` it goes on where it broke off, without loss
-    or repeat. It ends with an event `end` once the job is over; without one, come again.
+    or repeat. It ends with an event `end` once the job is over; without one, come again: who has no good key
+    any more is told so then.
     """
     job = await in_store(service, jobs.get_job, service, job_id, caller.key)
     begin = after or 0
     if last_event_id is not None:
         begin = int(last_event_id)
     if _wants_stream(request, polls=after is not None):
-        return _stream(_hub(request, service), job.job_id, begin)
+        holds = partial(request.app.state.keys.holds, caller)
+        return _stream(_hub(request, service), job.job_id, begin, holds)
     found = await in_store(service, service.jobs.events, job.job_id, begin, limit)
     last = found[-1].number if found else begin
     page = {
@@ -109,26 +116,33 @@ async def _stop_with(stopping: asyncio.Event, hub: EventHub) -> None:
     hub.stop()
 
 
-def _stream(hub: EventHub, job_id: str, after: int) -> Response:
+def _stream(hub: EventHub, job_id: str, after: int, holds: Holds) -> Response:
     if hub.listeners >= MOST_STREAMS:
         raise Refused(
             "starting", f"{MOST_STREAMS} streams are open already.", hint="Poll with ?after= instead."
         )
-    return StreamingResponse(_chunks(hub, job_id, after), 200, _STREAM_HEADERS, EVENT_STREAM_TYPE)
+    return StreamingResponse(_chunks(hub, job_id, after, holds), 200, _STREAM_HEADERS, EVENT_STREAM_TYPE)
 
 
-async def _chunks(hub: EventHub, job_id: str, after: int) -> AsyncIterator[bytes]:
+async def _chunks(hub: EventHub, job_id: str, after: int, holds: Holds) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
-    until = loop.time() + LONGEST_SECONDS
+    said = loop.time()
+    until = said + LONGEST_SECONDS
     yield b"retry: 1000\n\n"
     async with hub.listening(job_id, after) as listener:
         while not hub.stopping and loop.time() < until:
-            found = await listener.next(KEEP_ALIVE_SECONDS)
+            found = await listener.next(min(LOOK_SECONDS, KEEP_ALIVE_SECONDS))
+            if not await holds():
+                yield b": the key is not valid any more\n\n"
+                return
             if found:
                 yield b"".join(sent.chunk for sent in found)
             elif listener.ended is not None:
                 end = {"job_id": job_id, "status": listener.ended}
                 yield b"event: end\ndata: " + json_bytes(end) + b"\n\n"
                 return
-            else:
+            elif loop.time() - said >= KEEP_ALIVE_SECONDS:
                 yield b": still there\n\n"
+            else:
+                continue
+            said = loop.time()
