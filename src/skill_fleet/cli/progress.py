@@ -176,7 +176,7 @@ class _Lines:
             self._screen.note(f"{self._stage}: {total} examples …" if total else f"{self._stage} …")
 
     def _is_new(self, data: Mapping[str, Any]) -> bool:
-        """Whether it is another stage; of a job elsewhere, one that was not told before it was taken up again."""
+        """Whether it is another stage; of a job elsewhere, one not told before it was taken up again."""
         before, self._stage = self._stage, _line(data)
         known = self._told if "share" in data else {before}
         found = self._stage not in known
