@@ -14,6 +14,7 @@ from skill_fleet.optimization.plan import make_plan, resumed_plan
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.run import run
 from skill_fleet.optimization.runs import find_run, new_run
+from skill_fleet.optimization.session import always
 
 PROGRAMS = Path(__file__).parent / "programs"
 sys.path[:0] = [str(PROGRAMS), str(PROGRAMS.parent)]
@@ -44,15 +45,16 @@ class Place:
         }
         return OptimizationRequest(optimizer=optimizer, **{**defaults, **options})
 
-    def optimize(self, request, *, wrap=None, listener=None, control=None):
+    def optimize(self, request, *, wrap=None, listener=None, control=None, may_publish=always):
         plan = make_plan(request, self.loaded)
-        return self._run(plan, new_run(self.loaded.workspace.runs, SYSTEM_CLOCK), wrap, listener, control)
+        folder = new_run(self.loaded.workspace.runs, SYSTEM_CLOCK)
+        return self._run(plan, folder, wrap, listener, control, may_publish)
 
     def resume(self, run_id, request, *, wrap=None, listener=None):
         folder = find_run(self.loaded.workspace.runs, run_id)
         return self._run(resumed_plan(folder, self.loaded, request), folder, wrap, listener, None)
 
-    def _run(self, plan, folder, wrap, listener, control):
+    def _run(self, plan, folder, wrap, listener, control, may_publish=always):
         def factory(spec, environ):
             inner = inner_of(spec, environ)
             return inner if wrap is None else wrap(inner)
@@ -65,6 +67,7 @@ class Place:
             control=control,
             connections=Connections.of({}, factory),
             retry=Retry(attempts=3, base=0.0),
+            may_publish=may_publish,
         )
 
 

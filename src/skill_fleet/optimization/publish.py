@@ -1,6 +1,12 @@
-"""What a run leaves at its output: the candidate, the plain baseline, or what was there."""
+"""What a run leaves at its output: the candidate, the plain baseline, or what was there.
 
-from collections.abc import Mapping
+Runs may share an output. What is there is looked at and replaced under one lock, and it is replaced only
+while it is what this run has found there: what another run published meanwhile was never measured.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +25,8 @@ from skill_fleet.core.programs.history import exclusive, holds, keep_version
 from skill_fleet.core.programs.recipes.rebuild import code_digest
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import iso
-from skill_fleet.foundation.errors import IntegrityError
+from skill_fleet.foundation.errors import IntegrityError, LeaseLost, StorageError
+from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.session import Session
 
 Published = Literal["candidate", "baseline", "incumbent"]
@@ -40,8 +47,15 @@ def find_incumbent(session: Session) -> Incumbent | None:
     against is then the copy that it made when it began.
 
     Raises:
+        Halt: Another process publishes for too long.
         SkillFleetError: There is a file that cannot be measured against: it is damaged or another program's.
     """
+    with _alone(session):
+        session.output_found = _digest(session.plan.output)
+        return _found(session)
+
+
+def _found(session: Session) -> Incumbent | None:
     output, copy = session.plan.output, session.folder.incumbent
     try:
         found = _loaded(session, output)
@@ -52,7 +66,7 @@ def find_incumbent(session: Session) -> Incumbent | None:
     else:
         if found is not None and _is_own(session, found):
             found = _loaded(session, copy)
-        elif found is not None and not copy.exists():
+        elif found is not None and _digest(copy) != session.output_found:
             copy_artifact(output, copy)
     return None if found is None else Incumbent(found.program, program_hash(found.program))
 
@@ -106,24 +120,74 @@ def publish(session: Session, choice: Published, candidate: dspy.Module, baselin
     """Write the chosen program to the output, and the candidate to the run's folder in any case.
 
     What it replaces is kept as a version first, unless this run published the same program before: then
-    only its manifest is brought up to date.
+    only its manifest is brought up to date. A program that came there after `find_incumbent` stays.
 
     Raises:
+        Halt: The run is not this process's to publish any more, or nobody can say so, or another process
+            publishes for too long.
         StorageError: A file cannot be written; what was there is as it was.
     """
     result = session.result
     keep_candidate(session, candidate)
-    if choice != "incumbent":
-        chosen = candidate if choice == "candidate" else baseline
-        with exclusive(session.loaded.workspace.state):
-            there = holds(session.plan.output, program_hash(chosen))
-            if there is None or there.run_id != result.run_id:
-                keep_version(session.plan.output, at=iso(session.clock.now()), how="optimize")
-            save_artifact(chosen, session.plan.output, _facts(session, chosen))
+    if choice != "incumbent" and not _replaced(session, candidate if choice == "candidate" else baseline):
+        choice = "incumbent"
+        session.warn("output_changed", _changed(session, program_hash(baseline)))
     result.published = choice
     result.artifact = session.loaded.workspace.relative(session.plan.output)
     result.manifest = session.loaded.workspace.relative(manifest_path(session.plan.output))
     session.emit("published", published=choice, artifact=result.artifact, program_hash=result.program_hash)
+
+
+def _replaced(session: Session, chosen: dspy.Module) -> bool:
+    """Put a program at the output; False where what is there came after it was looked at."""
+    output, run_id = session.plan.output, session.result.run_id
+    with _alone(session):
+        there = holds(output, program_hash(chosen))
+        if _digest(output) not in {None, session.output_found}:
+            return there is not None  # another run may have found the same program
+        try:
+            session.may_publish()
+        except LeaseLost as lost:
+            raise Halt("lease", lost) from None
+        except StorageError as error:
+            raise Halt("storage", error) from None
+        if there is None or there.run_id != run_id:
+            keep_version(output, at=iso(session.clock.now()), how="optimize")
+        save_artifact(chosen, output, _facts(session, chosen))
+        return True
+
+
+def _changed(session: Session, plain: str) -> str:
+    """That somebody else has published meanwhile, and what to do."""
+    place, run_id = session.loaded.workspace.relative(session.plan.output), session.result.run_id
+    kept = f"Another program came to {place} while this run was under way, so it was left there"
+    if session.result.program_hash == plain:
+        return f"{kept}; this run found none that is better than the plain one."
+    return (
+        f"{kept}: compare the two (skill-fleet compare {place} {run_id}), or publish this one in its place: "
+        f"skill-fleet artifacts promote {run_id}"
+    )
+
+
+@contextmanager
+def _alone(session: Session) -> Iterator[None]:
+    """Let nobody else publish in the workspace; a run that cannot have that can be gone on with."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(session.loaded.workspace.state))
+        except StorageError as error:
+            raise Halt("storage", error) from None
+        yield
+
+
+def _digest(path: Path) -> str | None:
+    """Of a file's bytes; None where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _facts(session: Session, program: dspy.Module) -> Mapping[str, Any]:

@@ -31,7 +31,7 @@ from skill_fleet.optimization.sealed import (
     sealed_test,
     warn_of_nothing,
 )
-from skill_fleet.optimization.session import Control, Session, open_session
+from skill_fleet.optimization.session import Control, MayPublish, Session, always, open_session
 from skill_fleet.optimization.small_data import data_warnings
 from skill_fleet.optimization.stages import Baseline, measure_baseline
 
@@ -62,6 +62,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
     connections: Connections | None = None,
     retry: Retry | None = None,
     lease: Held | None = None,
+    may_publish: MayPublish = always,
 ) -> Finished:
     """Run, or go on with, an optimization.
 
@@ -76,6 +77,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
         retry: How passing failures are waited out.
         lease: The right to it, as a job of the service. Once another process has taken the job up, no further
             call is made, the result's `stop_reason` is `lease`, and it says nothing of the job.
+        may_publish: Asked right before the output is written; where it raises, the run is stopped.
 
     Raises:
         StorageError: The run's folder or the journal cannot be used, or another process holds the run.
@@ -98,6 +100,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
             connections=connections or Connections.of(loaded.environ),
             retry=retry or Retry(),
             lease=lease,
+            may_publish=may_publish,
         )
         try:
             return _guarded(session, resumed=resumed)

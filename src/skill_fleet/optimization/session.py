@@ -22,6 +22,13 @@ from skill_fleet.optimization.runs import RunFolder
 
 _DRAIN_SECONDS = 130.0
 
+MayPublish = Callable[[], None]
+"""Asked right before the output is written; it says no by raising `LeaseLost` or `StorageError`."""
+
+
+def always() -> None:
+    """Yes: nobody else can have the run."""
+
 
 class Control:
     """The user's hand on a run: `interrupt` lets no further call through."""
@@ -61,6 +68,8 @@ class Session:
         result: As far as it is known.
         excluded: Ids of examples that are in no mean, since they failed.
         about: What all events of a part of the run say of it.
+        may_publish: Whether the output may be written.
+        output_found: Digest of the program file at the output when it was looked at; None: there was none.
     """
 
     plan: Plan
@@ -75,6 +84,8 @@ class Session:
     result: RunResult
     excluded: set[str] = field(default_factory=set)
     about: Mapping[str, object] = field(default_factory=dict)
+    may_publish: MayPublish = always
+    output_found: str | None = None
 
     def view(self, plan: Plan, folder: RunFolder, about: Mapping[str, object]) -> "Session":
         """A part of the run with a plan, files and a result of its own; journal, budget and hand are shared.
@@ -139,6 +150,7 @@ def open_session(  # noqa: PLR0913 - one value for each thing a run depends on
     connections: Connections,
     retry: Retry,
     lease: Held | None = None,
+    may_publish: MayPublish = always,
 ) -> Session:
     """The session of a run, with what earlier processes of it have spent.
 
@@ -163,7 +175,9 @@ def open_session(  # noqa: PLR0913 - one value for each thing a run depends on
     )
     result = new_result(plan, folder.run_id, loaded)
     line = Line(journal, folder.run_id, clock, retry)
-    return Session(plan, folder, loaded, line, account, connections, events, clock, control, result)
+    session = Session(plan, folder, loaded, line, account, connections, events, clock, control, result)
+    session.may_publish = may_publish
+    return session
 
 
 def new_result(plan: Plan, run_id: str, loaded: Loaded) -> RunResult:

@@ -12,6 +12,7 @@ import dspy
 from skill_fleet.core.dspy.attempts import MOST
 from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.core.programs.catalog import BUILT_IN, find_program
+from skill_fleet.core.programs.history import exclusive
 from skill_fleet.core.programs.recipes.sampled import refined
 from skill_fleet.domain.finding import Finding
 from skill_fleet.domain.library import Library
@@ -74,7 +75,7 @@ class Repeatable:
     Attributes:
         paths: Of the library, as they were when it was first begun: they are in the prompts.
         announce: Told of what is about to be written; says whether it was told of the same before, so that a
-            skill found in its place is its own.
+            skill found in its place is its own. Where it raises nothing is written.
     """
 
     paths: Sequence[str]
@@ -134,8 +135,9 @@ def create_skill(
             stopped = without_run(halt.error)
         best = max(drafts, key=lambda draft: (is_valid(draft.findings), draft.quality))
         costs = model.costs()
-    announced = repeatable is not None and repeatable.announce(best.skill.render())
-    path = _write(context, request, best, announced=announced)
+    with exclusive(context.workspace.state):  # nobody writes one of the same name after it was looked for
+        announced = repeatable is not None and repeatable.announce(best.skill.render())
+        path = _write(context, request, best, announced=announced)
     written = Skill.read(path)
     score = guard(written, request.task)
     return {

@@ -22,7 +22,7 @@ from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.run import Finished, run
 from skill_fleet.optimization.runs import RunFolder, find_run, new_run, status_of, unfinished
-from skill_fleet.optimization.session import Control
+from skill_fleet.optimization.session import Control, MayPublish, always
 from skill_fleet.optimization.small_data import data_warnings
 from skill_fleet.optimization.verdict import digest_of_test
 from skill_fleet.services.context import Context
@@ -203,6 +203,7 @@ def start_optimization(
     *,
     listener: Listener | None = None,
     control: Control | None = None,
+    may_publish: MayPublish = always,
 ) -> Finished:
     """Run it to its end, or to where it is stopped; a run that was begun repeats no paid call.
 
@@ -212,6 +213,7 @@ def start_optimization(
         folder: As `begin` gave it.
         listener: Told what happens, in the thread in which it happens.
         control: The user's hand on it.
+        may_publish: Asked right before the output is written; where it raises, the run is stopped.
 
     Raises:
         StorageError: The run's folder or the journal cannot be used, or another process holds the run.
@@ -226,6 +228,7 @@ def start_optimization(
         clock=context.clock,
         connections=_connections(context),
         lease=context.lease,
+        may_publish=may_publish,
     )
 
 
