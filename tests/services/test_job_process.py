@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -42,6 +43,32 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
         one.close()
 
 
+def event_table() -> dict[str, set[str]]:
+    """The kinds of events that the reference tells of, and the fields that every event of a kind has."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference" / "rest.md"
+    events = page.read_text().partition("## Events\n")[2].partition("\n## ")[0]
+    found = {}
+    for line in events.splitlines():
+        if line.startswith("| `"):
+            kind, _, data = (cell.strip() for cell in line.strip("| ").split(" | "))
+            always = data.partition(";")[0]
+            found[kind.strip("`")] = set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)|as of.*", "", always)))
+    return found
+
+
+def test_every_kind_of_event_is_in_the_reference() -> None:
+    source = Path(__file__).resolve().parents[2] / "src" / "skill_fleet"
+    told: set[str] = {"interrupted", "round_began", "writing"}  # by a constant, or under another name
+    for folder in ("optimization", "jobs", "services"):
+        for file in (source / folder).rglob("*.py"):
+            text = file.read_text()
+            told |= set(re.findall(r"(?:session|view|self)\.emit\(\s*\"(\w+)\"", text))
+            told |= set(re.findall(r"add_events\([^\[]*\[\(\"(\w+)\"", text))
+            told |= set(re.findall(r"child\.event\(\"(\w+)\"", text))
+    told |= {"started", "resumed"}
+    assert told == event_table().keys()
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The result of the small run when nothing happens to it."""
@@ -74,6 +101,11 @@ def test_it_ends_its_job_in_the_store(opened: Opened) -> None:
     kinds = [event.kind for event in one.events(job)]
     assert kinds[:3] == ["queued", "taken_up", "started"]
     assert kinds[-2:] == ["finished", "status"]
+    documented = event_table()
+    assert set(kinds) <= documented.keys()
+    for event in one.events(job):
+        assert documented[event.kind] <= event.data.keys(), event
+    assert str(one.root) not in str([dict(event.data) for event in one.events(job)])
     kept = one.files.load(job.job_id)
     assert {
         "request.json",
@@ -163,6 +195,8 @@ def test_paused_by_a_signal_or_a_wish_it_goes_on_later(opened: Opened, whole: di
     one.store.want(job.job_id, "paused", None)
     assert process.wait(LONGEST) == CONCLUDED, one.stderr()
     assert one.now(job).status == "paused"
+    ends = [event.kind for event in one.events(job) if event.kind in {"finished", "interrupted", "status"}]
+    assert ends == ["interrupted", "interrupted", "status"], "who waits for `finished` goes on waiting"
     one.store.requeue(job.job_id, None)
     assert one.run(job) == CONCLUDED, one.stderr()
     found = one.now(job)

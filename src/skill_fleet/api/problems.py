@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.services.asking import HelperUnavailable
+from skill_fleet.services.job_words import in_fields, without_root
 from skill_fleet.services.keys import KeyBudgetSpent
 
 MEDIA_TYPE = "application/problem+json"
@@ -183,7 +184,8 @@ def problem_of(error: SkillFleetError, *, instance: str = "", root: str = "", **
     if kind.status == 500 or code in _INSIDE:
         detail, hint = f"{kind.title}; the log of the server says why.", ""
     if root:
-        detail, hint = detail.replace(f"{root}/", "").replace(root, "."), hint.replace(f"{root}/", "")
+        detail, hint = without_root(detail, root), without_root(hint, root)
+    detail, hint = in_fields(detail), in_fields(hint)
     headers = dict(error.headers) if isinstance(error, Refused) else {}
     if isinstance(error, KeyBudgetSpent | HelperUnavailable) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)

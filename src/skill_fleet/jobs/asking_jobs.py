@@ -113,7 +113,7 @@ class JobAsking:
                 return job
             add_events(db, job_id, [("asked", {"wanted": wanted, "by": by})])
             if how == "at once":
-                return settle(db, job, wanted, {"by": by})
+                return settle(db, job, wanted, {"by": by}, message="")
             return change(db, job_id, wanted=wanted)
 
         return self.database.write(work)

@@ -24,6 +24,7 @@ from skill_fleet.jobs.records import Job, Lease, Spending
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.services.context import Context, open_context
 from skill_fleet.services.job_ending import Ended, ended_by
+from skill_fleet.services.job_words import ended_as_job
 
 _CRASHED = 1
 _PATIENCE = 20.0
@@ -72,7 +73,7 @@ def _concluded(context: Context, job: Job, child: Child) -> int:
     """
     child.show(job.progress, "Starting.")
     with _spending(context, job, child) as at_its_end:
-        ended = _done(context, job, child)
+        ended = ended_as_job(_done(context, job, child), job.job_id, str(context.workspace.root))
         at_its_end()
         if ended.status is None:
             child.close(partial=ended.result)

@@ -95,6 +95,10 @@ def read_cursor(cursor: str, filters: Collection[Any]) -> tuple[float, str]:
 def _message(job: Job) -> str:
     if job.status == "running" and job.wanted is not None:
         return "Pausing." if job.wanted == "paused" else "Cancelling."
+    if job.status in {"queued", "paused"}:  # what is kept is of the last time it ran
+        return _MESSAGES[job.status]
+    if job.status == "cancelled" and not job.message.startswith("Cancelled"):
+        return _MESSAGES[job.status]
     return job.message or _MESSAGES[job.status]
 
 

@@ -21,6 +21,7 @@ from skill_fleet.services.job_ending import Ended, ended_with
 from skill_fleet.services.job_limits import limits_of_job
 from skill_fleet.services.job_progress import RunProgress
 from skill_fleet.services.job_requests import optimization_asked
+from skill_fleet.services.job_words import told
 from skill_fleet.services.optimization import (
     Prepared,
     begin,
@@ -92,7 +93,14 @@ def _tell_missed(folder: RunFolder, child: Child) -> None:
     for line in read_events(folder.events):
         number, at, kind = (line.pop(name, None) for name in ("n", "at", "kind"))
         if (number, at) not in told:
-            child.event(str(kind), {"n": number, "happened_at": at, **line})
+            child.event(*_event(folder, str(kind), {"n": number, "happened_at": at, **line}))
+
+
+def _event(folder: RunFolder, kind: str, data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """An event of the run, in its job's stream: who waits for `finished` is not told of a pause by it."""
+    if kind == "finished" and data.get("stop_reason") == "interrupted":
+        kind = "interrupted"
+    return kind, told(data, folder.run_id, str(folder.path.parents[2]))
 
 
 def _ended_before(context: Context, folder: RunFolder) -> Mapping[str, Any] | None:
@@ -166,7 +174,8 @@ class _Listener:
         if event.number == 0:
             return
         try:
-            child.event(event.kind, {"n": event.number, "happened_at": event.at, **event.data})
+            about = {"n": event.number, "happened_at": event.at, **event.data}
+            child.event(*_event(self._folder, event.kind, about))
         except LeaseLost as lost:
             if event.kind != "finished":
                 raise Halt("lease", lost) from None

@@ -226,7 +226,7 @@ def _check_raised(job: Job, budget: Mapping[str, Any]) -> None:
         now = budget.get(name)
         if cap is not None and (now is None or now > cap):
             return
-    spent = "" if job.usd_unknown_calls else f", ${job.usd:.4f}"
+    spent = "" if job.usd_unknown_calls else f", ${job.usd:.4f}" if job.usd else ", $0"
     raise StateConflict(
         f"Job {job.job_id} was stopped by a cap, and none is higher now.",
         hint=f"It has made {job.calls} calls{spent} so far: resume it with a budget above that.",
