@@ -115,7 +115,7 @@ class JobWork:
 
     async def _watch(self, lease: Lease, interruption: Interruption) -> None:
         """Say to the run what is wanted of its job, and whether the job is still this worker's, or hangs."""
-        silence = _Silence(asyncio.get_running_loop().time)
+        silence = Silence(asyncio.get_running_loop().time)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -168,7 +168,7 @@ class JobWork:
         return job.status
 
 
-class _Silence:
+class Silence:
     """For how long nothing was told of a job: no call, no event, no progress.
 
     Only what was looked at counts: a worker whose machine slept has heard nothing, but nobody was silent.
