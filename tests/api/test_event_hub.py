@@ -162,6 +162,24 @@ def test_a_job_that_is_removed_ends_its_streams():
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("status", ["running", "succeeded"])
+def test_who_lags_while_its_job_is_removed_gets_an_end(status):
+    async def run():
+        table = Table(KEPT + 2 * PAGE)
+        table.status = status
+        hub = hub_of(table)
+        async with hub.listening("j", 0) as listener:
+            assert len(await listener.next(1)) == PAGE
+            table.status = "removed"
+            table.rows.clear()
+            async with asyncio.timeout(2):
+                while listener.ended is None:
+                    await listener.next(0.1)
+            assert listener.ended in {"removed", status}
+
+    asyncio.run(run())
+
+
 def test_many_jobs_are_asked_for_in_one_question():
     async def run():
         table = Table(3)

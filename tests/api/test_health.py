@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from skill_fleet.api.app import create_app
 from skill_fleet.api.health import MIN_FREE_BYTES
+from skill_fleet.foundation.errors import StorageError
 from skill_fleet.services.context import open_context
 from skill_fleet.services.service import Service, open_service
 
@@ -64,8 +65,12 @@ def test_tables_of_another_version(app: FastAPI, service: Service) -> None:
 def test_the_worker_of_this_process(app: FastAPI) -> None:
     app.state.expects_worker = True
     assert ready(app)[1]["worker"] == "it is starting"
-    app.state.worker = types.SimpleNamespace(failed=None)
+    app.state.worker = types.SimpleNamespace(failed=None, trouble=None)
     assert ready(app) == (200, {"database": "ok", "worker": "ok", "disk": "ok"})
+    for trouble, code in ((StorageError("/home/me is full", code="disk"), "disk"), (KeyError("me"), "bug")):
+        app.state.worker.trouble = trouble
+        status, checks = ready(app)
+        assert (status, checks["worker"]) == (503, f"it cannot work just now ({code}); it tries again")
     app.state.worker.failed = RuntimeError("the inside of it")
     status, checks = ready(app)
     assert status == 503

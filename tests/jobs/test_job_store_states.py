@@ -202,7 +202,7 @@ def test_a_job_that_is_gone_on_with_begins_clean(database: Database) -> None:
     store.conclude(lease, "stopped", result={"x": 1}, error={"code": "budget"}, message="Empty.")
     job = store.requeue("a", "key", request={"budget": 9}, max_usd=2.0)
     assert (job.status, job.attempt, job.error, job.finished_at, job.message) == ("queued", 2, None, None, "")
-    assert (job.request, job.max_usd, job.max_calls) == ({"budget": 9}, 2.0, 5)
+    assert (store.request_of("a"), job.max_usd, job.max_calls) == ({"budget": 9}, 2.0, 5)
     assert (job.progress, job.result) == (0.5, {"x": 1})
     started = job.started_at
     assert taken(store, job).fence == 2

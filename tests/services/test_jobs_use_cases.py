@@ -52,7 +52,7 @@ def test_a_job_that_is_started_is_in_the_store_in_the_queue_and_in_the_audit(rig
     assert created
     assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{10}", job.job_id)
     assert (job.status, job.owner, job.provider, job.max_calls) == ("queued", key.key_id, "offline", 9)
-    assert job.request["seed"] == 3
+    assert rig.service.jobs.request_of(job.job_id)["seed"] == 3
     assert rig.queue.told == [("enqueue", f"{job.job_id}.1")]
     assert rig.service.jobs.left_behind(-1) == []
     line = rig.service.audit.list()[0]
@@ -295,7 +295,7 @@ def test_pause_and_resume_put_the_next_attempt_into_the_queue(rig):
     raised = {"budget": {"max_calls": 30}}
     resumed = asyncio.run(jobs.resume_job(rig.service, job.job_id, None, raised))
     assert (resumed.status, resumed.attempt, resumed.max_calls) == ("queued", 2, 30)
-    assert resumed.request["budget"] == {
+    assert rig.service.jobs.request_of(job.job_id)["budget"] == {
         "max_cost": None,
         "max_calls": 30,
         "max_tokens": None,

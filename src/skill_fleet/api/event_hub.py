@@ -185,6 +185,8 @@ class Listener:
             found = await self._hub.read(self._job_id, self.after)
         if found:
             self.after = found[-1].number
+        elif watch.ended is not None:
+            self.after = watch.head  # the job was removed, and what was not given went with it
         return found
 
 

@@ -63,6 +63,7 @@ JOB: dict[str, Any] = {
     "simulated": False,
     "links": LINKS,
 }
+JOB_SUMMARY: dict[str, Any] = {name: value for name, value in JOB.items() if name != "result"}
 EVENT: dict[str, Any] = {
     "number": 7,
     "at": "2026-01-15T09:31:00Z",

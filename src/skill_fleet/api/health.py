@@ -92,7 +92,13 @@ def _database(service: "Service") -> str:
 def _worker(worker: "RunningWorker | None") -> str:
     if worker is None:
         return "it is starting"
-    return "ok" if worker.failed is None else "it failed; the log of the server says why"
+    if worker.failed is not None:
+        return "it failed; the log of the server says why"
+    if (trouble := worker.trouble) is None:
+        return "ok"
+    # Its words may name files and hosts; anybody may ask whether the server is ready.
+    code = trouble.code if isinstance(trouble, SkillFleetError) else "bug"
+    return f"it cannot work just now ({code}); it tries again"
 
 
 def _disk(folder: Path) -> str:

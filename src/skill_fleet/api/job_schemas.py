@@ -57,17 +57,16 @@ class JobError(BaseModel):
     hint: str = ""
 
 
-class JobView(Answer):
-    """A job as it stands."""
+class JobSummary(Answer):
+    """A job as lists have it: all but its result."""
 
-    model_config = example(examples.JOB)
+    model_config = example(examples.JOB_SUMMARY)
 
     job_id: str
     kind: Kind
     status: Status
     progress: Share
     message: str
-    result: dict[str, Any] | None
     error: JobError | None
     estimated_finish: str | None
     created_at: str
@@ -82,10 +81,18 @@ class JobView(Answer):
     links: Links
 
 
+class JobView(JobSummary):
+    """A job as it stands."""
+
+    model_config = example(examples.JOB)
+
+    result: dict[str, Any] | None
+
+
 class JobPage(Answer):
     """Jobs, newest first."""
 
-    jobs: list[JobView]
+    jobs: list[JobSummary]
     next_cursor: str | None
 
 

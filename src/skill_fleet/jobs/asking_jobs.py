@@ -7,14 +7,22 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from skill_fleet.foundation.errors import IdempotencyConflict
+from skill_fleet.foundation.errors import IdempotencyConflict, StateConflict
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.event_store import add_events
 from skill_fleet.jobs.job_rows import change, locked, read_job, release, settle
-from skill_fleet.jobs.records import Job, NewJob, Wanted
+from skill_fleet.jobs.records import OVER, Job, NewJob, Wanted
 from skill_fleet.jobs.rows import clean, encode, whole
-from skill_fleet.jobs.spending import SpentToday, spent_today
-from skill_fleet.jobs.tables import API_KEY, IDEMPOTENCY, JOB, JOB_EVENT, JOB_FILE, database_now
+from skill_fleet.jobs.spending import SpentToday, book_all, spent_today
+from skill_fleet.jobs.tables import (
+    API_KEY,
+    IDEMPOTENCY,
+    JOB,
+    JOB_EVENT,
+    JOB_FILE,
+    JOB_REQUEST,
+    database_now,
+)
 from skill_fleet.jobs.transitions import ask, check_remove, check_requeue, granted
 
 
@@ -76,7 +84,12 @@ class JobAsking:
         return read_job(self.database, row.job_id)
 
     def create(
-        self, new: NewJob, *, idempotency: Idempotency | None = None, admit: Admit | None = None
+        self,
+        new: NewJob,
+        *,
+        idempotency: Idempotency | None = None,
+        admit: Admit | None = None,
+        at_most: int | None = None,
     ) -> tuple[Job, bool]:
         """Write a job down; the queue does not know it yet.
 
@@ -84,6 +97,7 @@ class JobAsking:
             new: The job.
             idempotency: What the client calls this request.
             admit: Gives its caps in place of those of `new`.
+            at_most: So many unfinished jobs its owner may have, this one among them; None is no limit.
 
         Returns:
             The job, and whether it is new: False where the same owner's same key and request came before.
@@ -91,8 +105,24 @@ class JobAsking:
         Raises:
             IdempotencyConflict: The key came before, with another request.
             Removed: The key came before, and its job was removed.
+            StateConflict: Its owner has too many unfinished jobs (`too_many_jobs`).
         """
-        return self.database.write(lambda db: _create(db, new, idempotency, admit))
+        request = encode(new.request)  # before anybody has to wait for it
+
+        def work(db: sa.Connection) -> tuple[Job, bool]:
+            before = None if idempotency is None else _before(db, new, idempotency)
+            if before is not None:
+                return before, False
+            _only_one(db, new.owner)
+            if at_most is not None:
+                _check_number(db, new.owner, at_most)
+            caps = (new.max_usd, new.max_calls) if admit is None else admit(spent_today(db, new.owner))
+            _insert(db, new, caps)
+            db.execute(JOB_REQUEST.insert().values(job_id=new.job_id, request=request))
+            add_events(db, new.job_id, [("queued", {"attempt": 1, "by": new.owner})])
+            return locked(db, new.job_id), True
+
+        return self.database.write(work)
 
     def want(self, job_id: str, wanted: Wanted, by: str | None) -> Job:
         """Ask for a pause or for the end.
@@ -142,17 +172,22 @@ class JobAsking:
             NotFound, Removed: There is no such job.
             StateConflict: It is neither paused nor stopped.
         """
+        given = None if request is None else encode(request)
 
         def work(db: sa.Connection) -> Job:
             job = locked(db, job_id)
             check_requeue(job)
-            values: dict[str, Any] = {} if request is None else {"request": encode(request)}
+            if given is not None:
+                ours = sa.update(JOB_REQUEST).where(JOB_REQUEST.c.job_id == job_id)
+                db.execute(ours.values(request=given))
+            values: dict[str, Any] = {}
             if not isinstance(max_usd, Unchanged):
                 values["max_usd"] = max_usd
             if not isinstance(max_calls, Unchanged):
                 values["max_calls"] = whole(max_calls)
             if admit is not None:
-                usd, calls = admit(job, _today(db, job.owner))
+                _only_one(db, job.owner)
+                usd, calls = admit(job, spent_today(db, job.owner))
                 values |= {"max_usd": usd, "max_calls": whole(calls)}
             return _queued_again(db, job, by, **values)
 
@@ -169,9 +204,10 @@ class JobAsking:
             job = locked(db, job_id)
             if job.attempt != attempt or job.status not in {"queued", "running"}:
                 return job
+            spent = book_all(self.database, db, job)
             if job.wanted is not None:
-                return settle(db, job, granted("queued", job.wanted), {})
-            return _queued_again(db, job, None)
+                return settle(db, job, granted("queued", job.wanted), {}, **spent)
+            return _queued_again(db, job, None, **spent)
 
         return self.database.write(work)
 
@@ -198,26 +234,20 @@ class JobAsking:
 
 def erase(db: sa.Connection, job_id: str, by: str | None) -> None:
     """Take the contents of a job away, in the transaction at hand."""
-    gone = {"request": "{}", "metadata": "{}", "message": "", "result": None, "error": None}
+    gone = {"metadata": "{}", "message": "", "result": None, "simulated": None, "error": None}
     change(db, job_id, removed_at=database_now(), removed_by=by, **gone)
     release(db, job_id)
     # Not before the job is marked: a trigger keeps the events of all others.
     db.execute(sa.delete(JOB_EVENT).where(JOB_EVENT.c.job_id == job_id))
     db.execute(sa.delete(JOB_FILE).where(JOB_FILE.c.job_id == job_id))
+    db.execute(sa.delete(JOB_REQUEST).where(JOB_REQUEST.c.job_id == job_id))
 
 
-def _create(
-    db: sa.Connection, new: NewJob, idempotency: Idempotency | None, admit: Admit | None
-) -> tuple[Job, bool]:
-    before = None if idempotency is None else _before(db, new, idempotency)
-    if before is not None:
-        return before, False
-    caps = (new.max_usd, new.max_calls) if admit is None else admit(_today(db, new.owner))
+def _insert(db: sa.Connection, new: NewJob, caps: Caps) -> None:
     statement = JOB.insert().values(
         job_id=new.job_id,
         kind=new.kind,
         status="queued",
-        request=encode(new.request),
         metadata=encode(new.metadata),
         owner=new.owner,
         provider=clean(new.provider),
@@ -238,8 +268,17 @@ def _create(
         events=0,
     )
     db.execute(statement)
-    add_events(db, new.job_id, [("queued", {"attempt": 1, "by": new.owner})])
-    return locked(db, new.job_id), True
+
+
+def _check_number(db: sa.Connection, owner: str | None, at_most: int) -> None:
+    mine = (JOB.c.owner.is_not_distinct_from(owner), JOB.c.status.not_in(sorted(OVER)))
+    number = db.scalar(sa.select(sa.func.count()).select_from(JOB).where(*mine)) or 0
+    if number >= at_most:
+        raise StateConflict(
+            f"{number} jobs of this key are not over yet, and it may have {at_most}.",
+            hint="Wait until some are over, or cancel some.",
+            code="too_many_jobs",
+        )
 
 
 def _before(db: sa.Connection, new: NewJob, idempotency: Idempotency) -> Job | None:
@@ -264,12 +303,11 @@ def _check_same(idempotency: Idempotency, digest: str) -> None:
         )
 
 
-def _today(db: sa.Connection, owner: str | None) -> SpentToday:
-    """What an owner has spent today; who else asks in order to spend waits for this transaction."""
+def _only_one(db: sa.Connection, owner: str | None) -> None:
+    """Until the transaction ends, nothing else is admitted for this owner."""
     # SQLite's transactions exclude each other from their beginning.
     if owner is not None and db.dialect.name != "sqlite":
         db.execute(sa.select(API_KEY.c.key_id).where(API_KEY.c.key_id == owner).with_for_update())
-    return spent_today(db, owner)
 
 
 def _queued_again(db: sa.Connection, job: Job, by: str | None, **values: Any) -> Job:

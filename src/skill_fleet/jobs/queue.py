@@ -12,7 +12,7 @@ from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock, iso
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.queue_names import APPLICATION, QUEUE, WORKFLOW
-from skill_fleet.jobs.records import Job
+from skill_fleet.jobs.records import JobSummary
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
@@ -71,7 +71,7 @@ class JobQueue:
         self._lock = threading.Lock()
         self._opened: DBOSClient | None = None
 
-    def enqueue(self, job: Job) -> None:
+    def enqueue(self, job: JobSummary) -> None:
         """Put this attempt of a job into the queue; where it is already there, nothing happens.
 
         Raises:
@@ -91,7 +91,7 @@ class JobQueue:
                 job.attempt,
             )
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: JobSummary) -> None:
         """Take this attempt of a job out of the queue while it waits there; else nothing happens.
 
         A job that runs is not ended by this: its worker sees what is wanted of it in the store.
@@ -127,7 +127,17 @@ class JobQueue:
 
     def is_live(self, workflow_id: str) -> bool:
         """Whether it waits or runs: somebody will see to it."""
-        return self._status(workflow_id) in {*WAITING, TAKEN}
+        return bool(self.live([workflow_id]))
+
+    def live(self, workflow_ids: list[str]) -> set[str]:
+        """Those of some workflows that wait or run."""
+        if not workflow_ids:
+            return set()
+        with self._asked() as client:
+            found = client.list_workflows(
+                workflow_ids=workflow_ids, status=[*WAITING, TAKEN], load_input=False, load_output=False
+            )
+        return {workflow.workflow_id for workflow in found}
 
     def forget(self, older_than_days: float) -> int:
         """Remove the queue's own records of what ended so long ago.
@@ -175,8 +185,12 @@ class JobQueue:
 
     @contextlib.contextmanager
     def _asked(self) -> "Iterator[DBOSClient]":
+        from dbos import error as dbos_error
+
         try:
             yield self._client()
+        except dbos_error.DBOSException as error:
+            raise StorageError(f"The queue of {self._database.place} refuses: {error}") from error
         except sa.exc.DBAPIError as error:
             raise self._database.explained(error) from None
         except sa.exc.SQLAlchemyError as error:

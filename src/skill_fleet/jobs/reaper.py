@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from skill_fleet.foundation.errors import NotFound
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.queue import JobQueue, QueuedWorkflow
-from skill_fleet.jobs.records import Job, Status
+from skill_fleet.jobs.records import JobSummary, Status
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.worker_store import WorkerStore
 
@@ -29,7 +29,7 @@ class Reaped:
         dead: Workers that were declared dead.
         put_back: Taken by a worker that is gone, now waiting again.
         adopted: Of an older version, now queued again as their job's next attempt.
-        rescued: Running by the store, unknown to the queue, queued again in the same way.
+        rescued: Running or waiting by the store, unknown to the queue, queued again in the same way.
     """
 
     dead: tuple[str, ...] = ()
@@ -72,6 +72,7 @@ class Reaper:
             )
             # In this order: who takes a job was registered before, and a job that runs was taken before.
             running = self.store.page(statuses=_RUNNING, limit=_RUNNING_AT_MOST)
+            waiting = self.store.waiting(self.heartbeat_seconds)
             taken = self.queue.taken()
             alive = {worker.worker_id for worker in self.workers.list() if worker.state == "alive"}
             left = [workflow for workflow in taken if workflow.worker not in alive]
@@ -83,7 +84,7 @@ class Reaper:
             adopted += self.queue.waiting(versions=older, limit=_ADOPTED_AT_ONCE)
             for workflow in adopted:
                 self._adopt(workflow)
-            rescued = self._rescued(running, taken)
+            rescued = self._rescued([*running, *waiting], taken)
             self._forget(taken)
         return Reaped(dead, _names(put_back), _names(adopted), rescued)
 
@@ -99,13 +100,16 @@ class Reaper:
             self.queue.enqueue(job)
             self.store.enqueued(job.job_id, job.attempt)
 
-    def _rescued(self, running: list[Job], taken: list[QueuedWorkflow]) -> tuple[str, ...]:
-        """Jobs that nobody runs and nobody will: somebody has taken their workflow out of the queue."""
+    def _rescued(self, unfinished: list[JobSummary], taken: list[QueuedWorkflow]) -> tuple[str, ...]:
+        """Jobs that nobody runs and nobody will: their workflow failed, or was taken out of the queue."""
         known = {workflow.workflow_id for workflow in taken}
-        lost = [job for job in running if job.workflow_id not in known]
-        lost = [job for job in lost if not self.queue.is_live(job.workflow_id)]
+        unknown = [job for job in unfinished if job.workflow_id not in known]
+        live = self.queue.live([job.workflow_id for job in unknown])
+        lost = [job for job in unknown if job.workflow_id not in live]
         for job in lost:
-            self._queue_again(job.job_id, job.attempt)
+            # It may be over meanwhile, and even removed: then there is nothing to do.
+            with contextlib.suppress(NotFound):
+                self._queue_again(job.job_id, job.attempt)
         return tuple(job.workflow_id for job in lost)
 
     def _forget(self, taken: list[QueuedWorkflow]) -> None:

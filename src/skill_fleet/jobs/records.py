@@ -1,7 +1,9 @@
 """What a job is, as the store gives it: plain values, no database and no queue."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 Kind = Literal["optimization", "creation"]
@@ -51,22 +53,23 @@ class NewJob:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job as it stands. Times are seconds since 1970 on the database's clock.
+class JobSummary:
+    """A job as lists have it. Times are seconds since 1970 on the database's clock.
+
+    What its work is given is not here, for it can have megabytes: see `JobStore.request_of`.
 
     Attributes:
         job_id: Its name.
         kind: What is to be done.
         status: How it stands.
         wanted: What was asked of it and is not yet so.
-        request: What the work is given.
         metadata: The client's own words.
         owner: The key that asked for it.
         provider: Of the model that runs it.
         priority: From 1, the first, to 100.
         progress: From 0 to 1; never falls.
         message: What it is at, one sentence.
-        result: What came of it; of a stopped or cancelled job, what there is.
+        simulated: Whether the built-in simulator answered, by its result; None while that does not tell.
         error: `code`, `message`, `hint` of why it did not succeed.
         attempt: How often it was put into the queue; each is a workflow of its own.
         crashes: How often its process died by itself since it last got further.
@@ -88,14 +91,13 @@ class Job:
     kind: Kind
     status: Status
     wanted: Wanted | None
-    request: Mapping[str, Any]
     metadata: Mapping[str, Any]
     owner: str | None
     provider: str
     priority: int
     progress: float
     message: str
-    result: Mapping[str, Any] | None
+    simulated: bool | None
     error: Mapping[str, Any] | None
     attempt: int
     crashes: int
@@ -121,6 +123,25 @@ class Job:
     def workflow_id(self) -> str:
         """The queue's name for this attempt."""
         return f"{self.job_id}.{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Job(JobSummary):
+    """A job as it stands, with its result.
+
+    Attributes:
+        result_json: The result as it is stored; read where it is asked for.
+    """
+
+    result_json: str | None
+
+    @cached_property
+    def result(self) -> Mapping[str, Any] | None:
+        """What came of it; of a stopped or cancelled job, what there is."""
+        if self.result_json is None:
+            return None
+        found: dict[str, Any] = json.loads(self.result_json)
+        return found
 
 
 @dataclass(frozen=True)

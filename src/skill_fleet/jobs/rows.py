@@ -7,25 +7,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from skill_fleet.foundation.clock import iso
-from skill_fleet.jobs.records import Job, JobEvent
+from skill_fleet.jobs.records import Job, JobEvent, JobSummary
 from skill_fleet.jobs.tables import JOB
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _LARGEST = 2**63 - 1
 
-JOB_COLUMNS = (
+SUMMARY_COLUMNS = (
     JOB.c.job_id,
     JOB.c.kind,
     JOB.c.status,
     JOB.c.wanted,
-    JOB.c.request,
     JOB.c.metadata,
     JOB.c.owner,
     JOB.c.provider,
     JOB.c.priority,
     JOB.c.progress,
     JOB.c.message,
-    JOB.c.result,
+    JOB.c.simulated,
     JOB.c.error,
     JOB.c.attempt,
     JOB.c.crashes,
@@ -42,9 +41,11 @@ JOB_COLUMNS = (
     JOB.c.updated_at,
     JOB.c.version,
 )
+"""The columns of a `JobSummary`, in its order."""
+JOB_COLUMNS = (*SUMMARY_COLUMNS, JOB.c.result)
 """The columns of a `Job`, in its order."""
-_JSON = frozenset({"request", "metadata", "result", "error"})
-_JSON_PLACES = tuple(place for place, column in enumerate(JOB_COLUMNS) if column.name in _JSON)
+_NAMES = [column.name for column in SUMMARY_COLUMNS]
+_METADATA, _SIMULATED, _ERROR = map(_NAMES.index, ("metadata", "simulated", "error"))
 
 
 def clean(text: str) -> str:
@@ -82,16 +83,32 @@ def whole(number: int | None) -> int | None:
 
 def job_of(row: Sequence[Any]) -> Job:
     """The job of a row of `JOB_COLUMNS`."""
-    values: list[Any] = list(row)
-    for place in _JSON_PLACES:
-        values[place] = decode(values[place])
-    return Job(*values)
+    return Job(*_read(row))
+
+
+def summary_of(row: Sequence[Any]) -> JobSummary:
+    """The job of a row of `SUMMARY_COLUMNS`."""
+    return JobSummary(*_read(row))
+
+
+def result_columns(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored of a result: it, and what lists tell of it."""
+    simulated = result.get("simulated")
+    return {"result": encode(result), "simulated": simulated if isinstance(simulated, bool) else None}
 
 
 def event_of(row: Sequence[Any]) -> JobEvent:
     """The event of a row of number, at, kind, data."""
     number, at, kind, data = row
     return JobEvent(number, iso(at), kind, cast("Mapping[str, Any]", decode(data)))
+
+
+def _read(row: Sequence[Any]) -> list[Any]:
+    values: list[Any] = list(row)
+    values[_METADATA], values[_ERROR] = decode(values[_METADATA]), decode(values[_ERROR])
+    if values[_SIMULATED] is not None:
+        values[_SIMULATED] = bool(values[_SIMULATED])  # SQLite's own driver gives a number
+    return values
 
 
 def _finite(value: Any) -> Any:

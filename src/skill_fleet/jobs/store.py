@@ -12,10 +12,10 @@ from skill_fleet.jobs.counts import Counts, count
 from skill_fleet.jobs.event_store import add_events
 from skill_fleet.jobs.holding import JobHolding
 from skill_fleet.jobs.job_rows import locked, read_job
-from skill_fleet.jobs.records import OVER, Job, JobEvent, Kind, Status
-from skill_fleet.jobs.rows import JOB_COLUMNS, event_of, job_of, storable
+from skill_fleet.jobs.records import OVER, Job, JobEvent, JobSummary, Kind, Status
+from skill_fleet.jobs.rows import SUMMARY_COLUMNS, decode, event_of, storable, summary_of
 from skill_fleet.jobs.spending import SpentToday, spent_today
-from skill_fleet.jobs.tables import IDEMPOTENCY, JOB, JOB_EVENT, database_now
+from skill_fleet.jobs.tables import IDEMPOTENCY, JOB, JOB_EVENT, JOB_REQUEST, database_now
 
 __all__ = ["ANY", "UNCHANGED", "AnyOwner", "Counts", "Idempotency", "JobStore", "SpentToday", "Unchanged"]
 
@@ -51,6 +51,19 @@ class JobStore(JobAsking, JobHolding):
         """
         return read_job(self.database, job_id)
 
+    def request_of(self, job_id: str) -> dict[str, Any]:
+        """What the work of a job is given; empty where it was removed. It can have megabytes.
+
+        Raises:
+            NotFound: There is no such job.
+        """
+        given = sa.select(JOB_REQUEST.c.request).where(JOB_REQUEST.c.job_id == job_id)
+        text = self.database.read(lambda db: db.scalar(given)) if storable(job_id) else None
+        if text is None:
+            self.get(job_id)
+        request: dict[str, Any] = decode(text) or {}
+        return request
+
     def page(
         self,
         *,
@@ -59,7 +72,7 @@ class JobStore(JobAsking, JobHolding):
         kind: Kind | None = None,
         before: tuple[float, str] | None = None,
         limit: int = 20,
-    ) -> list[Job]:
+    ) -> list[JobSummary]:
         """Some jobs, newest first.
 
         Args:
@@ -79,12 +92,11 @@ class JobStore(JobAsking, JobHolding):
         if before is not None:
             created_at, job_id = before
             wheres.append(sa.tuple_(JOB.c.created_at, JOB.c.job_id) < sa.tuple_(created_at, job_id))
-        newest = sa.select(*JOB_COLUMNS).where(*wheres).limit(limit)
+        newest = sa.select(*SUMMARY_COLUMNS).where(*wheres).limit(limit)
         ordered = newest.order_by(JOB.c.created_at.desc(), JOB.c.job_id.desc())
-        rows = self.database.read(lambda db: db.execute(ordered).all())
-        return [job_of(row) for row in rows]
+        return self._summaries(ordered)
 
-    def left_behind(self, older_than: float, limit: int = 100) -> list[Job]:
+    def left_behind(self, older_than: float, limit: int = 100) -> list[JobSummary]:
         """Queued jobs that the queue was not told of, oldest first.
 
         Args:
@@ -92,7 +104,7 @@ class JobStore(JobAsking, JobHolding):
             limit: At most so many.
         """
         left = (
-            sa.select(*JOB_COLUMNS)
+            sa.select(*SUMMARY_COLUMNS)
             .where(
                 JOB.c.status == "queued",
                 JOB.c.enqueued_at.is_(None),
@@ -101,7 +113,18 @@ class JobStore(JobAsking, JobHolding):
             .order_by(JOB.c.created_at, JOB.c.job_id)
             .limit(limit)
         )
-        return [job_of(row) for row in self.database.read(lambda db: db.execute(left).all())]
+        return self._summaries(left)
+
+    def waiting(self, older_than: float, limit: int = 500) -> list[JobSummary]:
+        """Some of the jobs that wait in the queue, any of them: asked again and again, each has its turn.
+
+        Args:
+            older_than: Seconds since the queue was told of them.
+            limit: At most so many.
+        """
+        told = JOB.c.enqueued_at < database_now() - older_than
+        some = sa.select(*SUMMARY_COLUMNS).where(JOB.c.status == "queued", told)
+        return self._summaries(some.order_by(sa.func.random()).limit(limit))
 
     def events(self, job_id: str, after: int = 0, limit: int = 500) -> list[JobEvent]:
         """The events of a job after a number, in order; none of a job that is not there or was removed."""
@@ -177,3 +200,6 @@ class JobStore(JobAsking, JobHolding):
             gone += batch
         Audit(self.database).expire(older_than_days)
         return gone
+
+    def _summaries(self, select: sa.Select[Any]) -> list[JobSummary]:
+        return [summary_of(row) for row in self.database.read(lambda db: db.execute(select).all())]

@@ -21,6 +21,7 @@ __all__ = [
     "JOB",
     "JOB_EVENT",
     "JOB_FILE",
+    "JOB_REQUEST",
     "JOB_ROUND",
     "LAST_RESULT",
     "LEASE",
@@ -65,15 +66,12 @@ JOB = sa.Table(
     _text("kind"),
     _text("status"),
     sa.Column("wanted", sa.Text),
-    _text("request"),
-    _text("metadata"),
     sa.Column("owner", sa.Text),
     _text("provider"),
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("progress", sa.Double, nullable=False),
     _text("message"),
-    sa.Column("result", sa.Text),
-    sa.Column("error", sa.Text),
+    sa.Column("simulated", sa.Boolean),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("crashes", sa.Integer, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
@@ -92,11 +90,25 @@ JOB = sa.Table(
     sa.Column("enqueued_at", sa.Double),
     sa.Column("removed_at", sa.Double),
     sa.Column("removed_by", sa.Text),
+    _text("metadata"),
+    sa.Column("error", sa.Text),
+    sa.Column("result", sa.Text),
     sa.Index("job_newest", "created_at", "job_id"),
     sa.Index("job_newest_of_owner", "owner", "created_at", "job_id"),
     sa.Index("job_by_status", "status", "created_at"),
 )
-"""One row a job. `events` is the number of its last event; `enqueued_at` is null until the queue has it."""
+"""One row a job. `events` is the number of its last event; `enqueued_at` is null until the queue has it.
+
+What can be long comes last: SQLite reads a row from its beginning.
+"""
+
+JOB_REQUEST = sa.Table(
+    "job_request",
+    METADATA,
+    sa.Column("job_id", sa.Text, sa.ForeignKey(JOB.c.job_id), primary_key=True),
+    _text("request"),
+)
+"""What the work of a job is given, up to megabytes: apart, so that no change of the job writes it again."""
 
 JOB_EVENT = sa.Table(
     "job_event",

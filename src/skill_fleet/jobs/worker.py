@@ -82,8 +82,6 @@ class RunningWorker:
         """Its name; changes when it starts over."""
         self.failed: Exception | None = None
         """Why it works no more, though nobody stopped it."""
-        self.trouble: str | None = None
-        """Why it cannot work just now: one sentence, for whoever asks whether it is ready."""
         self._database, self._settings, self._runner = database, settings, runner
         self._version, self._clock = version, clock
         self._store, self._workers = JobStore(database), WorkerStore(database)
@@ -91,6 +89,8 @@ class RunningWorker:
         self._lock = None if database.folder is None else WorkerLock(database.folder)
         self._stop = threading.Event()
         self._until = 0.0
+        self._away: StorageError | None = None
+        self._keeping: Keeper | None = None
         self._began = threading.Event()
         self._thread = threading.Thread(target=self._live, name="worker", daemon=True)
 
@@ -133,6 +133,11 @@ class RunningWorker:
         """Whether it is working."""
         return self._thread.is_alive()
 
+    @property
+    def trouble(self) -> Exception | None:
+        """Why it cannot work just now, or not wholly: for whoever asks whether it is ready."""
+        return self._away or (None if self._keeping is None else self._keeping.trouble)
+
     def _live(self) -> None:
         """The worker's own thread: the engine would adopt the event loop of the caller's."""
         try:
@@ -153,7 +158,7 @@ class RunningWorker:
 
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         work = JobWork(self._store, self._runner, name, silent_seconds=self._settings.silent_seconds)
-        keeper = self._keeper()
+        keeper = self._keeping = self._keeper()
         alive = True
         try:
             self._register(name)
@@ -164,7 +169,7 @@ class RunningWorker:
                 limits=self._limits(),
                 work=work.take_up,
             )
-            self.worker_id, self.trouble = name, None
+            self.worker_id, self._away = name, None
             keeper.start()
             self._began.set()
             alive = self._beat_until_over(name, keeper)
@@ -175,7 +180,7 @@ class RunningWorker:
         except StorageError as error:
             if error.code != "unavailable" or not self._began.is_set():
                 raise
-            self.trouble = error.message
+            self._away = error
             self._stop.wait(_PAUSE_SECONDS)
         finally:
             keeper.stop()
@@ -206,9 +211,9 @@ class RunningWorker:
             try:
                 if not self._workers.beat(name):
                     return False
-                self.trouble = None
+                self._away = None
             except StorageError as error:
-                self.trouble = error.message
+                self._away = error
                 # The others could not beat either: they are given the time to.
                 keeper.spare(self._settings.heartbeat_seconds)
         return True

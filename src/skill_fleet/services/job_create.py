@@ -38,7 +38,7 @@ def create(context: Context, job: Job, child: Child) -> Ended:
     folder = context.workspace.state / "creations" / job.job_id
     child.restore(folder)
     child.keep(folder)
-    settings, asked = creation_asked(context, job.request)
+    settings, asked = creation_asked(context, child.request())
     limits = limits_of_job(limits_of(settings.settings), job)
     request = CreationRequest(**asked, limits=limits)
     control = Control()

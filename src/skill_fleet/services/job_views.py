@@ -9,7 +9,7 @@ from typing import Any
 
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import UsageError
-from skill_fleet.jobs.records import Job, JobEvent
+from skill_fleet.jobs.records import Job, JobEvent, JobSummary
 
 BASE = "/api/v2/optimization"
 _LONGEST_CURSOR = 4000
@@ -27,6 +27,11 @@ _MESSAGES = {
 
 def job_view(job: Job) -> dict[str, Any]:
     """How a job stands, as clients see it; the same as long as its `version` is."""
+    return {**summary_view(job), "result": job.result}
+
+
+def summary_view(job: JobSummary) -> dict[str, Any]:
+    """A job as lists have it: all but its result."""
     spent = None if job.usd_unknown_calls else job.usd
     return {
         "job_id": job.job_id,
@@ -34,7 +39,6 @@ def job_view(job: Job) -> dict[str, Any]:
         "status": job.status,
         "progress": job.progress,
         "message": _message(job),
-        "result": job.result,
         "error": job.error,
         "estimated_finish": _estimated_finish(job),
         "created_at": _iso(job.created_at),
@@ -62,7 +66,7 @@ def event_view(event: JobEvent) -> dict[str, Any]:
     return {"number": event.number, "at": event.at, "kind": event.kind, "data": event.data}
 
 
-def make_cursor(last: Job, filters: Collection[Any]) -> str:
+def make_cursor(last: JobSummary, filters: Collection[Any]) -> str:
     """What a client shows to get the jobs after this one, of a list with the same filters."""
     place = [last.created_at, last.job_id]
     value = json.dumps([*place, digest([*place, *filters])[:16]])
@@ -92,7 +96,7 @@ def read_cursor(cursor: str, filters: Collection[Any]) -> tuple[float, str]:
     )
 
 
-def _message(job: Job) -> str:
+def _message(job: JobSummary) -> str:
     if job.status == "running" and job.wanted is not None:
         return "Pausing." if job.wanted == "paused" else "Cancelling."
     if job.status in {"queued", "paused"}:  # what is kept is of the last time it ran
@@ -102,15 +106,14 @@ def _message(job: Job) -> str:
     return job.message or _MESSAGES[job.status]
 
 
-def _simulated(job: Job) -> bool | None:
+def _simulated(job: JobSummary) -> bool | None:
     """Whether the built-in simulator answers; None while only a part of the models is known."""
-    said = (job.result or {}).get("simulated")
-    if isinstance(said, bool):
-        return said
+    if job.simulated is not None:
+        return job.simulated
     return True if job.provider == "offline" else None
 
 
-def _estimated_finish(job: Job) -> str | None:
+def _estimated_finish(job: JobSummary) -> str | None:
     """From the pace so far. None before there is one, and where a pause lies in between."""
     if job.status != "running" or job.started_at is None or job.attempt > 1 or job.progress < _TOO_EARLY:
         return None

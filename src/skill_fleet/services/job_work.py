@@ -52,7 +52,7 @@ def optimize(context: Context, job: Job, child: Child) -> Ended:
     earlier = _ended_before(context, folder)
     if earlier is not None:
         return _ended(job, earlier, child)
-    context, request = _request(context, job)
+    context, request = _request(context, job, child)
     prepared = _prepared(context, request, folder)
     if new_here and folder.incumbent.exists() and not prepared.plan.output.exists():
         copy_artifact(folder.incumbent, prepared.plan.output)  # what the run is measured against came along
@@ -113,9 +113,9 @@ def _ended_before(context: Context, folder: RunFolder) -> Mapping[str, Any] | No
     return result if result.get("status") in _FINAL and there else None
 
 
-def _request(context: Context, job: Job) -> tuple[Context, OptimizationRequest]:
+def _request(context: Context, job: Job, child: Child) -> tuple[Context, OptimizationRequest]:
     before = context
-    context, asked = optimization_asked(context, job.request)
+    context, asked = optimization_asked(context, child.request())
     context = replace(context, lease=before.lease)
     if "output" in asked:  # a run may go on in a workspace that lies elsewhere
         asked["output"] = context.workspace.relative(Path(asked["output"]))

@@ -25,7 +25,7 @@ from skill_fleet.services.job_starts import (
     start_creation_job,
     start_optimization_job,
 )
-from skill_fleet.services.job_views import event_view, job_view, make_cursor, read_cursor
+from skill_fleet.services.job_views import event_view, job_view, make_cursor, read_cursor, summary_view
 from skill_fleet.services.keys import Caps, allowance, is_admin
 from skill_fleet.services.service import Service
 
@@ -93,7 +93,7 @@ def list_jobs(
         limit: Most jobs of this page, up to 100.
 
     Returns:
-        `jobs` as `job_view` gives them, and `next_cursor`, null on the last page.
+        `jobs` as `summary_view` gives them, and `next_cursor`, null on the last page.
 
     Raises:
         UsageError: The cursor is not of this list.
@@ -106,7 +106,7 @@ def list_jobs(
     page = found[:size]
     more = len(found) > size
     return {
-        "jobs": [job_view(job) for job in page],
+        "jobs": [summary_view(job) for job in page],
         "next_cursor": make_cursor(page[-1], filters) if more else None,
     }
 
@@ -201,27 +201,29 @@ def _resume(service: Service, job_id: str, key: ApiKey | None, raised: Mapping[s
     before = get_job(service, job_id, key)
     by = None if key is None else key.key_id
     payer = None if before.owner is None else service.keys.get(before.owner)
-    budget = {**(before.request.get("budget") or {}), **raised}
+    given = service.jobs.request_of(before.job_id)
+    earlier = given.get("budget") or {}
+    budget = {**earlier, **raised}
     asked: Caps = (budget.get("max_cost"), budget.get("max_calls"))
 
     def admit(job: Job, today: SpentToday) -> Caps:
         spent = (job.usd, job.calls)
         caps = allowance(payer, today, asked, clock=service.context.clock, spent=spent)
-        _check_raised(job, {**budget, "max_cost": caps[0], "max_calls": caps[1]})
+        _check_raised(job, earlier, {**budget, "max_cost": caps[0], "max_calls": caps[1]})
         return caps
 
-    request = {**before.request, "budget": budget} if raised else None
+    request = {**given, "budget": budget} if raised else None
     job = service.jobs.requeue(before.job_id, by, request=request, admit=admit)
     service.audit.write(by, "job_resumed", job.job_id, {"budget": dict(raised)})
     enqueue(service, job)
     return job
 
 
-def _check_raised(job: Job, budget: Mapping[str, Any]) -> None:
+def _check_raised(job: Job, earlier: Mapping[str, Any], budget: Mapping[str, Any]) -> None:
     """A job that its caps have stopped can only go on when one of them is higher."""
     if job.status != "stopped" or (job.error or {}).get("code") != BudgetExhausted.code:
         return
-    caps = {**(job.request.get("budget") or {}), "max_cost": job.max_usd, "max_calls": job.max_calls}
+    caps = {**earlier, "max_cost": job.max_usd, "max_calls": job.max_calls}
     for name, cap in caps.items():
         now = budget.get(name)
         if cap is not None and (now is None or now > cap):

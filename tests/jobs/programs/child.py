@@ -1,6 +1,7 @@
 """A job's process as tests want it: steps that are kept in the store, and a death of the kind asked for.
 
-The request: `steps`, `seconds` for each, `deaf` to signals, and `crash`: `how` (`exit`, `kill`), `at` which.
+The request: `steps`, `seconds` for each, `deaf` to signals, `hang` at which, and `crash`: `how` (`exit`,
+`kill`), `at` which.
 """
 
 import os
@@ -33,13 +34,15 @@ def crash(how: str) -> None:
 
 
 def work(store: JobStore, lease: Lease, stop: threading.Event) -> int:
-    request = store.get(lease.job_id).request
+    request = store.request_of(lease.job_id)
     steps = request.get("steps", 1)
     events = store.events(lease.job_id, 0, 10_000)
     done = max((event.data["step"] for event in events if event.kind == "step"), default=0)
     for step in range(done + 1, steps + 1):
         if request.get("crash", {}).get("at") == step:
             crash(request["crash"]["how"])
+        if request.get("hang") == step:
+            time.sleep(3600)
         if stop.wait(request.get("seconds", 0.1)):
             return INTERRUPTED
         store.append(lease, [("step", {"step": step, "pid": os.getpid()})])
@@ -56,7 +59,7 @@ def main() -> int:
     store = JobStore(
         open_database(workspace, os.environ.get("SKILL_FLEET_DATABASE_URL"), patience_seconds=60)
     )
-    deaf = store.get(job_id).request.get("deaf", False)
+    deaf = store.request_of(job_id).get("deaf", False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, (lambda *_: None) if deaf else (lambda *_: stop.set()))
     try:

@@ -58,15 +58,12 @@ def _jobs(schema: str | None) -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("wanted", sa.Text()),
-        sa.Column("request", sa.Text(), nullable=False),
-        sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("owner", sa.Text()),
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("progress", sa.Double(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
-        sa.Column("result", sa.Text()),
-        sa.Column("error", sa.Text()),
+        sa.Column("simulated", sa.Boolean()),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
@@ -85,6 +82,9 @@ def _jobs(schema: str | None) -> None:
         sa.Column("enqueued_at", sa.Double()),
         sa.Column("removed_at", sa.Double()),
         sa.Column("removed_by", sa.Text()),
+        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text()),
+        sa.Column("result", sa.Text()),
         sa.PrimaryKeyConstraint("job_id"),
         schema=schema,
     )
@@ -123,6 +123,14 @@ def _of_jobs(schema: str | None) -> None:
         sa.Column("data", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], [job_id]),
         sa.PrimaryKeyConstraint("job_id", "number"),
+        schema=schema,
+    )
+    op.create_table(
+        "job_request",
+        sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], [job_id]),
+        sa.PrimaryKeyConstraint("job_id"),
         schema=schema,
     )
     op.create_table(
