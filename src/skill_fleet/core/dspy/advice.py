@@ -3,8 +3,10 @@
 `dspy.Refine` holds both inside one method. The words of the question and the name of the hint are DSPy's.
 """
 
+import functools
 import inspect
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from skill_fleet.core.dspy.attempts import PERFECT, Attempt, Reward
 
 HINT = "hint_"
 _NOTHING = "N/A"
+_READING = threading.Lock()
 
 
 def advise(program: dspy.Module, reward: Reward, attempt: Attempt) -> Mapping[str, str]:
@@ -72,6 +75,14 @@ class Hinting(dspy.Adapter):
 
 
 def _source(of: Any) -> str:
+    """The code of a class or function, the same in every thread: it is part of a prompt."""
+    # `inspect` reads files through a cache that threads may not share: one of them would find half an entry.
+    with _READING:
+        return _read(of)
+
+
+@functools.lru_cache(maxsize=256)
+def _read(of: Any) -> str:
     try:
         return inspect.getsource(of)
     except (OSError, TypeError):
