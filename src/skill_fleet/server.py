@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from skill_fleet.api.app import create_app
 from skill_fleet.api.hosts import is_loopback
+from skill_fleet.api.junk import quiet_junk
 from skill_fleet.foundation.errors import ConfigError, SkillFleetError, UsageError
 from skill_fleet.services.context import Context
 from skill_fleet.services.working import start_worker
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from skill_fleet.jobs.worker_lock import WorkerLock
     from skill_fleet.services.service import Service
 
 LOG = logging.getLogger("skill_fleet.server")
@@ -73,10 +75,12 @@ def serve(
     service = open_service(context)
     with contextlib.closing(service), _stoppable():
         _refuse_an_open_door(service, host)
-        with contextlib.closing(_listener(host, port)) as listener:
+        with contextlib.closing(_listener(host, port)) as listener, contextlib.ExitStack() as held:
             prepare_database(service.database)
+            # First: who says that it serves must not find out afterwards that it cannot.
+            lock = held.enter_context(_work_taken(service)) if worker else None
             app = create_app(service, bound=host)
-            server = _Server(app, listener, starts_worker=worker, as_json=as_json)
+            server = _Server(app, listener, starts_worker=worker, lock=lock, as_json=as_json)
             try:
                 server.run(sockets=[listener])
             except KeyboardInterrupt:  # uvicorn raises the signal again after it stopped for it
@@ -94,7 +98,13 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: "FastAPI", listener: socket.socket, *, starts_worker: bool, as_json: bool
+        self,
+        app: "FastAPI",
+        listener: socket.socket,
+        *,
+        starts_worker: bool,
+        lock: "WorkerLock | None" = None,
+        as_json: bool,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -115,6 +125,7 @@ class _Server(uvicorn.Server):
         self._app = app
         self._listener = listener
         self._starts_worker = starts_worker
+        self._lock = lock
         self._as_json = as_json
         self._starting: asyncio.Task[None] | None = None
         app.state.expects_worker = starts_worker
@@ -138,7 +149,9 @@ class _Server(uvicorn.Server):
         """The queue takes a second to import: requests are served meanwhile, and `readyz` says so."""
         service = self._app.state.service
         try:
-            self._app.state.worker = await asyncio.to_thread(start_worker, service.context, service.database)
+            self._app.state.worker = await asyncio.to_thread(
+                start_worker, service.context, service.database, self._lock
+            )
         except SkillFleetError as error:
             self.failure = error
         except Exception as error:  # the edge of a thread: a bug there ends the server too
@@ -184,6 +197,19 @@ def _announce(listener: socket.socket, *, worker: bool, as_json: bool) -> None:
     words: Mapping[str, Any] = {"url": url, "pid": os.getpid(), "worker": worker}
     sys.stdout.write((json.dumps(words) if as_json else f"Serving at {url}") + "\n")
     sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _work_taken(service: "Service") -> "Iterator[WorkerLock | None]":
+    """The right to be this workspace's worker; let go of at the end, where the worker has not done so."""
+    from skill_fleet.jobs.worker import take_work
+
+    lock = take_work(service.database)
+    try:
+        yield lock
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def _refuse_an_open_door(service: "Service", host: str) -> None:
@@ -234,6 +260,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _log_to_stderr(level: str) -> None:
+    quiet_junk()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("skill_fleet", "uvicorn.error"):
         logging.getLogger(name).setLevel(level.upper())

@@ -232,3 +232,26 @@ def _second_server(workspace: Path) -> tuple[int, str, str]:
             process.kill()
             process.communicate()
     return process.returncode, said, printed
+
+
+def test_who_cannot_be_the_worker_does_not_say_that_it_serves(tmp_path: Path) -> None:
+    with serving(tmp_path, "127.0.0.1", "0", "worker") as server:  # not a moment later
+        code, said, printed = _second_server(tmp_path)
+        assert (code, printed) == (1, "")
+        assert f"already being worked on by process {server.process.pid}" in said
+        assert server.stop(signal.SIGTERM)[0] == 0
+    with serving(tmp_path, "127.0.0.1", "0", "worker") as server:
+        waited_for(lambda: server.get("/readyz")[0] == 200)
+
+
+def test_junk_at_the_port_is_one_line_in_the_log(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        for _ in range(20):
+            with socket.create_connection(server.address, timeout=10) as connection:
+                connection.sendall(b"\x16\x03\x01\0\xff junk\r\n\r\n")
+                assert b" 400 " in connection.recv(4096)
+        assert server.get("/healthz")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        _, said = server.process.communicate(timeout=30)
+    assert said.count("\n") == 1
+    assert "WARNING uvicorn.error: What came was not HTTP: 1 " in said

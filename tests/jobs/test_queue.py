@@ -1,10 +1,15 @@
 """Putting jobs into the queue and taking them out, and housekeeping; nobody works here."""
 
+import inspect
+import logging
+
 import pytest
+from dbos import _outcome
 
 from jobs.workers_help import Fleet
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.queue import JobQueue, QueuedWorkflow
+from skill_fleet.jobs.queue_engine import quiet
 from skill_fleet.jobs.sweeper import expire, sweep
 
 
@@ -88,3 +93,21 @@ def test_a_closed_queue_opens_itself_again(fleet: Fleet) -> None:
     fleet.queue.close()
     fleet.queue.close()
     assert fleet.queue.is_live(job.workflow_id)
+
+
+def test_a_stop_prints_nothing_of_the_engines_inside(caplog: pytest.LogCaptureFixture) -> None:
+    words = "Asyncio task cancelled for workflow or step"
+    assert words in inspect.getsource(_outcome), "it says it in other words now"
+    logger = logging.getLogger("dbos")
+    before = list(logger.filters)
+    quiet()
+    quiet()
+    assert len(logger.filters) <= len(before) + 1
+    logger.addHandler(caplog.handler)
+    try:
+        logger.warning(f"{words} functools.partial(<function …>)")
+        logger.warning("Something else.")
+    finally:
+        logger.removeHandler(caplog.handler)
+        logger.filters = before
+    assert [record.getMessage() for record in caplog.records] == ["Something else."]

@@ -39,10 +39,19 @@ class Limits:
 
 
 def quiet() -> None:
-    """Keep DBOS off the terminal: it adds a handler of its own where its logger has none."""
+    """Keep DBOS off the terminal: it adds a handler of its own where its logger has none.
+
+    That a job's task was cancelled is what a stop does; the warning would name functions of libraries.
+    """
     logger = logging.getLogger("dbos")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
+    if _is_news not in logger.filters:
+        logger.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Asyncio task cancelled for workflow or step")
 
 
 def launch(

@@ -55,6 +55,19 @@ class WorkerSettings:
     silent_seconds: float = 1800.0
 
 
+def take_work(database: Database) -> WorkerLock | None:
+    """The right to be the worker: of an embedded database one process has it; None where any may be.
+
+    Raises:
+        StorageError: Another process has it.
+    """
+    if database.folder is None:
+        return None
+    lock = WorkerLock(database.folder)
+    lock.take(os.getpid())
+    return lock
+
+
 class RunningWorker:
     """A worker under way: one in a process, safe between threads. Made by `start`.
 
@@ -67,6 +80,7 @@ class RunningWorker:
         runner: Who runs its jobs.
         version: Of the jobs' protocol.
         clock: For waiting.
+        lock: Of an embedded database; it is let go of at the end.
     """
 
     def __init__(
@@ -77,6 +91,7 @@ class RunningWorker:
         *,
         version: str = JOBS_VERSION,
         clock: Clock = SYSTEM_CLOCK,
+        lock: WorkerLock | None = None,
     ) -> None:
         self.worker_id = ""
         """Its name; changes when it starts over."""
@@ -86,7 +101,7 @@ class RunningWorker:
         self._version, self._clock = version, clock
         self._store, self._workers = JobStore(database), WorkerStore(database)
         self._queue = JobQueue(database, version, clock=clock)
-        self._lock = None if database.folder is None else WorkerLock(database.folder)
+        self._lock = lock
         self._stop = threading.Event()
         self._until = 0.0
         self._away: StorageError | None = None
@@ -103,15 +118,16 @@ class RunningWorker:
         *,
         version: str = JOBS_VERSION,
         clock: Clock = SYSTEM_CLOCK,
+        lock: WorkerLock | None = None,
     ) -> "RunningWorker":
         """Start working; returns when the worker is registered and takes jobs.
 
         Raises:
             StorageError: Embedded, and another process is the worker already; or the database cannot be used.
         """
-        worker = cls(database, settings, runner, version=version, clock=clock)
-        if worker._lock is not None:
-            worker._lock.take(os.getpid())
+        worker = cls(
+            database, settings, runner, version=version, clock=clock, lock=lock or take_work(database)
+        )
         worker._thread.start()
         worker._began.wait()
         if worker.failed is not None:

@@ -8,17 +8,19 @@ from skill_fleet.services.context import Context
 if TYPE_CHECKING:
     from skill_fleet.jobs.database import Database
     from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
+    from skill_fleet.jobs.worker_lock import WorkerLock
 
 # -P: a workspace's files must not stand in for modules.
 JOB_COMMAND = (sys.executable, "-P", "-m", "skill_fleet.services.job_process")
 
 
-def start_worker(context: Context, database: "Database") -> "RunningWorker":
+def start_worker(context: Context, database: "Database", lock: "WorkerLock | None" = None) -> "RunningWorker":
     """A worker, in threads of this process; each job runs in a child process of its own.
 
     Args:
         context: Settings, environment and workspace, which are the children's too.
         database: Where the jobs are, prepared.
+        lock: The right to be the worker, where it was taken before.
 
     Raises:
         StorageError: Another process is this workspace's worker, or the database cannot be used.
@@ -33,7 +35,7 @@ def start_worker(context: Context, database: "Database") -> "RunningWorker":
         root,
         context.settings.server.grace_seconds,
     )
-    return RunningWorker.start(database, worker_settings(context), runner)
+    return RunningWorker.start(database, worker_settings(context), runner, lock=lock)
 
 
 def worker_settings(context: Context) -> "WorkerSettings":
