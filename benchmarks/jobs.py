@@ -2,7 +2,8 @@
 
     uv run python benchmarks/jobs.py --kills 30
     uv run python benchmarks/jobs.py --drain 10000
-    uv run python benchmarks/jobs.py --real 100 --blows 10
+    uv run python benchmarks/jobs.py --real 30 --blows 30 --store sqlite
+    uv run python benchmarks/jobs.py --real 100 --store postgresql --workers 4
     uv run python benchmarks/jobs.py --idle
 
 * `--kills N`: so many times on each store, at random moments, a worker or the process of a job is killed, or
@@ -11,9 +12,12 @@
   job of its; it contains the heartbeat that has to expire (on SQLite: the start of the next worker).
 * `--drain N`: so many jobs that do nothing, on PostgreSQL with 4 worker processes. `most at once` is counted
   from the database's own times of the first and last event of each job.
-* `--real N`: so many small optimizations with the built-in model, each with a seed of its own, in the real
-  process of a job, on PostgreSQL; `--blows` times a worker is killed meanwhile. `answered twice` counts keys
-  of calls of one job that the journal has two settled attempts of.
+* `--real N`: so many small optimizations with the built-in model, each with a seed of its own, by
+  `skill-fleet serve` on SQLite and by `skill-fleet worker` on PostgreSQL; `--store` is only one of them, and
+  `--workers` only so many. `--blows M` times the process of the service is killed and replaced, or that of a
+  job is killed, or both stand still for longer than the heartbeat. `wrong`: it ended not once, or in another
+  program than without blows, or a call was answered twice, or the calls told are not those of the ledger.
+  `taken up again after`: from the kill of a process of the service to the next taking-up of a job of its.
 * `--idle`: CPU and memory of a worker without jobs.
 
 It ends with exit code 1 when a job was lost, ended twice, or did a step twice.
@@ -37,13 +41,12 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "jobs"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "services"))
 
 import sqlalchemy as sa
-from job_harness import small_run
 from workers_help import Fleet, WorkerProcess, most_at_once
 
 from postgres import running_postgres
+from real_jobs import references, struck
 from skill_fleet.config.paths import Workspace
 from skill_fleet.jobs.database import open_database, prepare_database
 
@@ -57,7 +60,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0, help="on each store")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], help="only this one")
     parser.add_argument("--drain", type=int, default=0, help="so many jobs")
-    parser.add_argument("--workers", type=int, default=4, help="for the drain")
+    parser.add_argument(
+        "--workers", type=int, help="on PostgreSQL; 4 for the drain, 1, 2 and 4 for the real ones"
+    )
     parser.add_argument("--at-once", type=int, default=8, help="jobs of each worker, for the drain")
     parser.add_argument("--everywhere", type=int, default=None, help="jobs of all workers, for the drain")
     parser.add_argument("--real", type=int, default=0, help="so many optimizations")
@@ -77,10 +82,9 @@ def main() -> int:
                     wrong += kills("PostgreSQL", server.new_database(), workers, count, rng)
     if asked.drain:
         with running_postgres() as server:
-            wrong += drain(server.new_database(), asked)
+            wrong += drain(server.new_database(), asked.workers or 4, asked)
     if asked.real:
-        with running_postgres() as server:
-            wrong += real(server.new_database(), asked)
+        wrong += real(asked)
     if asked.idle:
         idle()
     return 1 if wrong else 0
@@ -177,7 +181,7 @@ def ended_once(fleet: Fleet, job_id: str) -> bool:
     ]
 
 
-def drain(url: str, asked: Any) -> int:
+def drain(url: str, number: int, asked: Any) -> int:
     with a_fleet(url) as fleet:
         began = time.monotonic()
         with ThreadPoolExecutor(8) as pool:
@@ -186,7 +190,7 @@ def drain(url: str, asked: Any) -> int:
         limits = {"jobs_at_once": asked.at_once, "jobs_everywhere": asked.everywhere}
         workers = [
             fleet.worker(ready=False, runner="nothing", poll_seconds=0.05, heartbeat_seconds=15, **limits)
-            for _ in range(asked.workers)
+            for _ in range(number)
         ]
         for worker in workers:
             worker.wait_ready()
@@ -201,9 +205,9 @@ def drain(url: str, asked: Any) -> int:
         ]
         shares = Counter(fleet.store.get(job).worker for job in jobs[:: max(1, len(jobs) // 1000)])
         spread = ", ".join(f"{n / sum(shares.values()):.0%}" for n in sorted(shares.values()))
-        limit = asked.everywhere or asked.workers * asked.at_once
+        limit = asked.everywhere or number * asked.at_once
         print(
-            f"{len(jobs)} jobs that do nothing, PostgreSQL, {asked.workers} workers: put in at "
+            f"{len(jobs)} jobs that do nothing, PostgreSQL, {number} workers: put in at "
             f"{len(jobs) / put_in:.0f}/s, drained at {len(jobs) / took:.0f}/s ({took:.1f} s), "
             f"{len(wrong)} lost or doubled; most at once {most_at_once(list(spans.values()))} "
             f"(limit {limit}); shares {spread}",
@@ -212,38 +216,20 @@ def drain(url: str, asked: Any) -> int:
         return len(wrong)
 
 
-def real(url: str, asked: Any) -> int:
+def real(asked: Any) -> int:
+    """Real jobs on each store that is asked for; PostgreSQL with each number of workers."""
     rng = random.Random(asked.seed)
-    with a_fleet(url) as fleet:
-        settings = {"runner": "real", "jobs_at_once": 2, "heartbeat_seconds": 2 * HEARTBEAT}
-        jobs = [fleet.job(**small_run(seed=n, save_path=f"n{n}.json")) for n in range(asked.real)]
-        began = time.monotonic()
-        here = [fleet.worker(ready=False, **settings) for _ in range(asked.workers)]
-        for worker in here:
-            worker.wait_ready()
-        for _ in range(asked.blows):
-            time.sleep(rng.uniform(2.0, 8.0))
-            victim = rng.randrange(len(here))
-            here[victim].kill()
-            here[victim] = fleet.worker(**settings)
-        for job in jobs:
-            fleet.wait(job, until=lambda now: now.over, within=120 + 30 * asked.real)
-        took = time.monotonic() - began
-        ends = {job: [data["status"] for kind, data in fleet.told(job) if kind == "status"] for job in jobs}
-        wrong = [job for job in jobs if ends[job] != ["succeeded"]]
-        again = sum(fleet.store.get(job).fence > 1 for job in jobs)
-        twice = (
-            "select count(*) - count(distinct (run, key)) from skill_fleet.attempt where state = 'settled'"
-        )
-        paid = fleet.database.read(lambda db: db.scalar(sa.text(twice)))
-        print(
-            f"{len(jobs)} small optimizations, PostgreSQL, {asked.workers} workers, {asked.blows} kills: "
-            f"{took:.0f} s, {again} taken up again, {len(wrong)} wrong, {paid} answered twice",
-            flush=True,
-        )
-        for job in wrong:
-            print("  ", job, ends[job], fleet.store.get(job).error)
-        return len(wrong) + int(paid or 0)
+    hashes = references(asked.real)
+    wrong = 0
+    if asked.store != "postgresql":
+        with a_fleet(None) as fleet:
+            wrong += struck(fleet, 1, asked.blows, hashes, rng)
+    if asked.store != "sqlite":
+        with running_postgres() as server:
+            for workers in [asked.workers] if asked.workers else (1, 2, 4):
+                with a_fleet(server.new_database()) as fleet:
+                    wrong += struck(fleet, workers, asked.blows, hashes, rng)
+    return wrong
 
 
 def events(fleet: Fleet) -> dict[str, dict[str, list[float]]]:
