@@ -75,6 +75,7 @@ KINDS: Mapping[str, Kind] = {
     "gate_failed": Kind(409, "The gate was not passed"),
     "budget": Kind(409, "A cap was reached"),
     "key_budget": Kind(429, "The key's budget of the day is used up", retryable=True),
+    "too_many_jobs": Kind(429, "The key has too many unfinished jobs", retryable=True),
     "provider": Kind(502, "The model's provider failed", retryable=True),
     "storage": Kind(503, "The storage failed", retryable=True),
     "unavailable": Kind(503, "The storage does not answer", retryable=True),

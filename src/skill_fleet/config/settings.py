@@ -147,6 +147,7 @@ class Server(_Part):
         heartbeat_seconds: A worker that was silent for longer is dead, and its jobs go to others.
         grace_seconds: How long a job that is to stop may take before it is killed.
         silent_minutes: A job without a call, an event or progress for longer hangs, and is started again.
+        jobs_per_key: Most jobs of one key that are not over.
         keep_days: How long jobs that are over are kept.
         sse_poll_seconds: How often an open stream of events looks for new ones.
         helper_idle_seconds: How long a process that answers questions outlives the last one.
@@ -163,6 +164,7 @@ class Server(_Part):
     heartbeat_seconds: Positive = 15.0
     grace_seconds: Annotated[float, Field(ge=0)] = 10.0
     silent_minutes: Positive = 30.0
+    jobs_per_key: Count = 1000
     keep_days: Positive = 90.0
     sse_poll_seconds: Annotated[float, Field(ge=0.05)] = 0.5
     helper_idle_seconds: Positive = 60.0

@@ -47,6 +47,7 @@ async def start_optimization_job(
     Raises:
         UsageError: A field is wrong.
         IdempotencyConflict: The key came before, with another body.
+        StateConflict: The owner has too many unfinished jobs (`too_many_jobs`).
         KeyBudgetSpent: Nothing is left of the owner's day.
         SkillFleetError: The run could not begin; the sentence is that of the terminal.
     """
@@ -128,7 +129,8 @@ async def _start(
 
 
 def _create(service: Service, new: NewJob, same: Idempotency | None, admit: Admit) -> tuple[Job, bool]:
-    job, created = service.jobs.create(new, idempotency=same, admit=admit)
+    at_most = None if new.owner is None else service.context.settings.server.jobs_per_key
+    job, created = service.jobs.create(new, idempotency=same, admit=admit, at_most=at_most)
     if created:
         enqueue(service, job)
         data = {"kind": job.kind, "max_usd": job.max_usd, "max_calls": job.max_calls}
