@@ -5,7 +5,6 @@ import logging
 import os
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
+from clocks import FakeClock
 from postgres import NoPostgres, Postgres, running_postgres
 
 # A loaded machine is slow, which is no failure. Where a check gates a change, it must say the same twice.
@@ -85,26 +85,6 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     url = postgres.new_database()
     yield url
     postgres.drop(url)
-
-
-class FakeClock:
-    """A clock that moves when somebody sleeps on it, and keeps what was slept."""
-
-    def __init__(self, start: float = 1_800_000_000.0) -> None:
-        self.time = start
-        self.slept: list[float] = []
-        self._lock = threading.Lock()
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self.slept.append(seconds)
-            self.time += seconds
 
 
 @pytest.fixture

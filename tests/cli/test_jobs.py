@@ -6,6 +6,9 @@ import re
 import shlex
 import signal
 import sys
+import threading
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -61,9 +64,25 @@ def test_a_job_that_is_watched_ends_as_optimize_does(jobs, cli, working, ws):
         text = re.sub(r"\d{8}-\d{6}-[0-9a-f]+", "RUN", text)
         return [re.sub(r"[\d.,]+ ?s?", "N", line).split("(")[0].strip() for line in text.splitlines()]
 
-    assert [line for line in form(watched.out) if "$N" not in line] == [
-        line for line in form(local.out) if "$N" not in line
-    ]
+    def same(text):
+        return [line for line in form(text) if "$N" not in line and not line.startswith("report ")]
+
+    assert same(watched.out) == same(local.out)
+    worker = re.search(r"Taken up by worker (\S+)\.", watched.err)[1]
+    assert f"; in the workspace of worker {worker})" in watched.out
+    assert "in the workspace of" not in local.out
+    assert re.search(rf"^report +skill-fleet jobs report {job_id}$", watched.out, re.MULTILINE)
+    assert jobs(working, "result", job_id).out == watched.out
+    assert jobs(working, "result", job_id, "--json").json["run_id"] == job_id
+    beside = cli("--workspace", working.root, "jobs", "result", job_id).out
+    assert f".skill-fleet/runs/{job_id}/report.md" in beside
+    assert "in the workspace of" not in beside
+    report = jobs(working, "report", job_id)
+    assert report.out.startswith(f"# Run {job_id}\n")
+    assert jobs(working, "report", job_id, "--json").json == {"job_id": job_id, "report": report.out}
+    over = jobs(working, "watch", job_id).err
+    assert over.splitlines()[:2] == ["In the queue.", f"Taken up by worker {worker}."]
+    assert " …" not in over
     for said in ("Baseline on validation: 0.652 (2 examples).", "Sealed test, baseline: 0.566."):
         assert said in watched.err
         assert said in local.err
@@ -81,8 +100,12 @@ def test_a_job_that_is_watched_ends_as_optimize_does(jobs, cli, working, ws):
     assert jobs(working, "status", job_id).code == 3
 
 
-def test_a_cap_that_is_reached_is_exit_code_5_and_says_how_to_go_on(jobs, working):
-    ended = jobs(working, "start", *SMALL, "--max-calls", "10", "--seed", "3", "--watch")
+def test_a_cap_that_is_reached_is_exit_code_5_and_says_how_to_go_on(jobs, working, ws):
+    # Tasks of its own: answers that other tests paid for would keep it below its cap.
+    own = [{**item, "task_description": f"{item['task_description']} Again."} for item in small_trainset()]
+    (ws / "own.json").write_text(json.dumps(own))
+    asked = [*SMALL[:-1], "own.json", "--max-calls", "10", "--seed", "3", "--watch"]
+    ended = jobs(working, "start", *asked)
     assert ended.code == 5
     job_id = started(ended)
     said = re.search(rf"To go on: skill-fleet (jobs resume {job_id} --max-calls \d+)", ended.err)
@@ -101,22 +124,27 @@ def test_what_is_wrong_is_said_in_the_words_of_optimize(jobs, cli, working):
         here, there = cli("optimize", *words), jobs(working, "start", *words)
         assert there.code == here.code, words
         told = there.err.splitlines()[-1].replace("as given in the request", "small.json")
-        assert told == here.err.splitlines()[-1]
+        assert told == here.err.splitlines()[-1].replace("--trials and --auto", "trials and auto")
 
 
 def test_the_verbs_of_a_job_that_waits(jobs, still):
     job_id = jobs(still, "start", *SMALL, "--metadata", "commit=a=b", "--max-cost", "2", "--json").json[
         "job_id"
     ]
-    assert (
-        jobs(still, "status").json
-        if False
-        else jobs(still, "status", "--json").json["metadata"] == {"commit": "a=b"}
-    )
+    whole = jobs(still, "status", "--json").json
+    assert whole["metadata"] == {"commit": "a=b"}
+    place = f"/api/v2/optimization/status/{job_id}"
+    assert whole["links"]["self"] == place
+    with urllib.request.urlopen(still.url + place, timeout=10) as response:  # noqa: S310 - our own
+        assert json.load(response) == whole
     shown = jobs(still, "status", job_id[:19])
     assert f"job        {job_id}" in shown.out
     assert "queued, 0 %" in shown.out
     assert "at most $2.00" in shown.out
+    assert re.search(r"^asked for +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", shown.out, re.MULTILINE)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  queued", jobs(still, "logs", job_id).out)
+    assert jobs(still, "result", job_id).code == 3
+    assert jobs(still, "report", job_id).code == 3
     assert jobs(still, "pause", job_id, "--json").json["status"] == "paused"
     watched = jobs(still, "watch", job_id)
     assert watched.code == 130
@@ -128,9 +156,73 @@ def test_the_verbs_of_a_job_that_waits(jobs, still):
     cancelled = jobs(still, "cancel", job_id, "--watch", "--json")
     assert cancelled.code == 130
     assert cancelled.json["status"] == "cancelled"
+    said = jobs(still, "watch", job_id).err.splitlines()
+    assert said[0] == "In the queue."
+    assert said[-2:] == ["It is to be cancelled.", f"error: Job {job_id} is cancelled."]
+    assert not any("…" in line for line in said)
     listed = jobs(still, "list", "--status", "cancelled", "--json").lines
     assert [job["job_id"] for job in listed] == [job_id]
     assert jobs(still, "delete", job_id, "--json").json == {"job_id": job_id, "status": "removed"}
+
+
+def test_a_job_that_is_not_over_is_cancelled_and_then_removed(jobs, still):
+    left, gone = (jobs(still, "start", *SMALL, "--seed", seed, "--json").json["job_id"] for seed in "45")
+    early = jobs(still, "delete", left, "--no-wait", "--json")
+    assert early.code == 1
+    assert early.json["error"]["message"] == f"Job {left} is being cancelled."
+    assert jobs(still, "status", left, "--json").json["status"] == "cancelled"
+    assert jobs(still, "delete", left, "--no-wait").code == 0
+    ended = jobs(still, "delete", gone, "--json")
+    assert (ended.code, ended.json["status"]) == (0, "removed")
+    assert jobs(still, "status", gone).code == 3
+
+
+def test_a_running_job_is_removed_when_it_has_stopped(jobs, working):
+    job_id = jobs(working, "start", "--optimizer", "gepa", "--trials", "40", "--json").json["job_id"]
+    while jobs(working, "status", job_id, "--json").json["status"] == "queued":
+        pass
+    ended = jobs(working, "delete", job_id)
+    assert (ended.code, ended.out) == (0, f"Job {job_id} is removed.\n")
+    assert "being cancelled" in ended.err
+    assert jobs(working, "status", job_id).code == 3
+
+
+def test_a_skill_that_a_job_writes_is_shown_as_create_skill_shows_it(jobs, cli, working):
+    task = "Teach how to read a tide table."
+    made = jobs(working, "create-skill", task, "--best-of", "2", "--watch")
+    assert made.code == 0, made.err
+    job_id = started(made)
+    worker = re.search(r"Taken up by worker (\S+)\.", made.err)[1]
+    path = re.search(rf"^skill +(\S+) \(in the workspace of worker {worker}\)$", made.out, re.MULTILINE)[1]
+    assert path.endswith("/SKILL.md")
+    assert (working.root / path).is_file()
+    assert "SIMULATED" in made.out
+    assert not re.search(r"Written to .* …", made.err)
+    assert "skill.md" not in made.err
+
+    def form(text):
+        return re.sub(r" \(in the workspace of .*\)$|[\d.,]+", "", text, flags=re.MULTILINE)
+
+    assert form(made.out) == form(cli("create-skill", "--task", task, "--best-of", "2").out)
+    beside = cli("--workspace", working.root, "jobs", "result", job_id).out
+    assert re.search(rf"^skill +{re.escape(path)}$", beside, re.MULTILINE)
+    assert jobs(working, "result", job_id, "--json").json["path"] == path
+    listed = jobs(working, "list", "--kind", "creation", "--json").lines
+    assert listed[0]["links"]["self"].endswith(job_id)
+    assert jobs(working, "report", job_id).code == 3
+    again = jobs(working, "create-skill", task, "--watch")
+    assert again.code != 0
+    assert "error: " in again.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--best-of", "0"), ("--program", "../x.json"), ("--model", "nobody/nothing"), ("--metadata", "x")],
+)
+def test_a_skill_that_cannot_be_asked_for_is_refused(jobs, still, words):
+    ended = jobs(still, "create-skill", "Read a map.", *words)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
 
 
 def test_lists_and_names(jobs, still):
@@ -174,6 +266,34 @@ def test_what_cannot_be_asked_for_is_refused(jobs, still, ws, words, code):
     assert ended.err.startswith("error: ")
 
 
+def test_an_empty_address_is_none(jobs, still):
+    for address in ("", " "):
+        ended = jobs(still, "list", "--server", address)
+        assert ended.code == 2
+        assert "The server's address is not of the form" in ended.err
+
+
+def test_another_server_is_named_and_the_prefix_of_ours_is_no_harm(jobs, still, cli, tmp_path):
+    assert jobs(still, "list", "--server", f"{still.url}/api/v2").code == 0
+    wrong = jobs(still, "list", "--server", f"{still.url}/fleet")
+    assert wrong.code == 6
+    assert f"The server {still.url}/fleet knows no such call." in wrong.err
+    other = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{other.server_address[1]}"
+        for words in (("list",), ("start",), ("watch", "20260101-000000-0123456789")):
+            ended = cli("jobs", *words, "--server", address)
+            assert ended.code == 6
+            assert ended.err == (
+                f"error: The server {address} is no skill-fleet server: it answered 501. "
+                "The address is that of the server alone, such as http://127.0.0.1:8000.\n"
+            )
+    finally:
+        other.shutdown()
+        other.server_close()
+
+
 def test_a_server_that_is_away_is_one_sentence_and_exit_code_6(cli):
     for words in (("list",), ("start",), ("watch", "20260101-000000-0123456789", "--json")):
         ended = cli("jobs", *words[:1], "--server", "http://127.0.0.1:1", *words[1:])
@@ -214,6 +334,20 @@ def test_a_watcher_needs_neither_dspy_nor_the_server(still):
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "httpx2" in loaded
     assert not loaded & {"dspy", "dbos", "fastapi", "sqlalchemy", "uvicorn", "numpy", "optuna"}
+
+
+def test_showing_a_result_needs_no_dspy(jobs, working):
+    import subprocess
+
+    job_id = jobs(working, "start", *SMALL, "--seed", "8", "--json").json["job_id"]
+    words = ["jobs", "watch", job_id, "--server", working.url]
+    run = f"from skill_fleet.cli.main import main; main({words!r})"
+    code = f"import sys; {run}; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "verdict" in done.stdout
+    loaded = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
+    assert "skill_fleet" in loaded
+    assert not loaded & {"dspy", "litellm", "gepa", "numpy", "optuna", "dbos", "sqlalchemy"}
 
 
 def test_the_moving_line_shows_how_far_a_job_is():

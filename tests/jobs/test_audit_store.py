@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from conftest import FakeClock
+from clocks import FakeClock
 from skill_fleet.jobs.audit import Audit
 from skill_fleet.jobs.database import Database
 from skill_fleet.jobs.tables import AUDIT

@@ -85,7 +85,10 @@ def test_a_run_is_the_same_on_files_and_on_the_database(places, postgres_url, pr
     place = on_database(places("database"), postgres_url)
     done = place.optimize(place.request(name, **options)).result
     assert (done.status, done.program_hash) == ("succeeded", whole.program_hash)
-    assert (done.calls, done.tokens, done.by_phase) == (whole.calls, whole.tokens, whole.by_phase)
+    # How many threads joined a call under way, and how many came after it, is the machine's affair.
+    counted = [{**one.calls, "from_journal": None} for one in (done, whole)]
+    assert counted[0] == counted[1]
+    assert (done.tokens, done.by_phase) == (whole.tokens, whole.by_phase)
     assert done.verdict == whole.verdict
     assert not place.loaded.workspace.ledger.exists()
     assert not place.loaded.workspace.responses.exists()
