@@ -12,9 +12,12 @@ from pathlib import Path
 from statistics import median
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "jobs"))
 
-from jobs.service_help import BLOWS, EXPIRY, Site, answered_twice, request, undisturbed
-from jobs.workers_help import Fleet
+# Not as `jobs.…`: beside this file, that is the script.
+from service_help import BLOWS, EXPIRY, Site, answered_twice, request, undisturbed
+from workers_help import Fleet
+
 from skill_fleet.jobs.records import Job
 
 _NAMES = {"process": "process of the service", "child": "process of a job", "standstill": "standstill"}

@@ -18,12 +18,13 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "services"))
 
 from job_harness import small_run, stand
 
-from jobs.workers_help import Fleet
 from running_service import spawned
 from skill_fleet.jobs.records import Job
 
 if TYPE_CHECKING:
     from subprocess import Popen
+
+    from jobs.workers_help import Fleet
 
 EXPIRY = 2.0
 Blow = Literal["process", "child", "standstill"]
@@ -56,7 +57,7 @@ class Site:
         workers: How many.
     """
 
-    fleet: Fleet
+    fleet: "Fleet"
     workers: int = 1
 
     def __post_init__(self) -> None:
