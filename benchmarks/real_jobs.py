@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -34,13 +34,14 @@ class Tally:
 
 def references(count: int) -> list[str]:
     """Hashes of the programs of the jobs of seeds 0, 1, …, when nothing happens to them."""
+    # Processes and no threads: alembic, which makes the tables, is one in a process.
+    with ProcessPoolExecutor(2) as pool:
+        return list(pool.map(_reference, range(count)))
 
-    def one(seed: int) -> str:
-        with tempfile.TemporaryDirectory(prefix="skill-fleet-whole-") as folder:
-            return str(undisturbed(Path(folder), request(seed))["program_hash"])
 
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(one, range(count)))
+def _reference(seed: int) -> str:
+    with tempfile.TemporaryDirectory(prefix="skill-fleet-whole-") as folder:
+        return str(undisturbed(Path(folder), request(seed))["program_hash"])
 
 
 def struck(fleet: Fleet, workers: int, blows: int, hashes: Sequence[str], rng: random.Random) -> int:
