@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -139,10 +140,46 @@ def test_nothing_is_left_of_a_run_that_is_cancelled(tmp_path: Path) -> None:
     assert both_gone(tmp_path)
 
 
-def test_it_hears_of_its_workers_death_by_the_end_of_its_input(tmp_path: Path) -> None:
-    # Standard input stays open as long as the worker lives: this one waits for its end, in vain.
-    outcome, _ = run(tmp_path, "import sys; sys.stdin.read(); sys.exit(75)", say="lease_lost", after=0.5)
-    assert outcome.kind == "lost"
+WORKER = """
+import asyncio, os, sys
+from pathlib import Path
+from skill_fleet.jobs.records import Job, Lease
+from skill_fleet.jobs.runner import Interruption
+from skill_fleet.jobs.supervise import ChildRunner
+job = Job(**{name: None for name in Job.__dataclass_fields__} | {"job_id": "j"})
+runner = ChildRunner((sys.executable, "-c", sys.argv[1]), dict(os.environ), Path.cwd())
+asyncio.run(runner.run(job, Lease("j", 1, "w"), Interruption()))"""
+LISTENER = """
+import os, pathlib, sys
+pathlib.Path('began').write_text(str(os.getpid()))
+sys.stdin.read()
+pathlib.Path('ended').write_text('by the end of its input')"""
+
+
+def until_there(path: Path) -> None:
+    until = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < until, f"no {path.name}"
+        time.sleep(0.02)
+
+
+def test_its_input_ends_when_its_worker_is_killed_and_not_before(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WORKER, LISTENER], cwd=tmp_path) as worker:
+        until_there(tmp_path / "began")
+        time.sleep(0.3)
+        assert not (tmp_path / "ended").exists()
+        worker.kill()
+    until_there(tmp_path / "ended")
+
+
+def test_one_that_hangs_is_killed_at_once_which_is_a_crash(tmp_path: Path) -> None:
+    outcome, took = run(tmp_path, DEAF, say="silent", after=1.0)
+    assert outcome.kind == "crashed"
+    assert outcome.error is not None
+    assert "it hung, no call" in outcome.error["message"]
+    assert "memory" not in outcome.error["hint"]
+    assert took < 1.0
+    assert both_gone(tmp_path)
 
 
 def test_a_program_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
