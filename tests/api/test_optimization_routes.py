@@ -271,6 +271,66 @@ def test_a_result_and_its_report(rest, service, new):
     assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")
 
 
+WRITTEN = {
+    "path": "skills/a/b/c/SKILL.md",
+    "name": "c",
+    "taxonomy_path": "a/b/c",
+    "description": "Does | this\n<script>alert(1)</script> ![x](http://127.0.0.1:1/x.png)",
+    "quality": 0.75,
+    "parts": {"trigger": 1.0, "integrity": 0.5},
+    "findings": [
+        {"code": "x", "severity": "warning", "line": 3, "message": "It is long.", "hint": "Cut it."}
+    ],
+    "drafts": [0.5, 0.75],
+    "program": "skill_creator",
+    "notes": [],
+    "model": "offline",
+    "simulated": True,
+    "calls": 2,
+    "tokens": 100,
+    "usd": 0.0,
+    "error": None,
+}
+
+
+def creation(service, status, result=None, error=None):
+    name = f"20260115-093000-{time.time_ns() % 16**10:010x}"
+    job, _ = service.jobs.create(NewJob(name, "creation", {"task": "x"}))
+    lease = service.jobs.claim(job.job_id, 1, WORKER)
+    if status != "running":
+        service.jobs.conclude(lease, status, result=result, error=error, message="Done.")
+    return f"/optimization/jobs/{job.job_id}/report"
+
+
+def test_a_job_that_wrote_a_skill_has_a_report_too(rest, service):
+    url = creation(service, "succeeded", WRITTEN)
+    text = rest.get(url, headers={"Accept": "text/markdown"}).text
+    for said in (
+        "# Skill c",
+        "skills/a/b/c/SKILL.md",
+        "0.750",
+        "It is long. Cut it.",
+        "$0.0000",
+        "simulator",
+    ):
+        assert said in text
+    page = rest.get(url)
+    assert page.status_code == 200
+    assert not re.search(r"<script|<img|src=", page.text)
+    assert "0.500, 0.750" in page.text
+
+
+def test_where_there_is_no_report_it_is_said_whether_there_will_be_one(rest, service):
+    error = {"code": "exists", "message": "There is already a skill.", "hint": ""}
+    for status, said in (
+        ("running", "no report yet"),
+        ("failed", "will have none: There is already a skill."),
+    ):
+        missing = rest.get(creation(service, status, None, error if status == "failed" else None)).json()
+        assert (missing["code"], missing["title"]) == ("no_result", "There is no result")
+        assert said in missing["detail"]
+
+
 def test_the_optimizers_are_those_of_the_registry(rest):
     from skill_fleet.optimization.registry import installed_optimizers
 

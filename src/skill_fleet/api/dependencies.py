@@ -1,6 +1,5 @@
 """What a route may ask for: the service, who calls, and a way to read the store."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
@@ -79,11 +78,5 @@ async def caller_of(request: Request) -> Caller:
     return cast("Caller", request.scope["caller"])
 
 
-async def stopping_of(request: Request) -> asyncio.Event:
-    """Set when the server is about to stop: streams end then."""
-    return cast("asyncio.Event", request.app.state.stopping)
-
-
 ServiceDep = Annotated[Service, Depends(service_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
-StoppingDep = Annotated[asyncio.Event, Depends(stopping_of)]

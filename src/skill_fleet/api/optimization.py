@@ -41,11 +41,6 @@ _STATUS_PARAMETERS = [
     },
 ]
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as the `ETag` says."}}
-_REPORT = {
-    "text/html": {"schema": {"type": "string"}},
-    "text/markdown": {"schema": {"type": "string"}},
-}
-_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 @router.post(

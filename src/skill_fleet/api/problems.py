@@ -66,7 +66,7 @@ KINDS: Mapping[str, Kind] = {
     "program": Kind(422, "The program failed"),
     "key_missing": Kind(422, "The model's key is not set"),
     "not_found": Kind(404, "Not found"),
-    "no_result": Kind(404, "There is no result yet"),
+    "no_result": Kind(404, "There is no result"),
     "removed": Kind(410, "It was removed"),
     "state_conflict": Kind(409, "Its state does not allow this"),
     "idempotency_conflict": Kind(409, "The idempotency key was used for another request"),

@@ -11,13 +11,13 @@ from skill_fleet.api.answers import MEDIA_TYPE, answer
 from skill_fleet.api.dependencies import CallerDep, ServiceDep, in_store
 from skill_fleet.api.problems import Refused, errors
 from skill_fleet.services import jobs
-from skill_fleet.services.job_report import job_report, report_page
+from skill_fleet.services.job_report import REPORT_POLICY, job_report, report_page
 
 router = APIRouter(prefix="/optimization", tags=["optimization"])
 
 JobId = Annotated[str, Path(max_length=100, examples=[examples.JOB_ID])]
 HTML, MARKDOWN = "text/html", "text/markdown"
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_POLICY = f"{REPORT_POLICY}; frame-ancestors 'none'"
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 
 

@@ -4,7 +4,8 @@ import html
 
 from skill_fleet.foundation.errors import NotFound
 from skill_fleet.foundation.files import read_text
-from skill_fleet.jobs.records import ApiKey
+from skill_fleet.jobs.records import ApiKey, Job
+from skill_fleet.services.creation_report import creation_report
 from skill_fleet.services.jobs import get_job
 from skill_fleet.services.service import Service
 
@@ -18,24 +19,36 @@ _STYLE = (
     "@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}code,pre{background:#262626}"
     "th,td{border-color:#444}blockquote{background:#2a2410}a{color:#8ab4f8}}"
 )
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""What a report may load: nothing."""
 
 
 def job_report(service: Service, job_id: str, key: ApiKey | None) -> str:
-    """The report of a job's run, as Markdown.
+    """The report of a job, as Markdown: of its run, or of the skill it wrote.
 
     Raises:
-        NotFound: There is no such job, or (`no_result`) no report of it yet.
+        NotFound: There is no such job, or (`no_result`) no report of it: it goes on, or nothing came of it.
         Removed: It was removed.
     """
     job = get_job(service, job_id, key)
+    if job.kind == "creation":
+        if job.result is None:
+            raise _without(job)
+        return creation_report(job.result)
     kept = service.files.read(job.job_id, _FILE)
     if kept is not None:
         return kept.decode("utf-8", "replace")
     file = service.context.workspace.runs / job.job_id / _FILE
     if file.is_file():
         return read_text(file, what="report")
-    raise NotFound(f"Job {job.job_id} has no report: it is {job.status}.", code="no_result")
+    raise _without(job)
+
+
+def _without(job: Job) -> NotFound:
+    if not job.over:
+        return NotFound(f"Job {job.job_id} has no report yet: it is {job.status}.", code="no_result")
+    why = (job.error or {}).get("message") or f"it is {job.status}."
+    return NotFound(f"Job {job.job_id} has no report, and will have none: {why}", code="no_result")
 
 
 def report_page(markdown: str, title: str) -> str:
@@ -48,7 +61,7 @@ def report_page(markdown: str, title: str) -> str:
     reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"{reader.render(markdown)}</body>\n</html>\n"
