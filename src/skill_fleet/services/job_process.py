@@ -69,7 +69,7 @@ def _concluded(context: Context, job: Job, child: Child) -> int:
 
     Raises:
         LeaseLost: Somebody else has the job.
-        StorageError: The store does not answer, or another process of the job does not end.
+        StorageError: The store does not answer.
     """
     child.show(job.progress, "Starting.")
     with _spending(context, job, child) as at_its_end:
@@ -95,8 +95,6 @@ def _done(context: Context, job: Job, child: Child) -> Ended:
     except LeaseLost:
         raise
     except SkillFleetError as error:
-        if error.code == "locked":
-            raise
         return ended_by(error, child.ask())
 
 

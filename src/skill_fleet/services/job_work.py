@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from skill_fleet.core.programs.artifact import copy_artifact
-from skill_fleet.foundation.errors import LeaseLost, StorageError
+from skill_fleet.foundation.clock import Clock
+from skill_fleet.foundation.errors import Interrupted, LeaseLost, StorageError
 from skill_fleet.foundation.files import read_json
 from skill_fleet.jobs.child import Child
 from skill_fleet.jobs.records import Job
@@ -30,8 +31,9 @@ from skill_fleet.services.optimization import (
     start_optimization,
 )
 
-_LOCK_PATIENCE = 15.0
+_LOCK_PATIENCE = 180.0
 _GLANCE = 0.05
+_LOCKED = "Waiting for an earlier process of this job to end."
 _FINAL = frozenset({"succeeded", "failed"})
 
 
@@ -69,22 +71,42 @@ def _take_over(folder: RunFolder, child: Child, context: Context) -> bool:
     """The run's folder as it is to be gone on with; whether this workspace did not know the run.
 
     Raises:
+        LeaseLost: Somebody else has the job.
+        Interrupted: The job is to stop.
         StorageError: Another process of the job does not end.
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"The run folder {folder.path} cannot be made: {error.strerror}.") from error
-    until = context.clock.monotonic() + _LOCK_PATIENCE
-    while folder.is_locked():
-        if context.clock.monotonic() > until:
-            raise StorageError(f"The run {folder.run_id} is being run by another process.", code="locked")
-        context.clock.sleep(_GLANCE)
+    _wait_for_earlier(folder, child, context.clock)
     new_here = not folder.request.exists()
     child.restore(folder.path)
     child.keep(folder.path)
     _tell_missed(folder, child)
     return new_here
+
+
+def _wait_for_earlier(folder: RunFolder, child: Child, clock: Clock) -> None:
+    """Until no earlier process of the job holds its run: one that lost it may stand still, or be ending.
+
+    Raises:
+        LeaseLost, Interrupted, StorageError: As of `_take_over`.
+    """
+    until = clock.monotonic() + _LOCK_PATIENCE
+    while folder.is_locked():
+        child.show(0.0, _LOCKED)
+        if child.lost:
+            raise LeaseLost(f"The job {folder.run_id} was taken up by another worker.")
+        if child.reason is not None:
+            raise Interrupted("The job was to stop before an earlier process of it had ended.")
+        if clock.monotonic() > until:
+            raise StorageError(
+                f"{_LOCKED} It did not, for {_LOCK_PATIENCE:.0f} s.",
+                hint="Resume the job when that process has ended; one that stands still must be killed.",
+                code="locked",
+            )
+        clock.sleep(_GLANCE)
 
 
 def _tell_missed(folder: RunFolder, child: Child) -> None:
