@@ -14,6 +14,9 @@ from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import DataError, NotFound, StorageError, UnknownName
 from skill_fleet.foundation.files import read_json, write_json
 
+JOB_MARK = "job.json"
+"""In the folder of a run that is a job of the service."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -86,6 +89,11 @@ class RunFolder:
     def candidate(self) -> Path:
         """The best program found, published or not."""
         return self.path / "candidate.json"
+
+    @property
+    def is_job(self) -> bool:
+        """Whether the run is a job of the service, which alone goes on with it."""
+        return (self.path / JOB_MARK).is_file()
 
     @property
     def optimizer_log(self) -> Path:
@@ -192,7 +200,7 @@ def status_of(folder: RunFolder) -> tuple[str, dict[str, Any] | None]:
 
 
 def unfinished(runs: Path) -> list[RunFolder]:
-    """Runs that can still be resumed and need their responses for it."""
+    """Runs that can still be resumed and need their responses for it; jobs of the service among them."""
     left = []
     for folder in list_runs(runs):
         status, result = status_of(folder)

@@ -7,6 +7,7 @@ from skill_fleet.foundation.errors import DataError
 from skill_fleet.llm.journals import open_journal
 from skill_fleet.optimization.runs import unfinished
 from skill_fleet.services.context import Context
+from skill_fleet.services.job_runs import UNFINISHED, job_statuses
 
 # More jobs than these need not be named one by one.
 _NAMED = 100
@@ -48,7 +49,7 @@ def clear_cache(context: Context, *, force: bool) -> dict[str, Any]:
         more = f" and {len(needed) - 1} more" if len(needed) > 1 else ""
         raise DataError(
             f"The unfinished run {needed[0]}{more} needs the stored answers: they would be paid again.",
-            hint="Finish it (skill-fleet runs resume), or use --force.",
+            hint="Finish it (skill-fleet runs resume; a job: skill-fleet jobs resume), or use --force.",
             code="needed",
         )
     if context.loaded.database is None and not context.workspace.responses.exists():
@@ -64,19 +65,21 @@ def _is_there(context: Context) -> bool:
 
 def _needed_by(context: Context) -> list[str]:
     """Who will ask for stored answers again: the unfinished runs here, and the jobs of all workers."""
-    here = [folder.run_id for folder in unfinished(context.workspace.runs)]
-    return here if context.loaded.database is None else sorted({*here, *_jobs(context)}, reverse=True)
+    left = unfinished(context.workspace.runs)
+    statuses = job_statuses(context, left)
+    # What nobody can tell of is needed.
+    here = {run.run_id for run in left if statuses.get(run.run_id, "running") in UNFINISHED or not run.is_job}
+    return sorted(here if context.loaded.database is None else {*here, *_jobs(context)}, reverse=True)
 
 
 def _jobs(context: Context) -> list[str]:
     """The unfinished jobs of a service with a database; where it has no tables yet, there are none."""
     from skill_fleet.jobs.database import open_database
     from skill_fleet.jobs.migrate import revision
-    from skill_fleet.jobs.records import RESUMABLE
     from skill_fleet.jobs.store import JobStore
 
     with closing(open_database(context.workspace, context.loaded.database)) as database:
         if revision(database) is None:
             return []
-        waiting = JobStore(database).page(statuses={"queued", "running", *RESUMABLE}, limit=_NAMED)
+        waiting = JobStore(database).page(statuses=UNFINISHED, limit=_NAMED)
     return [job.job_id for job in waiting]

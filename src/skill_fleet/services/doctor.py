@@ -182,7 +182,7 @@ def _data(context: Context) -> Iterator[Check]:
 
 def _runs(context: Context) -> Iterator[Check]:
     try:
-        left = unfinished(context.workspace.runs)
+        left = [folder for folder in unfinished(context.workspace.runs) if not folder.is_job]
     except SkillFleetError as error:
         yield Check("runs", "warning", error.message, error.hint)
         return

@@ -24,6 +24,7 @@ from skill_fleet.jobs.records import Job, Lease, Spending
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.services.context import Context, open_context
 from skill_fleet.services.job_ending import Ended, ended_by
+from skill_fleet.services.job_folders import mark
 from skill_fleet.services.job_words import ended_as_job
 
 _CRASHED = 1
@@ -85,6 +86,7 @@ def _concluded(context: Context, job: Job, child: Child) -> int:
 def _done(context: Context, job: Job, child: Child) -> Ended:
     context = replace(context, lease=child.lease)
     try:
+        mark(context.workspace, job)
         if job.kind == "creation":
             from skill_fleet.services.job_create import create
 

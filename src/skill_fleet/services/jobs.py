@@ -14,6 +14,7 @@ from typing import Any, Literal
 from skill_fleet.foundation.errors import BudgetExhausted, NotFound, Removed, StateConflict, StorageError
 from skill_fleet.jobs.records import ApiKey, Job, JobEvent, Kind, Status, Wanted
 from skill_fleet.jobs.store import ANY, SpentToday
+from skill_fleet.services.job_folders import remove_folders
 from skill_fleet.services.job_requests import ResumeBody, read_body
 from skill_fleet.services.job_starts import (
     Body,
@@ -244,9 +245,19 @@ def _delete(service: Service, job_id: str, key: ApiKey | None) -> Literal["cance
                 return "cancelling"
         service.jobs.remove(job_id, by)
     except Removed:
+        _remove_folders(service, job_id)
         return "removed"
+    _remove_folders(service, job_id)
     service.audit.write(by, "job_removed", job_id)
     return "removed"
+
+
+def _remove_folders(service: Service, job_id: str) -> None:
+    """What this workspace keeps of a job goes at once; what others keep, when they sweep."""
+    try:
+        remove_folders(service.context.workspace, job_id)
+    except StorageError as error:
+        log.warning("A folder of the removed job %s is still there: %s", job_id, error.message)
 
 
 def _absent(job_id: str) -> NotFound:

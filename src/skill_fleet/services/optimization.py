@@ -26,6 +26,7 @@ from skill_fleet.optimization.session import Control, MayPublish, always
 from skill_fleet.optimization.small_data import data_warnings
 from skill_fleet.optimization.verdict import digest_of_test
 from skill_fleet.services.context import Context
+from skill_fleet.services.job_runs import refuse_job
 from skill_fleet.services.recommendation import AUTO_OPTIMIZER, resolved
 
 
@@ -100,6 +101,7 @@ def prepare_resume(
     Raises:
         NotFound: There is no such run, or none is unfinished.
         DataError: The run is finished, or the program does not take its data any more.
+        StateConflict: It is a job's, which the service goes on with.
         IntegrityError: Something that decides its result has changed since.
     """
     folder = _unfinished_run(context, run_id)
@@ -257,11 +259,12 @@ def _effort(context: Context) -> tuple[str | None, int | None]:
 def _unfinished_run(context: Context, run_id: str | None) -> RunFolder:
     runs = context.workspace.runs
     if run_id is None:
-        left = unfinished(runs)
+        left = [folder for folder in unfinished(runs) if not folder.is_job]
         if not left:
             raise NotFound(f"There is no unfinished run in {runs}.", hint="See: skill-fleet runs list.")
         return left[0]
     folder = find_run(runs, run_id)
+    refuse_job(context, folder)
     status, result = status_of(folder)
     if result is not None and not result.get("resume"):
         raise DataError(

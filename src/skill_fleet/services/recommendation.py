@@ -15,6 +15,7 @@ from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.run_size import RunSize, size_of_run
 from skill_fleet.optimization.runs import unfinished
 from skill_fleet.services.context import Context
+from skill_fleet.services.job_runs import job_statuses, resume_command
 
 AUTO_OPTIMIZER = "auto"
 
@@ -117,11 +118,18 @@ def _alone(plan: Plan, size: RunSize) -> list[dict[str, Any]]:
 def _resumable(context: Context, request: OptimizationRequest) -> list[dict[str, str]]:
     """Unfinished runs of the same program and metric."""
     found = []
-    for folder in unfinished(context.workspace.runs):
+    left = unfinished(context.workspace.runs)
+    statuses = job_statuses(context, left)
+    for folder in left:
+        command: str | None = f"skill-fleet runs resume {folder.run_id}"
+        if folder.is_job:
+            command = resume_command(folder.run_id, statuses.get(folder.run_id))
+        if command is None:
+            continue
         try:
             asked = read_json(folder.request, what="run request")
         except (DataError, StorageError):
             continue  # `runs list` names damaged runs
         if (asked.get("program"), asked.get("metric")) == (request.program, request.metric):
-            found.append({"run_id": folder.run_id, "command": f"skill-fleet runs resume {folder.run_id}"})
+            found.append({"run_id": folder.run_id, "command": command})
     return found

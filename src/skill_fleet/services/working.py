@@ -25,8 +25,10 @@ def start_worker(context: Context, database: "Database", lock: "WorkerLock | Non
     Raises:
         StorageError: Another process is this workspace's worker, or the database cannot be used.
     """
+    from skill_fleet.jobs.store import JobStore
     from skill_fleet.jobs.supervise import ChildRunner
     from skill_fleet.jobs.worker import RunningWorker
+    from skill_fleet.services.job_folders import keep_folders
 
     root = context.workspace.root
     runner = ChildRunner(
@@ -35,7 +37,9 @@ def start_worker(context: Context, database: "Database", lock: "WorkerLock | Non
         root,
         context.settings.server.grace_seconds,
     )
-    return RunningWorker.start(database, worker_settings(context), runner, lock=lock)
+    worker = RunningWorker.start(database, worker_settings(context), runner, lock=lock)
+    keep_folders(context.workspace, JobStore(database), worker)
+    return worker
 
 
 def worker_settings(context: Context) -> "WorkerSettings":
