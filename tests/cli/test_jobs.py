@@ -47,6 +47,13 @@ def jobs(cli, ws, monkeypatch):
     return run
 
 
+class Another(BaseHTTPRequestHandler):
+    """A server that answers nothing that it is asked."""
+
+    def log_message(self, *_) -> None:
+        pass
+
+
 def started(ended) -> str:
     found = re.search(r"\d{8}-\d{6}-[0-9a-f]{10}", ended.err)
     assert found, ended.err
@@ -65,6 +72,7 @@ def test_a_job_that_is_watched_ends_as_optimize_does(jobs, cli, working, ws):
         return [re.sub(r"[\d.,]+ ?s?", "N", line).split("(")[0].strip() for line in text.splitlines()]
 
     def same(text):
+        text = text.replace("--", "")  # a job speaks of fields, not of options
         return [line for line in form(text) if "$N" not in line and not line.startswith("report ")]
 
     assert same(watched.out) == same(local.out)
@@ -124,7 +132,7 @@ def test_what_is_wrong_is_said_in_the_words_of_optimize(jobs, cli, working):
         here, there = cli("optimize", *words), jobs(working, "start", *words)
         assert there.code == here.code, words
         told = there.err.splitlines()[-1].replace("as given in the request", "small.json")
-        assert told == here.err.splitlines()[-1].replace("--trials and --auto", "trials and auto")
+        assert told == here.err.splitlines()[-1].replace("--", "")  # fields, not options
 
 
 def test_the_verbs_of_a_job_that_waits(jobs, still):
@@ -177,8 +185,13 @@ def test_a_job_that_is_not_over_is_cancelled_and_then_removed(jobs, still):
     assert jobs(still, "status", gone).code == 3
 
 
-def test_a_running_job_is_removed_when_it_has_stopped(jobs, working):
-    job_id = jobs(working, "start", "--optimizer", "gepa", "--trials", "40", "--json").json["job_id"]
+def test_a_running_job_is_removed_when_it_has_stopped(jobs, working, ws):
+    items = [
+        {**item, "task_description": f"{item['task_description']} Soon."} for item in small_trainset()
+    ]  # nobody paid for these
+    (ws / "others.json").write_text(json.dumps(items))
+    words = ("--optimizer", "gepa", "--trials", "40", "--data", "others.json")
+    job_id = jobs(working, "start", *words, "--json").json["job_id"]
     while jobs(working, "status", job_id, "--json").json["status"] == "queued":
         pass
     ended = jobs(working, "delete", job_id)
@@ -209,7 +222,7 @@ def test_a_skill_that_a_job_writes_is_shown_as_create_skill_shows_it(jobs, cli, 
     assert jobs(working, "result", job_id, "--json").json["path"] == path
     listed = jobs(working, "list", "--kind", "creation", "--json").lines
     assert listed[0]["links"]["self"].endswith(job_id)
-    assert jobs(working, "report", job_id).code == 3
+    assert jobs(working, "report", job_id).out.startswith("# Skill ")
     again = jobs(working, "create-skill", task, "--watch")
     assert again.code != 0
     assert "error: " in again.err
@@ -278,7 +291,7 @@ def test_another_server_is_named_and_the_prefix_of_ours_is_no_harm(jobs, still, 
     wrong = jobs(still, "list", "--server", f"{still.url}/fleet")
     assert wrong.code == 6
     assert f"The server {still.url}/fleet knows no such call." in wrong.err
-    other = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Another)
     threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
     try:
         address = f"http://127.0.0.1:{other.server_address[1]}"

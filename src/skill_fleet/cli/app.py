@@ -63,6 +63,8 @@ def build() -> typer.Typer:
         dataset,
         doctor,
         evaluate,
+        job_results,
+        job_skills,
         jobs,
         keys,
         optimize,
@@ -105,13 +107,16 @@ def build() -> typer.Typer:
         "The jobs of a service.",
         jobs.list_,
         jobs.start,
+        job_skills.create_skill,
         jobs.status,
         jobs.watch,
         jobs.cancel,
         jobs.pause,
         jobs.resume,
-        jobs.logs,
-        jobs.delete,
+        job_results.logs,
+        job_results.result,
+        job_results.report,
+        job_results.delete,
     )
     _add(app, "keys", "Keys that let clients into a service.", keys.create, keys.list_, keys.revoke)
     app.command("optimizers")(catalog.optimizers)
@@ -144,7 +149,7 @@ def _add(app: typer.Typer, name: str, text: str, *commands: Command) -> None:
     """A command of two words; the second is the function's name."""
     group = _group(text)
     for command in commands:
-        group.command(command.__name__.rstrip("_"))(command)
+        group.command(command.__name__.rstrip("_").replace("_", "-"))(command)
     app.add_typer(group, name=name)
 
 

@@ -59,16 +59,13 @@ def create_skill(
 
 
 def _created(context: "Context", request: "CreationRequest", view: "Screen") -> int:
+    from skill_fleet.cli.job_screens import creation_code
     from skill_fleet.cli.running import worked
     from skill_fleet.cli.show_skills import shown_creation
-    from skill_fleet.foundation.errors import BudgetExhausted
     from skill_fleet.services.creation import create_skill as create
 
     value = worked(
         view, "Writing", lambda control, drafted: create(context, request, control=control, on_draft=drafted)
     )
     view.data(value, shown_creation)
-    if value["error"] is None:
-        return 0
-    view.warn(f"error: {value['error']['message']} The best of {len(value['drafts'])} drafts was kept.")
-    return BudgetExhausted.exit_code if value["error"]["code"] == "budget" else 1
+    return creation_code(value, view)

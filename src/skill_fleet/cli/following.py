@@ -1,33 +1,31 @@
 """A job of the service, watched: the same moving line, result and exit code as a run on this machine."""
 
 import contextlib
-import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from skill_fleet.cli.progress import Watcher, watching
+from skill_fleet.cli.job_screens import Caller, creation_code, shown_outcome
+from skill_fleet.cli.progress import watching
 from skill_fleet.cli.screen import Screen
-from skill_fleet.cli.show_jobs import said
+from skill_fleet.cli.story import Story
 from skill_fleet.foundation.errors import Interrupted, SkillFleetError
 
 if TYPE_CHECKING:
     from skill_fleet.client.client import Client
     from skill_fleet.client.records import Job
 
-Command = Callable[[str], str]
 _GLANCE = 1.0
-_COUNTED = re.compile(r",? [\d,]+(?: of [\d,]+)? \w+\.$")
 
 
-def followed(client: "Client", job_id: str, view: Screen, command: Command) -> int:
+def followed(client: "Client", job_id: str, view: Screen, caller: Caller) -> int:
     """Watch a job until it is over or paused, and show what came of it.
 
     Args:
         client: Of the service.
         job_id: The job.
         view: Where to show it.
-        command: Makes the command line that is to be typed next, of its words.
+        caller: For whom.
 
     Returns:
         0 for any verdict, else the exit code of what stopped it; 130 of a job that was cancelled or paused.
@@ -39,29 +37,31 @@ def followed(client: "Client", job_id: str, view: Screen, command: Command) -> i
     client.status(job_id)  # a server that is away from the start is not waited for
     try:
         with watching(view) as watcher:
-            job = _watched(client, job_id, watcher, view)
+            story = Story(watcher, quiet=view.quiet)
+            job = _watched(client, job_id, story)
     except KeyboardInterrupt:
-        again = command(f"jobs watch {job_id}")
+        again = caller.command(f"jobs watch {job_id}")
         raise Interrupted(f"Job {job_id} goes on without being watched.", hint=f"Again: {again}") from None
-    return concluded(client, job, view, command)
+    return _concluded(client, job, view, caller, story.worker)
 
 
-def concluded(client: "Client", job: "Job", view: Screen, command: Command) -> int:
+def _concluded(client: "Client", job: "Job", view: Screen, caller: Caller, worker: str | None) -> int:
     """Show what came of a job that is over or paused, and how to go on.
 
     Returns:
         As `followed`.
     """
-    if job.result is not None:
-        view.data(client.result(job.job_id), _shown(job.kind))
+    result = None if job.result is None else client.result(job.job_id)
+    if result is not None:
+        view.data(result, shown_outcome(job, result, worker, caller))
     elif view.as_json:
         view.lines([{"job_id": job.job_id, "status": job.status, "error": job.error}])
     if job.status == "succeeded":
-        return 0
+        return creation_code(result, view) if result is not None and job.kind == "creation" else 0
     error = _why(job)
     view.warn(f"error: {' '.join(part for part in (error.message, error.hint) if part)}")
     if job.status in {"paused", "stopped"}:
-        view.warn(f"To go on: {command(f'jobs resume {job.job_id}')}{_raised(job)}")
+        view.warn(f"To go on: {caller.command(f'jobs resume {job.job_id}')}{_raised(job)}")
     return error.exit_code
 
 
@@ -76,44 +76,43 @@ def _why(job: "Job") -> SkillFleetError:
     return error_from(job.error["code"], job.error["message"], job.error.get("hint", ""), family=reason)
 
 
-def _watched(client: "Client", job_id: str, watcher: Watcher, view: Screen) -> "Job":
+def _watched(client: "Client", job_id: str, story: Story) -> "Job":
     """The job as it stands once it is over, or paused."""
-    from skill_fleet.optimization.events import Event
-
-    def tell(text: str) -> None:
-        if not view.quiet:
-            watcher.say(text)
 
     def away(trouble: SkillFleetError) -> None:
-        tell(f"{trouble.message} The job goes on; trying again.")
+        story.say(f"{trouble.message} The job goes on; trying again.")
 
-    with _glancing(client, job_id, watcher):
-        for event in client.events(job_id, on_trouble=away):
-            text = said(event.kind, event.data)
-            if text is None:
-                watcher(Event(event.number, event.at, event.kind, dict(event.data)))
-            elif event.kind != "status":
-                tell(text)
-            elif event.data.get("status") == "paused" and (job := client.status(job_id)).status == "paused":
+    _told_so_far(client, job_id, story)
+    job = client.status(job_id)
+    if job.over or job.status == "paused":
+        _told_so_far(client, job_id, story)
+        return job
+    with _glancing(client, job_id, story):
+        for event in client.events(job_id, after=story.last, on_trouble=away):
+            story.event(event)
+            ended = event.kind == "status" and event.data.get("status") == "paused"
+            if ended and (job := client.status(job_id)).status == "paused":
                 return job
     return client.status(job_id)
 
 
-@contextlib.contextmanager
-def _glancing(client: "Client", job_id: str, watcher: Watcher) -> Iterator[None]:
-    """How far the job is, looked at every second beside its events, which only tell of milestones."""
-    from skill_fleet.optimization.events import Event
+def _told_so_far(client: "Client", job_id: str, story: Story) -> None:
+    """Everything that has happened up to now, before anything is said of how the job stands."""
+    for event in client.events_so_far(job_id, after=story.last):
+        story.event(event)
 
+
+@contextlib.contextmanager
+def _glancing(client: "Client", job_id: str, story: Story) -> Iterator[None]:
+    """How far the job is, looked at every second beside its events, which only tell of milestones."""
     over = threading.Event()
 
     def glance() -> None:
-        before: Job | None = None
         while not over.is_set():
             with contextlib.suppress(SkillFleetError):  # whoever reads the events says so
                 job = client.status(job_id)
-                if job != before and not over.is_set():
-                    watcher(Event(0, job.updated_at, "progress", _progress(job)))
-                before = job
+                if not over.is_set():
+                    story.stands(job)
             over.wait(_GLANCE)
 
     thread = threading.Thread(target=glance, name="glance", daemon=True)
@@ -123,26 +122,6 @@ def _glancing(client: "Client", job_id: str, watcher: Watcher) -> Iterator[None]
     finally:
         over.set()
         thread.join(_GLANCE)
-
-
-def _progress(job: "Job") -> dict[str, Any]:
-    """A job as an event of progress: its stage without what is counted in it, so that it keeps its name."""
-    title = _COUNTED.sub("", job.message).rstrip(".")
-    return {
-        "stage": title or job.status,
-        "share": job.progress,
-        "calls": job.cost["calls"],
-    }
-
-
-def _shown(kind: str) -> Callable[[Mapping[str, Any]], Any]:
-    if kind == "creation":
-        from skill_fleet.cli.show_skills import shown_creation
-
-        return shown_creation
-    from skill_fleet.cli.show_run import shown_result
-
-    return shown_result
 
 
 def _raised(job: "Job") -> str:

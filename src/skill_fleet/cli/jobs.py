@@ -1,21 +1,21 @@
-"""`jobs …`: the service's jobs, from a terminal."""
+"""`jobs list`, `start`, `status`, `watch`, `cancel`, `pause`, `resume`: a service's jobs, from a terminal."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from skill_fleet.cli.job_told import IdempotencyKey, Metadata, Watch, budget_of, metadata_of, show, told
 from skill_fleet.cli.options import (
     Json,
     MaxCalls,
     MaxCost,
     MaxMinutes,
     Quiet,
-    globals_of,
     screen,
 )
 from skill_fleet.cli.served import JobName, Server, job_named, served
-from skill_fleet.foundation.errors import DataError, UsageError
+from skill_fleet.foundation.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from skill_fleet.cli.screen import Screen
     from skill_fleet.client import records as client_records
     from skill_fleet.client.client import Client
-    from skill_fleet.client.records import Budget, Job, Optimization
+    from skill_fleet.client.records import Job, Optimization
 
 Auto = Literal["light", "medium", "heavy"]
 Prefer = Literal["quality", "cheaper"]
 Status = StrEnum("Status", ["queued", "running", "paused", "succeeded", "stopped", "failed", "cancelled"])
 Kind = Literal["optimization", "creation"]
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it is over.")]
 
 
 def list_(
@@ -43,7 +42,6 @@ def list_(
     quiet: Quiet = False,
 ) -> None:
     """The service's jobs, newest first. With --json one line a job."""
-    from dataclasses import asdict
     from itertools import islice
 
     from skill_fleet.cli.show_jobs import shown_jobs
@@ -53,7 +51,7 @@ def list_(
         wanted = cast("list[client_records.Status]", [one.value for one in status or ()])
         found = list(islice(client.all_jobs(statuses=wanted, kind=kind), limit))
     if as_json:
-        view.lines(asdict(job) for job in found)
+        view.lines(job.document for job in found)
     elif found:
         view.data(found, shown_jobs)
     else:
@@ -122,12 +120,8 @@ def start(
     output: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where below config/optimized to publish the program.")
     ] = None,
-    metadata: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Kept with the job; repeatable.")
-    ] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key and request are the same job.")
-    ] = None,
+    metadata: Metadata = None,
+    idempotency_key: IdempotencyKey = None,
     watch: Watch = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -160,15 +154,15 @@ def start(
         "repeats": repeats,
         "modules": module or None,
         "models": {phase: name for phase, name in models.items() if name is not None} or None,
-        "budget": _budget(max_cost, max_calls, max_minutes),
-        "metadata": _metadata(metadata or []) or None,
+        "budget": budget_of(max_cost, max_calls, max_minutes),
+        "metadata": metadata_of(metadata),
     }
     body = cast("Optimization", {name: value for name, value in asked.items() if value is not None})
     view = screen(as_json=as_json, quiet=quiet)
     with served(server) as client:
         job_id = client.start(idempotency_key=idempotency_key, **body).job_id
         view.note(f"Job {job_id} is in the queue of {client.url}.")
-        return _told(ctx, client, job_id, view, server, watch=watch)
+        return told(ctx, client, job_id, view, server, watch=watch)
 
 
 def status(
@@ -177,7 +171,7 @@ def status(
     """How a job stands."""
     view = screen(as_json=as_json, quiet=quiet)
     with served(server) as client:
-        _show(client.status(job_named(client, job)), view)
+        show(client.status(job_named(client, job)), view)
 
 
 def watch(
@@ -193,7 +187,7 @@ def watch(
     """
     view = screen(as_json=as_json, quiet=quiet)
     with served(server) as client:
-        return _told(ctx, client, job_named(client, job), view, server, watch=True)
+        return told(ctx, client, job_named(client, job), view, server, watch=True)
 
 
 def cancel(
@@ -249,7 +243,7 @@ def resume(
 
     Caps are those it had, unless given here; they count over the whole job.
     """
-    budget = _budget(max_cost, max_calls, max_minutes)
+    budget = budget_of(max_cost, max_calls, max_minutes)
     return _asked(
         ctx,
         job,
@@ -258,47 +252,6 @@ def resume(
         screen(as_json=as_json, quiet=quiet),
         watch=watch,
     )
-
-
-def logs(
-    job: JobName = "latest",
-    server: Server = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
-    after: Annotated[int, typer.Option(min=0, metavar="N", help="Only events after this number.")] = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """What happened to a job, in order. With --json one line an event."""
-    from dataclasses import asdict
-
-    from skill_fleet.cli.show_jobs import logged
-
-    view = screen(as_json=as_json, quiet=quiet)
-    with served(server) as client:
-        name = job_named(client, job)
-        events = client.events if follow else client.events_so_far
-        for event in events(name, after=after):
-            if as_json:
-                view.lines([asdict(event)])
-            else:
-                view.out.write(f"{logged(event.at, event.kind, event.data)}\n")
-                view.out.flush()
-
-
-def delete(job: JobName, server: Server = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Remove a job that is over, with its events and its result; cancel one that is not.
-
-    What it published stays.
-    """
-    from skill_fleet.cli.tables import words
-
-    view = screen(as_json=as_json, quiet=quiet)
-    with served(server) as client:
-        name = job_named(client, job)
-        removed = client.delete(name)
-    value = {"job_id": name, "status": "removed" if removed else "cancelling"}
-    told = f"Job {name} is removed." if removed else f"Job {name} is being cancelled; then delete it again."
-    view.data(value, lambda _value: words(told))
 
 
 def _asked(
@@ -314,42 +267,9 @@ def _asked(
     with served(server) as client:
         found = verb(client, job_named(client, job))
         if watch:
-            return _told(ctx, client, found.job_id, view, server, watch=True)
-        _show(found, view)
+            return told(ctx, client, found.job_id, view, server, watch=True)
+        show(found, view)
         return 0
-
-
-def _told(
-    ctx: typer.Context, client: "Client", job_id: str, view: "Screen", server: str | None, *, watch: bool
-) -> int:
-    """Watch a job, or say how it stands and how to watch it."""
-    from skill_fleet.cli.following import followed
-
-    def command(words: str) -> str:
-        import shlex
-
-        where = "" if server is None else f" --server {shlex.quote(server)}"
-        return globals_of(ctx).command(f"{words}{where}")
-
-    if watch:
-        return followed(client, job_id, view, command)
-    view.note(f"To watch it: {command(f'jobs watch {job_id}')}")
-    _show(client.status(job_id), view)
-    return 0
-
-
-def _show(job: "Job", view: "Screen") -> None:
-    from dataclasses import asdict
-
-    from skill_fleet.cli.show_jobs import shown_job
-
-    view.data(asdict(job) if view.as_json else job, shown_job)
-
-
-def _budget(max_cost: float | None, max_calls: int | None, max_minutes: float | None) -> "Budget | None":
-    given = {"max_cost": max_cost, "max_calls": max_calls, "max_minutes": max_minutes}
-    found = {name: cap for name, cap in given.items() if cap is not None}
-    return cast("Budget", found) if found else None
 
 
 def _items(data: str) -> list[dict[str, Any]]:
@@ -360,14 +280,4 @@ def _items(data: str) -> list[dict[str, Any]]:
     found = read_json(Path(data).expanduser(), what="training set")
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise DataError(f"The training set {data} is not a list of objects.")
-    return found
-
-
-def _metadata(pairs: list[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise UsageError(f"--metadata {pair!r} is not of the form NAME=VALUE.")
-        found[name] = value
     return found

@@ -25,8 +25,16 @@ _PUBLISHED = {
 _KEPT = frozenset({"incumbent_kept", "output_changed"})
 
 
-def shown_result(result: Mapping[str, Any]) -> "RenderableType":
-    """The JSON result of a run."""
+def shown_result(
+    result: Mapping[str, Any], *, elsewhere: str = "", report: str | None = None
+) -> "RenderableType":
+    """The JSON result of a run.
+
+    Args:
+        result: It.
+        elsewhere: Where its files are, in words; empty where they are here.
+        report: How to see its report, instead of the file's name.
+    """
     warnings = [
         words(f"! {warning['message']}", "yellow")
         for warning in result["warnings"]
@@ -38,7 +46,7 @@ def shown_result(result: Mapping[str, Any]) -> "RenderableType":
         _scores(result),
         *_choice(result),
         words(""),
-        facts(_facts(result)),
+        facts(_facts(result, elsewhere, report)),
         _prices(result),
         *([words(""), *warnings] if warnings else []),
         *([words(""), notice] if notice is not None else []),
@@ -160,7 +168,7 @@ def _choice(result: Mapping[str, Any]) -> list["RenderableType"]:
     return [] if said is None else [words(""), words(said, "yellow")]
 
 
-def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(result: Mapping[str, Any], elsewhere: str, report: str | None) -> Iterator[tuple[str, str]]:
     calls = result["calls"]
     yield "verdict", _verdict(result)
     if result["folds"]:
@@ -185,8 +193,9 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["artifact"] is not None:
         kept = any(warning["code"] in _KEPT for warning in result["warnings"])
         why = "left as it was: see below" if kept else _PUBLISHED[result["published"]]
-        yield "artifact", f"{result['artifact']} ({why})"
-    yield "report", str(result["report"])
+        where = f"; {elsewhere}" if elsewhere else ""
+        yield "artifact", f"{result['artifact']} ({why}{where})"
+    yield "report", str(result["report"] if report is None else report)
 
 
 def _prices(result: Mapping[str, Any]) -> "RenderableType | None":

@@ -16,12 +16,17 @@ _LEVELS = {"acceptable": "acceptable", "target": "on target", "excellent": "exce
 STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
-def shown_creation(value: Mapping[str, Any]) -> "RenderableType":
-    """A skill that was created."""
+def shown_creation(value: Mapping[str, Any], *, elsewhere: str = "") -> "RenderableType":
+    """A skill that was created.
+
+    Args:
+        value: The JSON result.
+        elsewhere: Where its file is, in words; empty where it is here.
+    """
     parts = ", ".join(f"{name} {score(part)}" for name, part in value["parts"].items())
     calls = value["calls"]
     pairs = [
-        ("skill", value["path"]),
+        ("skill", f"{value['path']} ({elsewhere})" if elsewhere else value["path"]),
         ("name", value["name"]),
         ("taxonomy", value["taxonomy_path"]),
         ("description", value["description"]),
