@@ -1,6 +1,7 @@
 """Jobs written down, found and listed: on SQLite and on PostgreSQL."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,13 +10,19 @@ import pytest
 import sqlalchemy as sa
 from store_help import Processes, backdate, new_job, queued, taken
 
-from skill_fleet.foundation.errors import IdempotencyConflict, NotFound, Removed, StateConflict
+from skill_fleet.foundation.errors import (
+    IdempotencyConflict,
+    NotFound,
+    Removed,
+    StateConflict,
+    StorageError,
+)
 from skill_fleet.jobs.audit import Audit
 from skill_fleet.jobs.database import Database
 from skill_fleet.jobs.file_store import FileStore
-from skill_fleet.jobs.records import NewJob
+from skill_fleet.jobs.records import NewJob, Spending
 from skill_fleet.jobs.store import Idempotency, JobStore
-from skill_fleet.jobs.tables import AUDIT, JOB
+from skill_fleet.jobs.tables import API_KEY, AUDIT, JOB, database_now
 
 
 @pytest.fixture
@@ -288,3 +295,70 @@ def test_the_store_is_shared_by_threads(open_again: Callable[..., Database], dat
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(create_and_read, range(64))) == [f"j{number}" for number in range(64)]
+
+
+def test_only_the_work_itself_reads_what_it_was_given(database: Database) -> None:
+    store = JobStore(database)
+    job = queued(store, "a", request={"trainset": ["x" * 1000] * 1000})
+    assert len(store.request_of("a")["trainset"]) == 1000
+    schema = "" if database.is_sqlite else "skill_fleet."
+    database.write(lambda db: db.exec_driver_sql(f"alter table {schema}job_request rename to out_of_reach"))
+    with pytest.raises(StorageError):
+        store.request_of("a")
+    lease = taken(store, job)
+    store.progress(lease, progress=0.5, message="half", spending=Spending(1, 0.1, 0))
+    store.append(lease, [("step", {})])
+    assert [one.progress for one in store.page()] == [store.get("a").progress] == [0.5]
+    assert store.left_behind(-1) == store.waiting(-1) == []
+    store.want("a", "paused", None)
+    assert store.conclude(lease, "paused").status == "paused"
+    assert store.requeue("a", None).status == "queued"
+
+
+def test_a_result_is_read_where_it_is_asked_for(database: Database) -> None:
+    store = JobStore(database)
+    lease = taken(store, queued(store, "a"))
+    store.progress(lease, partial={"simulated": True, "best": 1})
+    assert (store.get("a").simulated, store.page()[0].simulated) == (True, True)
+    backdate(database, "a", result="no JSON")
+    assert not hasattr(store.page()[0], "result")
+    store.progress(lease, progress=0.5)
+    job = store.get("a")
+    assert job.progress == 0.5
+    with pytest.raises(ValueError, match="Expecting value"):
+        _ = job.result
+
+
+def test_what_a_removed_job_was_given_is_gone(store: JobStore) -> None:
+    queued(store, "a")
+    store.want("a", "cancelled", None)
+    assert store.request_of("a") == {"seed": 1}
+    store.remove("a", None)
+    for name in ("a", "never", "\0"):
+        with pytest.raises(NotFound):
+            store.request_of(name)
+
+
+def test_an_owner_has_only_so_many_unfinished_jobs(database: Database) -> None:
+    row = {"key_id": "k", "name": "", "scopes": "run", "secret_sha256": "", "created_at": database_now()}
+    database.write(lambda db: db.execute(API_KEY.insert().values(row)))
+    store = JobStore(database)
+
+    def start(number: int) -> bool | str:
+        try:
+            return store.create(new_job(f"j{number}", owner="k"), at_most=3)[1]
+        except StateConflict as error:
+            return error.code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert Counter(pool.map(start, range(12))) == {True: 3, "too_many_jobs": 9}
+    made = [job.job_id for job in store.page(owner="k")]
+    store.want(made[0], "paused", None)
+    assert start(20) == "too_many_jobs"
+    assert store.create(new_job("other", owner="x"), at_most=1)[1]
+    store.want(made[0], "cancelled", None)
+    same = Idempotency("same", "digest")
+    assert store.create(new_job("j21", owner="k"), idempotency=same, at_most=3)[1]
+    # What came before comes back, however many there are.
+    assert store.create(new_job("j22", owner="k"), idempotency=same, at_most=3)[0].job_id == "j21"
+    assert start(23) == "too_many_jobs"

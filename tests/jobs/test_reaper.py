@@ -1,10 +1,11 @@
 """Who is dead, and what becomes of what they had; nobody works here."""
 
 import sqlalchemy as sa
+from store_help import backdate
 
 from jobs.workers_help import HEARTBEAT, Fleet
 from skill_fleet.jobs.reaper import Reaped, Reaper
-from skill_fleet.jobs.tables import WORKER
+from skill_fleet.jobs.tables import JOB, WORKER
 from skill_fleet.jobs.worker_store import WorkerStore
 
 NOTHING = Reaped()
@@ -60,6 +61,21 @@ def test_a_job_that_the_queue_has_lost_is_queued_again_once(fleet: Fleet) -> Non
     assert reaper(fleet).reap() == NOTHING
     assert fleet.store.get(job).status == "queued"
     assert fleet.queue.is_live(f"{job}.2")
+
+
+def test_a_job_that_waits_for_nobody_is_queued_again_once(fleet: Fleet) -> None:
+    lost, waits, young, told_late = (fleet.job(steps=1) for _ in range(4))
+    for job in (lost, young):
+        fleet.queue.take_out(f"{job}.1")  # as when a worker could not take it up
+    old = {"enqueued_at": JOB.c.enqueued_at - HEARTBEAT - 1}
+    for job in (lost, waits):
+        backdate(fleet.database, job, **old)
+    backdate(fleet.database, told_late, enqueued_at=None)
+    assert reaper(fleet).reap().rescued == (f"{lost}.1",)
+    assert reaper(fleet).reap() == NOTHING
+    assert (fleet.store.get(lost).status, fleet.store.get(lost).attempt) == ("queued", 2)
+    assert fleet.queue.is_live(f"{lost}.2")
+    assert [fleet.store.get(job).attempt for job in (waits, young, told_late)] == [1, 1, 1]
 
 
 def test_a_wish_that_nobody_lived_to_see_is_granted_by_the_rescue(fleet: Fleet) -> None:

@@ -1,6 +1,7 @@
 """What clients ask of jobs: what comes back, who may see it, and what is left in the store."""
 
 import asyncio
+import dataclasses
 import json
 import re
 import sys
@@ -14,6 +15,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from service_rig import Rig, opened_rig, rig
 
+from skill_fleet.api.problems import problem_of
 from skill_fleet.foundation.errors import (
     DataError,
     IdempotencyConflict,
@@ -285,6 +287,26 @@ def test_delete_cancels_what_is_not_over_and_removes_what_is(rig, status):
         assert asyncio.run(jobs.delete_job(rig.service, job.job_id, None)) == "removed"
         with pytest.raises(Removed):
             jobs.get_job(rig.service, job.job_id, None)
+
+
+def test_a_key_has_only_so_many_unfinished_jobs(rig):
+    loaded = rig.service.context.loaded
+    server = loaded.settings.server.model_copy(update={"jobs_per_key": 2})
+    settings = loaded.settings.model_copy(update={"server": server})
+    context = dataclasses.replace(rig.service.context, loaded=dataclasses.replace(loaded, settings=settings))
+    rig.service = dataclasses.replace(rig.service, context=context)
+    key, other = rig.key(), rig.key()
+    first, _ = started(rig, {"seed": 1}, key)
+    started(rig, {"seed": 2}, key)
+    with pytest.raises(StateConflict) as caught:
+        started(rig, {"seed": 3}, key)
+    problem = problem_of(caught.value)
+    assert (problem.status_code, problem.headers["Retry-After"]) == (429, "2")
+    assert json.loads(problem.body)["code"] == "too_many_jobs"
+    assert len(rig.queue.told) == 2
+    asyncio.run(jobs.cancel_job(rig.service, first.job_id, key))
+    for owner in (key, other, other, None, None, None):
+        assert started(rig, {"seed": 4}, owner)[1]
 
 
 def test_pause_and_resume_put_the_next_attempt_into_the_queue(rig):
