@@ -291,7 +291,8 @@ def test_no_secret_is_written(opened: Opened, postgres_url: str) -> None:
     texts = [one.stderr()]
     for each in (failing, job):
         found = one.now(each)
-        texts += [json.dumps([one.store.request_of(each.job_id), found.result, found.error, found.message], default=str)]
+        told = [one.store.request_of(each.job_id), found.result, found.error, found.message]
+        texts += [json.dumps(told, default=str)]
         texts += [json.dumps([event.data for event in one.events(each)], default=str)]
         texts += [data.decode() for data in one.files.load(each.job_id).values()]
     texts += [file.read_text(errors="replace") for file in one.root.rglob("*") if file.is_file()]
