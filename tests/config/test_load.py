@@ -436,12 +436,17 @@ def test_a_database_cannot_be_named_in_a_file(read: Loader) -> None:
         "server: { jobs_at_once: 0 }",
         "server: { heartbeat_seconds: 0 }",
         "server: { body_seconds: -1 }",
-        "server: { max_body_bytes: 0 }",
+        "server: { max_body_bytes: 1 }",
+        "server: { allowed_hosts: ['*'] }",
+        "server: { allowed_hosts: ['*.example'] }",
+        "server: { allowed_hosts: ['abc:80'] }",
+        "server: { allowed_hosts: ['http://a.example'] }",
         "server: { host: '' }",
         "server: { allowed_hosts: [''] }",
         "server: { allowed_hosts: fleet.example }",
         "server: { sse_poll_seconds: 0 }",
         "server: { keep_days: 0 }",
+        "server: { silent_minutes: 4.9 }",
         "server: { workers: 3 }",
     ],
 )
@@ -450,6 +455,12 @@ def test_a_server_that_makes_no_sense_is_refused(read: Loader, own: str) -> None
 
 
 def test_hosts_are_a_list(read: Loader) -> None:
+    said = refused(read, "server: { allowed_hosts: fleet.example }").message
+    assert "it must be a list" in said
+    assert "tuple" not in said
+    assert "'*' is not the name of a host" in refused(read, "server: { allowed_hosts: ['*'] }").message
+    given = read("server: { allowed_hosts: ['::1', '[::1]', 10.0.0.1, a_b-c.example] }").settings.server
+    assert given.allowed_hosts == ("::1", "[::1]", "10.0.0.1", "a_b-c.example")
     assert read("server: { allowed_hosts: [a.example, b.example] }").settings.server.allowed_hosts == (
         "a.example",
         "b.example",

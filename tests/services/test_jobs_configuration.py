@@ -64,14 +64,16 @@ def test_no_secret_is_shown_anywhere(context):
     ):
         assert "hunter2" not in json.dumps(shown)
     row = show_settings(context)[-1]
-    assert row["value"] == "PostgreSQL, fleet on db.example"
+    assert row["value"] == configuration_view(context, None)["database"]
+    assert row["value"]["place"] == "PostgreSQL, fleet on db.example"
     assert row["origin"] == "environment SKILL_FLEET_DATABASE_URL"
 
 
 def test_without_a_database_the_service_keeps_files(workspace):
     context = open_context(workspace, environ={})
     assert configuration_view(context, None)["database"] == {"kind": "sqlite", "place": None}
-    assert show_settings(context)[-1] == {"key": "database", "value": None, "origin": "default"}
+    kept = configuration_view(context, None)["database"]
+    assert show_settings(context)[-1] == {"key": "database", "value": kept, "origin": "default"}
 
 
 @pytest.mark.parametrize(

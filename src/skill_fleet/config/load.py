@@ -29,6 +29,8 @@ SERVER = "SKILL_FLEET_SERVER"
 _RESERVED = frozenset(
     {"SKILL_FLEET_WORKSPACE", "SKILL_FLEET_LIVE", "SKILL_FLEET_DEBUG", DATABASE_URL, API_KEY, SERVER}
 )
+_PLAINLY = {"tuple_type": "it must be a list, for example [one, two]"}
+"""What pydantic says in words of Python, in words of YAML."""
 _DATABASES = ("postgresql://", "postgres://")
 
 Flat = dict[tuple[str, ...], Any]
@@ -227,7 +229,8 @@ def _validated(values: Flat, origins: Mapping[str, str]) -> Settings:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         unknown = first["type"] == "extra_forbidden"
-        what = "is not a known key" if unknown else f"is wrong: {first['msg'].removeprefix('Value error, ')}"
+        said = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
+        what = "is not a known key" if unknown else f"is wrong: {said}"
         raise ConfigError(
             f"{key} (from {_origin(key, origins)}) {what}.",
             hint=_nearest(key, origins) if unknown else "See: skill-fleet config show.",

@@ -1,5 +1,7 @@
 """The typed mirror of `config.yaml`. Unknown keys are refused, so a misspelt one is never ignored."""
 
+import ipaddress
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -8,6 +10,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Phase = Literal["profiling", "optimization", "evaluation", "judge"]
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
 PHASES: tuple[Phase, ...] = ("profiling", "optimization", "evaluation", "judge")
 
 
@@ -16,6 +19,18 @@ def _provider_and_name(model: str) -> str:
     if not (provider and slash and name) or any(character.isspace() for character in model):
         raise ValueError(f"'{model}' is not of the form provider/name, for example openai/gpt-4o-mini")
     return model
+
+
+def _host(name: str) -> str:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        plain = _HOST.fullmatch(name) is not None
+    else:
+        plain = True
+    if not plain:
+        raise ValueError(f"'{name}' is not the name of a host, such as fleet.example: no pattern and no port")
+    return name
 
 
 class _Part(BaseModel):
@@ -138,8 +153,8 @@ class Server(_Part):
     Attributes:
         host: Address to listen at; any but a loopback one asks for an API key.
         port: Port to listen at; 0 takes a free one.
-        allowed_hosts: Names it may be called by, besides those of its address.
-        max_body_bytes: Longest body of a request.
+        allowed_hosts: Names it may be called by, besides those of its address; each in full, without port.
+        max_body_bytes: Longest body of a request, from 1000.
         body_seconds: Longest time for a body to arrive.
         jobs_at_once: Most jobs a worker runs at a time.
         jobs_everywhere: Most jobs over all workers; None is no limit.
@@ -155,15 +170,16 @@ class Server(_Part):
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    allowed_hosts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    max_body_bytes: Count = 4 * 1024 * 1024
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = ()
+    max_body_bytes: Annotated[int, Field(ge=1000)] = 4 * 1024 * 1024
     body_seconds: Positive = 20.0
     jobs_at_once: Count = 2
     jobs_everywhere: Count | None = None
     jobs_per_provider: Count | None = None
     heartbeat_seconds: Positive = 15.0
     grace_seconds: Annotated[float, Field(ge=0)] = 10.0
-    silent_minutes: Positive = 30.0
+    # More than the longest call with its pauses, and the waiting for an earlier process of a job.
+    silent_minutes: Annotated[float, Field(ge=5)] = 30.0
     jobs_per_key: Count = 1000
     keep_days: Positive = 90.0
     sse_poll_seconds: Annotated[float, Field(ge=0.05)] = 0.5

@@ -16,12 +16,12 @@ _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 def show_settings(context: Context) -> list[dict[str, Any]]:
     """Every setting as `key`, `value`, `origin`. A model's key is the name of a variable, never its value.
 
-    `database` is no setting, but tells whether one is named: its host and name.
+    `database` is no setting, but tells whether one is named: `kind`, `place`, as `configuration_view` does.
     """
     flat = dict(_flat(context.settings.model_dump(mode="json"), ""))
     origins = context.loaded.origins
-    database = database_in_words(context.loaded.database)
-    named = "default" if database is None else f"environment {DATABASE_URL}"
+    database = _database(context)
+    named = "default" if context.loaded.database is None else f"environment {DATABASE_URL}"
     return [
         *(
             {"key": key, "value": without_password(value), "origin": origins.get(key, "default")}
@@ -47,9 +47,16 @@ def configuration_view(context: Context, key: "ApiKey | None") -> dict[str, Any]
             model["api_base"] = without_password(model["api_base"])
         else:
             del model["api_base"], model["api_key_env"]
-    database = context.loaded.database
-    kind = {"kind": "sqlite" if database is None else "postgresql"}
-    return {**settings, "database": {**kind, **({"place": database_in_words(database)} if all_of_it else {})}}
+    database = _database(context)
+    if not all_of_it:
+        del database["place"]
+    return {**settings, "database": database}
+
+
+def _database(context: Context) -> dict[str, str | None]:
+    """What the service keeps its jobs in, and where: host and name, nothing else of the address."""
+    url = context.loaded.database
+    return {"kind": "sqlite" if url is None else "postgresql", "place": database_in_words(url)}
 
 
 def database_in_words(url: str | None) -> str | None:
