@@ -22,6 +22,7 @@ from skill_fleet.jobs.records import Job
 
 _NAMES = {"process": "process of the service", "child": "process of a job", "standstill": "standstill"}
 _LONGEST = 120.0
+_AT_MOST_IN_A_ROW = 2
 
 
 @dataclass
@@ -55,9 +56,8 @@ def struck(fleet: Fleet, workers: int, blows: int, hashes: Sequence[str], rng: r
     site = Site(fleet, workers)
     tally = Tally()
     try:
-        while tally.done.total() < blows and _running(fleet, site, wait=True):
-            time.sleep(rng.uniform(0.1, 3.0))
-            _strike(fleet, site, rng, tally)
+        while tally.done.total() < blows and _strike(fleet, site, rng, tally):
+            pass
         for job in jobs:
             fleet.wait(job, until=lambda now: now.over, within=_LONGEST + 10 * len(jobs))
     finally:
@@ -83,23 +83,30 @@ def struck(fleet: Fleet, workers: int, blows: int, hashes: Sequence[str], rng: r
     return len(wrong)
 
 
-def _running(fleet: Fleet, site: Site, *, wait: bool = False) -> list[Job]:
-    """Jobs in the hands of a process of the service that is there; none when all are over."""
-    while True:
-        unfinished = fleet.store.page(statuses=("queued", "running"), limit=99)
-        held = [job for job in unfinished if job.status == "running" and site.holder(job) is not None]
-        if held or not unfinished or not wait:
-            return held
-        time.sleep(0.05)
+def _running(fleet: Fleet, site: Site) -> list[Job]:
+    """Jobs in the hands of a process of the service that is there, which may be struck."""
+    found = [fleet.store.get(job.job_id) for job in fleet.store.page(statuses=("running",), limit=99)]
+    held = [job for job in found if not job.over and site.holder(job) is not None]
+    # A job that is struck again and again without getting further has rightly failed.
+    spared = {site.holder(job) for job in held if job.crashes >= _AT_MOST_IN_A_ROW}
+    return [job for job in held if site.holder(job) not in spared]
 
 
-def _strike(fleet: Fleet, site: Site, rng: random.Random, tally: Tally) -> None:
-    held = _running(fleet, site)
-    if not held:
-        return
-    number = site.holder(rng.choice(held))
-    assert number is not None
-    mine = [job for job in held if site.holder(job) == number]
+def _victim(fleet: Fleet, site: Site, rng: random.Random) -> int | None:
+    """A process of the service that has jobs, at a random moment; None when all jobs are over."""
+    while fleet.store.page(statuses=("queued", "running"), limit=1):
+        time.sleep(rng.uniform(0.1, 3.0))
+        if held := _running(fleet, site):
+            return site.holder(rng.choice(held))
+    return None
+
+
+def _strike(fleet: Fleet, site: Site, rng: random.Random, tally: Tally) -> bool:
+    """One blow; False when there is nothing to be struck any more."""
+    number = _victim(fleet, site, rng)
+    if number is None:
+        return False
+    mine = [job for job in _running(fleet, site) if site.holder(job) == number]
     at = time.monotonic()
     blow = site.strike(number, rng.choice(BLOWS), rng)
     tally.done[blow] += 1
@@ -108,6 +115,7 @@ def _strike(fleet: Fleet, site: Site, rng: random.Random, tally: Tally) -> None:
             if (seconds := _taken_after(fleet, job, at)) is not None:
                 tally.taken_after.append(seconds)
         site.wait_ready(number)
+    return True
 
 
 def _taken_after(fleet: Fleet, job: Job, at: float) -> float | None:
