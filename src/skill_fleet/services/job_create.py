@@ -85,5 +85,5 @@ class _Announcer:
         )
         if not before:
             self._child.event(_ANNOUNCED, {"sha256": digest})
-            self._child.write()
+        self._child.write()  # what was announced by an earlier process may be another's to write by now
         return before

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skill_fleet.core.programs.artifact import copy_artifact
+from skill_fleet.core.programs.history import exclusive
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import Interrupted, LeaseLost, StorageError
 from skill_fleet.foundation.files import read_json
@@ -56,14 +57,16 @@ def optimize(context: Context, job: Job, child: Child) -> Ended:
         return _ended(job, earlier, child)
     context, request = _request(context, job, child)
     prepared = _prepared(context, request, folder)
-    if new_here and folder.incumbent.exists() and not prepared.plan.output.exists():
-        copy_artifact(folder.incumbent, prepared.plan.output)  # what the run is measured against came along
+    if new_here and folder.incumbent.exists():
+        _bring(folder.incumbent, prepared.plan.output, context, child)
     control = Control()
     child.on_stop(control.interrupt)
     begin(context, prepared)
     listener = _Listener(child, prepared.plan, folder)
     with quiet(folder):
-        finished = start_optimization(context, prepared, folder, listener=listener, control=control)
+        finished = start_optimization(
+            context, prepared, folder, listener=listener, control=control, may_publish=child.write
+        )
     return _ended(job, finished.result.to_json(), child)
 
 
@@ -107,6 +110,19 @@ def _wait_for_earlier(folder: RunFolder, child: Child, clock: Clock) -> None:
                 code="locked",
             )
         clock.sleep(_GLANCE)
+
+
+def _bring(incumbent: Path, output: Path, context: Context, child: Child) -> None:
+    """Put what the run is measured against, which came along, where nothing is.
+
+    Raises:
+        LeaseLost: Somebody else has the job.
+        StorageError: It cannot be written, or the store does not answer.
+    """
+    with exclusive(context.workspace.state):
+        if not output.exists():
+            child.write()
+            copy_artifact(incumbent, output)
 
 
 def _tell_missed(folder: RunFolder, child: Child) -> None:
