@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Iterable
 
+from skill_fleet.foundation.addresses import is_loopback_address
 from skill_fleet.foundation.errors import ConfigError
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -45,7 +46,7 @@ def is_loopback(host: str) -> bool:
     if not name:
         return False  # every interface
     try:
-        return _loopback(name)
+        return is_loopback_address(name)
     except ValueError:
         pass
     try:
@@ -54,10 +55,4 @@ def is_loopback(host: str) -> bool:
         raise ConfigError(
             f"The host '{host}' is not an address of this machine.", hint="Try --host 127.0.0.1."
         ) from None
-    return bool(found) and all(_loopback(str(place[4][0])) for place in found)
-
-
-def _loopback(address: str) -> bool:
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_loopback)
+    return bool(found) and all(is_loopback_address(str(place[4][0])) for place in found)

@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from skill_fleet.api import examples
 from skill_fleet.api.answers import answer
-from skill_fleet.api.cursors import make_cursor, read_cursor
 from skill_fleet.api.dependencies import CallerDep, ServiceDep
 from skill_fleet.api.etags import ETAG_HEADER, is_current, not_modified
 from skill_fleet.api.evaluation import BATCH_SECONDS, MANY
@@ -17,6 +16,7 @@ from skill_fleet.api.problems import errors
 from skill_fleet.api.schemas import SkillPage, SkillView, ValidateBody, Validated
 from skill_fleet.api.starting import IDEMPOTENCY_KEY, STARTED_HEADERS, started
 from skill_fleet.services import jobs, skills
+from skill_fleet.services.cursors import make_cursor, read_cursor
 from skill_fleet.services.job_requests import CreationBody
 
 router = APIRouter(prefix="/skills", tags=["skills"])
@@ -59,14 +59,14 @@ async def listed(
     ] = None,
 ) -> Response:
     """A page of the library."""
-    after = "" if cursor is None else read_cursor(cursor, list="skills", prefix=prefix)
+    after = "" if cursor is None else read_cursor(cursor, ["skills", prefix], (str,))[0]
 
     def page() -> dict[str, Any]:
         return skills.list_skills(service.context, prefix=prefix, after=after, limit=limit)
 
     found = await anyio.to_thread.run_sync(page)
     last = found.pop("next")
-    found["next_cursor"] = None if last is None else make_cursor(last, list="skills", prefix=prefix)
+    found["next_cursor"] = None if last is None else make_cursor([last], ["skills", prefix])
     found["skills"] = [_with_links(one) for one in found["skills"]]
     return answer(found)
 

@@ -1,6 +1,5 @@
 """Requests to the server: made again where that cannot do anything twice, refusals raised as errors."""
 
-import ipaddress
 import json
 import random
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ import httpx2
 
 from skill_fleet import __version__
 from skill_fleet.client.problems import RETRYABLE, error_of, no_answer, unreadable
+from skill_fleet.foundation.addresses import is_loopback_address
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import SkillFleetError, UsageError
 
@@ -255,7 +255,7 @@ def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return is_loopback_address(host)
     except ValueError:
         return False
 

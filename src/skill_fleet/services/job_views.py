@@ -1,18 +1,11 @@
 """Jobs as JSON: what clients get to see of one, and of a page of them."""
 
-import base64
-import binascii
-import json
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.errors import UsageError
 from skill_fleet.jobs.records import Job, JobEvent, JobSummary
 
 BASE = "/api/v2/optimization"
-_LONGEST_CURSOR = 4000
 _TOO_EARLY = 0.05
 _MESSAGES = {
     "queued": "Waiting for a worker.",
@@ -64,36 +57,6 @@ def links_of(job_id: str) -> dict[str, str]:
 def event_view(event: JobEvent) -> dict[str, Any]:
     """An event of a job as clients see it."""
     return {"number": event.number, "at": event.at, "kind": event.kind, "data": event.data}
-
-
-def make_cursor(last: JobSummary, filters: Collection[Any]) -> str:
-    """What a client shows to get the jobs after this one, of a list with the same filters."""
-    place = [last.created_at, last.job_id]
-    value = json.dumps([*place, digest([*place, *filters])[:16]])
-    return base64.urlsafe_b64encode(value.encode()).decode("ascii").rstrip("=")
-
-
-def read_cursor(cursor: str, filters: Collection[Any]) -> tuple[float, str]:
-    """The job after which a page begins: when it was made, and its name.
-
-    Raises:
-        UsageError: It is not what `make_cursor` gave for these filters; the code is `cursor`.
-    """
-    value = None
-    if len(cursor) <= _LONGEST_CURSOR and cursor.isascii():
-        try:
-            padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-            value = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        except (binascii.Error, ValueError, RecursionError):
-            value = None
-    match value:
-        case [float(at), str(job_id), str(sign)] if sign == digest([at, job_id, *filters])[:16]:
-            return at, job_id
-    raise UsageError(
-        "The cursor is not of this list.",
-        hint="Take `next_cursor` of the page before, with the same filters; without a cursor it begins anew.",
-        code="cursor",
-    )
 
 
 def _message(job: JobSummary) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from skill_fleet.foundation.errors import BudgetExhausted, NotFound, Removed, StateConflict, StorageError
 from skill_fleet.jobs.records import ApiKey, Job, JobEvent, Kind, Status, Wanted
 from skill_fleet.jobs.store import ANY, SpentToday
+from skill_fleet.services.cursors import make_cursor, read_cursor
 from skill_fleet.services.job_folders import remove_folders
 from skill_fleet.services.job_requests import ResumeBody, read_body
 from skill_fleet.services.job_starts import (
@@ -26,7 +27,7 @@ from skill_fleet.services.job_starts import (
     start_creation_job,
     start_optimization_job,
 )
-from skill_fleet.services.job_views import event_view, job_view, make_cursor, read_cursor, summary_view
+from skill_fleet.services.job_views import event_view, job_view, summary_view
 from skill_fleet.services.keys import Caps, allowance, is_admin
 from skill_fleet.services.service import Service
 
@@ -101,14 +102,14 @@ def list_jobs(
     """
     owner = ANY if is_admin(key) or key is None else key.key_id
     filters = [sorted(set(statuses)), kind, None if key is None else key.key_id]
-    before = None if cursor is None else read_cursor(cursor, filters)
+    before = None if cursor is None else _place(cursor, filters)
     size = max(1, min(limit, _MOST_LISTED))
     found = service.jobs.page(owner=owner, statuses=statuses, kind=kind, before=before, limit=size + 1)
     page = found[:size]
     more = len(found) > size
     return {
         "jobs": [summary_view(job) for job in page],
-        "next_cursor": make_cursor(page[-1], filters) if more else None,
+        "next_cursor": make_cursor([page[-1].created_at, page[-1].job_id], filters) if more else None,
     }
 
 
@@ -258,6 +259,12 @@ def _remove_folders(service: Service, job_id: str) -> None:
         remove_folders(service.context.workspace, job_id)
     except StorageError as error:
         log.warning("A folder of the removed job %s is still there: %s", job_id, error.message)
+
+
+def _place(cursor: str, filters: Sequence[Any]) -> tuple[float, str]:
+    """When the last job of a page was made, and its name."""
+    at, job_id = read_cursor(cursor, filters, (float, str))
+    return at, job_id
 
 
 def _absent(job_id: str) -> NotFound:
