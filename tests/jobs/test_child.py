@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from clocks import FakeClock
 from skill_fleet.config.load import load
 from skill_fleet.foundation.errors import IntegrityError, LeaseLost, StorageError
 from skill_fleet.jobs.child import LOST, Child
@@ -126,6 +127,24 @@ def test_what_was_spent_is_exact_in_the_end(store: Away, embedded: Database) -> 
     child.conclude("stopped", error={"code": "budget", "message": "Enough.", "hint": ""})
     found = store.get(JOB)
     assert (found.calls, found.usd, found.usd_unknown_calls) == (9, 4.5, 2)
+
+
+def test_a_job_that_shows_nothing_still_says_that_it_makes_calls(store: Away, embedded: Database) -> None:
+    clock = FakeClock()
+    child = Child(store, FileStore(embedded), _lease(store), clock=clock)
+    spent = [Spending(1, 0.0, 0)]
+    child.spend(lambda: spent[0])
+    child.write()
+    assert store.get(JOB).calls == 1
+    spent[0] = Spending(2, 0.0, 0)
+    clock.sleep(5.0)
+    child.write()
+    assert store.get(JOB).calls == 1, "a look at every attempt of a long run is not for every beat"
+    clock.sleep(16.0)
+    before = store.look(child.lease)
+    child.write()
+    assert store.get(JOB).calls == 2
+    assert store.look(child.lease).changes > before.changes
 
 
 def test_files_go_with_the_events_and_only_what_changed(
