@@ -35,7 +35,8 @@ _FENCE = re.compile(
     r"^(?P<mark>`{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=mark)[ \t]*$", re.MULTILINE | re.DOTALL
 )
 _WORKSPACE = re.compile(r"<!-- workspace: (\S+) -->")
-_RUN = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b")
+_RUN = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}(?:[0-9a-f]{4})?\b")
+_MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b")
 _TIME = re.compile(r"\b\d+ h \d+ min\b|\b\d+ min \d+ s\b|\b\d[\d.,]* s\b")
 _NUMBER = re.compile(r"(?<![\w-])[-+]?\$?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?: million)?(?: (?:B|kB|MB|GB)\b)?")
 _END = "@@@@"
@@ -86,7 +87,8 @@ def prose_of(page: str) -> str:
 
 def form(text: str) -> str:
     """A printed text without what differs from run to run."""
-    plain = _NUMBER.sub("N", _TIME.sub("TIME", _RUN.sub("RUN", text)))
+    plain = _MOMENT.sub("MOMENT", _RUN.sub("RUN", text))
+    plain = _NUMBER.sub("N", _TIME.sub("TIME", plain))
     return "\n".join(" ".join(line.split()) for line in plain.strip().splitlines())
 
 
@@ -179,6 +181,19 @@ class Session:
         answer = json.loads(self._python.stdout.readline())
         assert answer["error"] is None, f"line {block.line}:\n{answer['error']}"
         return str(answer["said"])
+
+    def start(self, words: str) -> "subprocess.Popen[str]":
+        """A command that goes on by itself; stdout is to be read, and whoever starts it ends it."""
+        *before, last = words.split("; ")
+        return subprocess.Popen(
+            ["bash", "-c", "; ".join([*before, f"exec {last}"])],
+            cwd=self.workspace,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
 
     def _shell(self, script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
