@@ -102,18 +102,18 @@ def one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
     made.close()
 
 
-def done(one: Stand, job: Job, store: JobStore, left: list[int] | None = None) -> Ended:
+def done(one: Stand, job: Job, store: JobStore, workspace: str = "one") -> Ended:
     """The work of a job in this process, under a new lease."""
     environ = {} if one.url is None else {"SKILL_FLEET_DATABASE_URL": one.url}
     lease = one.claimed(job)
-    context = replace(Context(load(one.workspace("one"), environ=environ)), lease=lease)
-    child = Child(store, one.files, lease, leave=([] if left is None else left).append)
+    context = replace(Context(load(one.workspace(workspace), environ=environ)), lease=lease)
+    child = Child(store, one.files, lease, leave=[].append)
     work = create if job.kind == "creation" else optimize
     return work(context, one.now(job), child)
 
 
-def below(one: Stand, folder: str) -> list[Path]:
-    return [file for file in (one.root / "one" / folder).rglob("*") if file.is_file()]
+def below(one: Stand, folder: str, workspace: str = "one") -> list[Path]:
+    return [file for file in (one.root / workspace / folder).rglob("*") if file.is_file()]
 
 
 def optimization(one: Stand) -> Job:
@@ -153,6 +153,20 @@ def test_cut_off_between_its_test_and_publishing_it_publishes_nothing_and_goes_o
     assert done(one, job, one.store).status == "succeeded"
     assert len(one.attempts()) == made, "all was measured before"
     assert below(one, "config")
+
+
+def test_what_the_run_is_measured_against_is_brought_along_by_its_holder_only(one: Stand) -> None:
+    assert done(one, optimization(one), one.store).status == "succeeded"
+    job = one.job("g", small_run(optimizer="labeled_few_shot", seed=4))
+    with pytest.raises(Killed):
+        done(one, job, Happens(one, "baseline", it_is_killed))
+    assert "incumbent.json" in one.files.load(job.job_id)
+    with pytest.raises(LeaseLost):
+        done(one, job, Happens(one, "told", another_takes_it_up), "two")
+    assert below(one, "config", "two") == []
+    assert done(one, job, one.store, "three").status == "succeeded"
+    there = {file.name: file.read_bytes() for file in below(one, "config", "three")}
+    assert there == {file.name: file.read_bytes() for file in below(one, "config")}
 
 
 @pytest.mark.parametrize("moment", ["!baseline", "!tested"])
