@@ -44,7 +44,7 @@ class DatabaseStores:
         import sqlalchemy as sa
 
         from skill_fleet.llm.database_engine import postgres_engine
-        from skill_fleet.llm.database_tables import JOURNAL_TABLES, LEASE, METADATA, SCHEMA
+        from skill_fleet.llm.database_tables import JOURNAL_TABLES, LEASE, METADATA, REVISION, SCHEMA, VERSION
 
         self.url = url
         self._opened: list[Any] = []
@@ -52,6 +52,8 @@ class DatabaseStores:
         with self._engine.begin() as db:
             db.execute(sa.schema.CreateSchema(SCHEMA))
             METADATA.create_all(db, tables=[*JOURNAL_TABLES, LEASE])
+            VERSION.create(db)
+            db.execute(VERSION.insert(), {"version_num": REVISION})
 
     def open(self, **options: Any) -> Any:
         from skill_fleet.llm.database_engine import postgres_engine

@@ -9,11 +9,12 @@ import pytest
 
 from postgres import PASSWORD
 from skill_fleet.config.load import DATABASE_URL
-from skill_fleet.foundation.errors import BudgetExhausted, DataError, LeaseLost
+from skill_fleet.foundation.errors import BudgetExhausted, DataError, LeaseLost, StorageError
 from skill_fleet.jobs.database import open_database, prepare_database
 from skill_fleet.jobs.records import Lease, NewJob
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.database_tables import VERSION
 from skill_fleet.llm.journals import open_journal
 from skill_fleet.llm.spent import Usage
 from skill_fleet.services.cache import cache_paths, cache_stats, clear_cache
@@ -78,6 +79,29 @@ def test_the_doctor_looks_at_it(
     (found,) = [check for check in examine(workspace) if check.name == "journal"]
     assert found.status == "error"
     assert PASSWORD not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "todo"), [("9999", "error", "Upgrade"), ("0000", "warning", "skill-fleet serve")]
+)
+def test_the_doctor_tells_older_tables_from_newer_ones(
+    jobs: JobStore,
+    workspace: Path,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    found: str,
+    status: str,
+    todo: str,
+) -> None:
+    jobs.database.write(lambda db: db.execute(VERSION.update().values(version_num=found)))
+    monkeypatch.setenv(DATABASE_URL, postgres_url)
+    (check,) = [check for check in examine(workspace) if check.name == "database"]
+    assert (check.status, todo in check.hint) == (status, True)
+    assert found in check.message
+    context = open_context(workspace)
+    for use in (lambda: open_journal(context.loaded), lambda: cache_stats(context)):
+        with pytest.raises(StorageError, match=found):
+            use()
 
 
 @pytest.mark.parametrize("where", ["files", "database"])

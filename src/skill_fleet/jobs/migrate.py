@@ -12,8 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.tables import PREPARED, SCHEMA
+from skill_fleet.llm.database_tables import REVISION, VERSION
 
-HEAD = "0001"
+HEAD = REVISION
 """The revision that this code works with."""
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 VERSIONS = MIGRATIONS / "versions"
@@ -39,8 +40,7 @@ def revision(database: Database) -> str | None:
     def work(db: sa.Connection) -> str | None:
         if not sa.inspect(db).has_table("alembic_version", schema=schema):
             return None
-        version = sa.Table("alembic_version", sa.MetaData(schema=SCHEMA), sa.Column("version_num", sa.Text))
-        found: str | None = db.scalar(sa.select(version.c.version_num))
+        found: str | None = db.scalar(sa.select(VERSION.c.version_num))
         return found
 
     return database.read(work)

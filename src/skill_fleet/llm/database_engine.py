@@ -9,6 +9,7 @@ from sqlalchemy.pool import NullPool, Pool
 
 from skill_fleet.foundation.errors import ConfigError, StorageError
 from skill_fleet.foundation.redaction import without_secrets
+from skill_fleet.llm.database_tables import REVISION, VERSION
 
 _CONNECT_SECONDS = 5
 # A peer that is gone without a word is noticed after so many milliseconds, not after the system's hours.
@@ -21,6 +22,21 @@ _STOPPED_MILLISECONDS = 3_000
 # transactions in each other's way (40).
 _PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "25P03", "40001", "40P01")
 
+
+LOOK = "Start the database, or look at SKILL_FLEET_DATABASE_URL."
+"""What to do about a database that does not answer before anything was begun."""
+RESUME = "When it is back, resume the run: nothing that was paid is lost."
+"""What to do about a database that goes away under a run."""
+# What the address says wrongly; libpq finds it before it looks for a server.
+_MALFORMED = (
+    "bad value for",
+    "invalid connection option",
+    "invalid integer value",
+    "invalid port number",
+    "invalid sslmode",
+    'missing "="',
+    "invalid uri",
+)
 
 AWAY = "unavailable"
 """Code of a `StorageError`: the database does not answer now, and may do so in a moment."""
@@ -75,20 +91,55 @@ def place_of(engine: sa.Engine) -> str:
     return f"PostgreSQL {host}{port}/{url.database or ''}"
 
 
-def explained(error: Exception, engine: sa.Engine) -> Exception:
-    """A new error that says what a failure of the database means to the user; any other is only copied."""
+def explained(error: Exception, engine: sa.Engine, *, hint: str = LOOK) -> Exception:
+    """A new error that says what a failure of the database means to the user; any other is only copied.
+
+    Args:
+        error: What was raised.
+        engine: Of the database.
+        hint: What to do where it does not answer.
+    """
     if not isinstance(error, DBAPIError):
         return copy.copy(error)
     said = _said(error, engine)
     if passing(error):
         return StorageError(
             f"The database ({place_of(engine)}) does not answer: {said}.",
-            hint="When it is back, resume the run: nothing that was paid is lost.",
+            hint=hint,
             code=AWAY,
         )
     if _state(error) in {"42P01", "3F000"}:  # no such table, no such schema
         return no_tables(engine)
     return StorageError(f"The database ({place_of(engine)}) cannot be used: {said}.", hint=_hint(error))
+
+
+def check_revision(connection: sa.Connection, engine: sa.Engine) -> None:
+    """Nothing, where the tables are those that this code works with.
+
+    Raises:
+        DBAPIError: There are none, or they cannot be read.
+        StorageError: They are older or newer.
+    """
+    found = connection.scalar(sa.select(VERSION.c.version_num))
+    if found is None:
+        raise no_tables(engine)
+    if found != REVISION:
+        raise wrong_revision(f"The database ({place_of(engine)})", found)
+
+
+def wrong_revision(place: str, found: str) -> StorageError:
+    """What to say of a database whose tables are of another revision than this code's."""
+    if found.isdigit() and found < REVISION:
+        return StorageError(
+            f"{place} has tables of an older skill-fleet (revision {found}).",
+            hint="Start `skill-fleet serve` or `skill-fleet worker` once: it brings them up to date.",
+            code="old_tables",
+        )
+    return StorageError(
+        f"{place} was prepared by a newer skill-fleet (revision {found} of its tables).",
+        hint="Upgrade skill-fleet.",
+        code="new_tables",
+    )
 
 
 def no_tables(engine: sa.Engine) -> StorageError:
@@ -107,7 +158,13 @@ def passing(error: DBAPIError) -> bool:
         return state.startswith(_PASSING)
     # A connection that breaks or is refused has no code; a wrong password or name has none either.
     said = str(error.orig).lower()
-    refused = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
+    refused = (
+        "authentication failed",
+        "does not exist",
+        "no password supplied",
+        "no pg_hba.conf entry",
+        *_MALFORMED,
+    )
     of_connection = isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
     return of_connection and not any(words in said for words in refused)
 
@@ -127,6 +184,8 @@ def _hint(error: DBAPIError) -> str:
     state = _state(error)
     if state == "53100":
         return "Free some disk space there and resume the run: nothing that was paid is lost."
+    if any(words in str(error.orig).lower() for words in _MALFORMED):
+        return "Check SKILL_FLEET_DATABASE_URL: postgresql://USER:PASSWORD@HOST:PORT/NAME"
     if state.startswith("42501"):
         return "The database's user may not do that: grant it the schema skill_fleet."
     return ""

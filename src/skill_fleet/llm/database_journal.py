@@ -21,10 +21,10 @@ from sqlalchemy.exc import DBAPIError
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import LeaseLost, StorageError
 from skill_fleet.llm import database_statements as statements
-from skill_fleet.llm.database_engine import explained, no_tables, place_of
+from skill_fleet.llm.database_engine import AWAY, LOOK, RESUME, check_revision, explained, place_of
 from skill_fleet.llm.database_link import Link, Patience
 from skill_fleet.llm.database_statements import values
-from skill_fleet.llm.database_tables import JOURNAL_TABLES, RESPONSE, SCHEMA
+from skill_fleet.llm.database_tables import RESPONSE
 from skill_fleet.llm.group_commit import GroupCommit
 from skill_fleet.llm.journal_store import Held
 from skill_fleet.llm.memo import Memo
@@ -48,7 +48,7 @@ class DatabaseJournal:
         patience: Seconds to wait for a database that is away.
 
     Raises:
-        StorageError: The database cannot be used, or has no tables.
+        StorageError: The database cannot be used, or has no tables, or those of another version.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class DatabaseJournal:
         self._prefix = os.urandom(8).hex()
         self._numbers = itertools.count()
         self._paid_before: set[str] = set()
+        self._hint = LOOK
         self._require_tables(waiting=lease is not None)
 
     @property
@@ -252,13 +253,16 @@ class DatabaseJournal:
 
     def _require_tables(self, *, waiting: bool) -> None:
         # A process of the service waits: its worker saw the database a moment ago. A user is told at once.
-        found = self._read(lambda db: sa.inspect(db).get_table_names(schema=SCHEMA), waiting=waiting)
-        if not set(found) >= {table.name for table in JOURNAL_TABLES}:
-            self.close()
-            raise no_tables(self._engine)
+        try:
+            self._read(lambda db: check_revision(db, self._engine), waiting=waiting)
+        except StorageError as error:
+            if error.code != AWAY:
+                self.close()
+            raise
+        self._hint = RESUME
 
     def _explained(self, error: Exception) -> Exception:
-        return explained(error, self._engine)
+        return explained(error, self._engine, hint=self._hint)
 
     def _lost(self) -> LeaseLost:
         job = self._lease.job_id if self._lease else ""

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.exc import DBAPIError
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
-from skill_fleet.llm.database_engine import explained
+from skill_fleet.llm.database_engine import LOOK, RESUME, check_revision, explained
 from skill_fleet.llm.database_link import Link, Patience
 from skill_fleet.llm.database_tables import TEST_READING
 
@@ -51,7 +51,12 @@ class DatabaseReadings:
     def next(self, test: str) -> int:
         """The number of the next new reading; see `Readings`."""
         last = _LAST.where(TEST_READING.c.test == test)
-        return self._done(lambda connection: int(connection.execute(last).scalar_one()) + 1)
+
+        def look(connection: sa.Connection) -> int:
+            check_revision(connection, self._engine)
+            return int(connection.execute(last).scalar_one()) + 1
+
+        return self._done(look)
 
     def _done(self, work: Callable[[sa.Connection], T], *, whole: bool = False, patience: float = 0.0) -> T:
         link = Link(self._engine)
@@ -61,7 +66,7 @@ class DatabaseReadings:
                 with link.held(whole=whole) as connection:
                     return work(connection)
             except DBAPIError as error:
-                raise explained(error, self._engine) from error
+                raise explained(error, self._engine, hint=RESUME if patience else LOOK) from error
 
         try:
             return Patience(self._clock, patience).with_(once)

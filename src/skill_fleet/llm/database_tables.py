@@ -10,6 +10,11 @@ import sqlalchemy as sa
 SCHEMA = "skill_fleet"
 METADATA = sa.MetaData(schema=SCHEMA)
 
+REVISION = "0001"
+"""The revision of all tables that this code works with; a later one is a greater number of four digits."""
+VERSION = sa.Table("alembic_version", sa.MetaData(schema=SCHEMA), sa.Column("version_num", sa.Text))
+"""One row: the revision that the tables are of."""
+
 RESPONSE = sa.Table(
     "response",
     METADATA,

@@ -75,11 +75,15 @@ def _needed_by(context: Context) -> list[str]:
 def _jobs(context: Context) -> list[str]:
     """The unfinished jobs of a service with a database; where it has no tables yet, there are none."""
     from skill_fleet.jobs.database import open_database
-    from skill_fleet.jobs.migrate import revision
+    from skill_fleet.jobs.migrate import HEAD, revision
     from skill_fleet.jobs.store import JobStore
+    from skill_fleet.llm.database_engine import wrong_revision
 
     with closing(open_database(context.workspace, context.loaded.database)) as database:
-        if revision(database) is None:
+        found = revision(database)
+        if found is None:
             return []
+        if found != HEAD:
+            raise wrong_revision(database.place, found)
         waiting = JobStore(database).page(statuses=UNFINISHED, limit=_NAMED)
     return [job.job_id for job in waiting]

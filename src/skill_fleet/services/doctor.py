@@ -212,18 +212,19 @@ def _service(context: Context) -> Iterator[Check]:
     from skill_fleet.jobs.database import open_database
     from skill_fleet.jobs.migrate import HEAD, revision
     from skill_fleet.jobs.worker_store import WorkerStore
+    from skill_fleet.llm.database_engine import wrong_revision
 
     try:
         with closing(open_database(context.workspace, url)) as database:
             found = revision(database)
+            if found is None:
+                hint = "They are made by: skill-fleet serve, or worker."
+                yield Check("database", "warning", f"{database.place} has no tables yet.", hint)
+                return
             if found != HEAD:
-                wrong = "has no tables yet" if found is None else f"has tables of another version ({found})"
-                yield Check(
-                    "database",
-                    "warning",
-                    f"{database.place} {wrong}.",
-                    "They are made by: skill-fleet serve.",
-                )
+                wrong = wrong_revision(database.place, found)
+                status: Status = "error" if wrong.code == "new_tables" else "warning"
+                yield Check("database", status, wrong.message, wrong.hint)
                 return
             yield Check("database", "ok", f"{database.place}: reachable, its tables are of this version.")
             yield _workers(context, WorkerStore(database))

@@ -60,7 +60,7 @@ def without_root(text: str, root: str) -> str:
 def of_job(sentence: str, job_id: str, root: str) -> str:
     """A sentence about a run, as it is said of its job."""
     resumed = _RESUME.sub(f"skill-fleet jobs resume {job_id}", _ANYWAY.sub("", sentence))
-    return without_root(in_fields(resumed), root)
+    return without_root(in_fields(resumed.replace("resume the run", "resume the job")), root)
 
 
 def told(data: Mapping[str, Any], job_id: str, root: str) -> dict[str, Any]:
