@@ -12,7 +12,8 @@ COMMANDS = (
     "dataset:build dataset:lint dataset:split dataset:show runs:list runs:show runs:resume "
     "artifacts:list artifacts:show artifacts:rollback artifacts:promote "
     "cache:path cache:stats cache:clear config:show serve worker keys:create keys:list keys:revoke "
-    "jobs:list jobs:start jobs:status jobs:watch jobs:cancel jobs:pause jobs:resume jobs:logs jobs:delete"
+    "jobs:list jobs:start jobs:status jobs:watch jobs:cancel jobs:pause jobs:resume jobs:logs jobs:delete "
+    "jobs:create-skill jobs:result jobs:report"
 ).split()
 
 
