@@ -1,9 +1,12 @@
 """The routes of jobs, over a real socket with the real service behind it."""
 
+import asyncio
+import dataclasses
 import json
 import re
 import time
 
+import httpx2
 import pytest
 from rest_server import API, client, make_workspace, opened, serving
 
@@ -405,3 +408,36 @@ def test_nobody_sees_the_jobs_of_another_key(tmp_path, numbers):
                     same = rest.get(f"/optimization/status/{never}").json()
                     assert same["detail"] == f"There is no job '{never}'."
         assert service.jobs.get(job.job_id).status == "queued"
+
+
+class Slow:
+    """Answers a check after a while."""
+
+    def __init__(self):
+        self.answered = 0
+
+    async def ask(self, _question, _payload, *, timeout=30.0):  # noqa: ASYNC109 - as the real one
+        await asyncio.sleep(0.5)
+        self.answered += 1
+        return {"provider": "offline"}
+
+    async def aclose(self):
+        pass
+
+
+@pytest.mark.parametrize("route", ["/optimization/start", "/skills"])
+def test_who_gave_up_before_the_answer_leaves_no_job(tmp_path, route):
+    body = {"task": "Write one."} if route == "/skills" else {}
+    with opened(make_workspace(tmp_path)) as plain:
+        service = dataclasses.replace(plain, helper=Slow())
+        with serving(service) as address, client(address) as rest:
+            with pytest.raises(httpx2.ReadTimeout):
+                rest.post(route, json=body, timeout=0.2)
+            deadline = time.monotonic() + 5
+            while not service.helper.answered and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(0.2)
+            assert service.helper.answered
+            assert service.jobs.page() == []
+            assert rest.post(route, json=body).status_code == 202
+            assert len(service.jobs.page()) == 1

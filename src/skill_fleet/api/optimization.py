@@ -53,13 +53,18 @@ _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as
 )
 async def start(
     body: Annotated[OptimizationBody, Body(openapi_examples=examples.START_EXAMPLES)],
+    request: Request,
     service: ServiceDep,
     caller: CallerDep,
     idempotency_key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
 ) -> Response:
     """What `skill-fleet optimize` does, in the background: checked before it is queued, in the same words."""
     job, _ = await jobs.start_optimization_job(
-        service, body.model_dump(exclude_unset=True), owner=caller.key, idempotency_key=idempotency_key
+        service,
+        body.model_dump(exclude_unset=True),
+        owner=caller.key,
+        idempotency_key=idempotency_key,
+        gone=request.is_disconnected,
     )
     return started(job)
 

@@ -32,13 +32,18 @@ router = APIRouter(prefix="/skills", tags=["skills"])
 )
 async def create(
     body: Annotated[CreationBody, Body(openapi_examples=examples.CREATE_EXAMPLES)],
+    request: Request,
     service: ServiceDep,
     caller: CallerDep,
     idempotency_key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
 ) -> Response:
     """What `skill-fleet create-skill` does, in the background. Its result names the skill's place."""
     job, _ = await jobs.start_creation_job(
-        service, body.model_dump(exclude_unset=True), owner=caller.key, idempotency_key=idempotency_key
+        service,
+        body.model_dump(exclude_unset=True),
+        owner=caller.key,
+        idempotency_key=idempotency_key,
+        gone=request.is_disconnected,
     )
     return started(job)
 

@@ -29,7 +29,8 @@ def create(
         list[Scope] | None,
         typer.Option(
             metavar="SCOPE",
-            help="read looks, run also starts and stops, admin is for everything. Default: run.",
+            help="read asks what starts no job (estimates, skills, evaluation, metrics), run also "
+            "starts jobs and sees those, admin sees everybody's. Default: run.",
         ),
     ] = None,
     max_cost_per_day: Annotated[

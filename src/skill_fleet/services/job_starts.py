@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.foundation.errors import StorageError
+from skill_fleet.foundation.errors import Interrupted, StorageError
 from skill_fleet.jobs.asking_jobs import Admit
 from skill_fleet.jobs.records import ApiKey, Job, Kind, NewJob
 from skill_fleet.jobs.store import Idempotency, SpentToday
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _CHECK_SECONDS = 60.0
 
 Body = Mapping[str, Any]
+Gone = Callable[[], Awaitable[bool]]
+"""Whether whoever asks has gone away."""
 
 
 def new_job_id(clock: Clock) -> str:
@@ -31,7 +33,12 @@ def new_job_id(clock: Clock) -> str:
 
 
 async def start_optimization_job(
-    service: Service, body: Body, *, owner: ApiKey | None, idempotency_key: str | None = None
+    service: Service,
+    body: Body,
+    *,
+    owner: ApiKey | None,
+    idempotency_key: str | None = None,
+    gone: Gone | None = None,
 ) -> tuple[Job, bool]:
     """Put an optimization into the queue, once everything that can be known to be wrong was looked for.
 
@@ -40,6 +47,7 @@ async def start_optimization_job(
         body: As `OptimizationBody`.
         owner: Who asks; its day lowers the caps.
         idempotency_key: What the client calls this request: asked again, it is the same job.
+        gone: Asked after the check: who has given up meanwhile gets no job.
 
     Returns:
         The job, and whether it is new.
@@ -49,18 +57,24 @@ async def start_optimization_job(
         IdempotencyConflict: The key came before, with another body.
         StateConflict: The owner has too many unfinished jobs (`too_many_jobs`).
         KeyBudgetSpent: Nothing is left of the owner's day.
+        Interrupted: Whoever asked is gone.
         SkillFleetError: The run could not begin; the sentence is that of the terminal.
     """
     request = optimization_request(service.context, body)
-    return await _start(service, "optimization", request, body, owner, idempotency_key)
+    return await _start(service, "optimization", request, body, owner, idempotency_key, gone)
 
 
 async def start_creation_job(
-    service: Service, body: Body, *, owner: ApiKey | None, idempotency_key: str | None = None
+    service: Service,
+    body: Body,
+    *,
+    owner: ApiKey | None,
+    idempotency_key: str | None = None,
+    gone: Gone | None = None,
 ) -> tuple[Job, bool]:
     """Put the writing of a skill into the queue; as `start_optimization_job`, of a `CreationBody`."""
     request = creation_request(service.context, body)
-    return await _start(service, "creation", request, body, owner, idempotency_key)
+    return await _start(service, "creation", request, body, owner, idempotency_key, gone)
 
 
 async def estimate(service: Service, body: Body) -> dict[str, Any]:
@@ -98,6 +112,7 @@ async def _start(
     body: Body,
     key: ApiKey | None,
     idempotency_key: str | None,
+    gone: Gone | None,
 ) -> tuple[Job, bool]:
     owner = None if key is None else key.key_id
     same = None
@@ -113,6 +128,8 @@ async def _start(
     capped = {**request, "budget": {**request["budget"], "max_cost": usd, "max_calls": calls}}
     payload = {"request": capped, "keys": service.database.is_sqlite}
     checked = await service.helper.ask(f"check_{kind}", payload, timeout=_CHECK_SECONDS)
+    if gone is not None and await gone():
+        raise Interrupted("Whoever asked for the job is gone: it was not started.")
     new = NewJob(
         new_job_id(clock),
         kind,
