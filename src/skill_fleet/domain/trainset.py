@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from skill_fleet.domain.jsontext import checked, decode, kind, texts_in
 from skill_fleet.domain.similarity import clusters, near_duplicates
 from skill_fleet.domain.skillfields import EXPECTED, SKILL_INPUTS, skill_fields
@@ -104,6 +106,7 @@ class Trainset:
     source: str = field(compare=False)
     digest: str
 
+    @override
     def __hash__(self) -> int:
         """By the digest; fields need not be hashable."""
         return hash(self.digest)
