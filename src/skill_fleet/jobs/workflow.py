@@ -153,7 +153,8 @@ class JobWork:
                 return job.status
             if outcome.kind == "interrupted" and (self._stopping is not None or job.wanted is not None):
                 return (await asked(self._store.hand_back, lease)).status
-        return await self._crashed(lease, outcome.error or _SILENT)
+        silent = _FROM_OUTSIDE if outcome.kind == "interrupted" else _SILENT
+        return await self._crashed(lease, outcome.error or silent)
 
     async def _crashed(self, lease: Lease, error: Any) -> str | None:
         crashes = await asked(self._store.crashed, lease, error)
@@ -196,6 +197,11 @@ class Silence:
         return self._seconds
 
 
+_FROM_OUTSIDE = {
+    "code": "crashed",
+    "message": "The process of the job was interrupted from outside (SIGINT or SIGTERM).",
+    "hint": "To stop a job: skill-fleet jobs pause, or cancel.",
+}
 _SILENT = {
     "code": "crashed",
     "message": "The process of the job ended without a word about how it went.",
