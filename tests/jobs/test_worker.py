@@ -97,6 +97,15 @@ def test_a_job_that_dies_again_and_again_has_failed(fleet: Fleet) -> None:
 
 
 @SQLITE
+def test_a_child_that_somebody_else_interrupts_says_so(fleet: Fleet) -> None:
+    fleet.here()
+    job = fleet.job(steps=3, crash={"at": 2, "how": "interrupted"})
+    failed = fleet.wait(job, "failed")
+    assert failed.error is not None
+    assert "was interrupted from outside" in failed.error["message"]
+
+
+@SQLITE
 def test_a_job_that_the_queue_was_not_told_of_is_found(fleet: Fleet) -> None:
     fleet.here(nothing=0.0)
     job = fleet.job(enqueue=False)

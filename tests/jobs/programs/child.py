@@ -1,7 +1,7 @@
 """A job's process as tests want it: steps that are kept in the store, and a death of the kind asked for.
 
 The request: `steps`, `seconds` for each, `deaf` to signals, `hang` at which, and `crash`: `how` (`exit`,
-`kill`), `at` which.
+`kill`, `interrupted` by nobody of ours), `at` which.
 """
 
 import os
@@ -30,7 +30,7 @@ def crash(how: str) -> None:
     sys.stderr.flush()
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    os._exit(3)
+    os._exit(INTERRUPTED if how == "interrupted" else 3)
 
 
 def work(store: JobStore, lease: Lease, stop: threading.Event) -> int:
