@@ -139,11 +139,11 @@ def test_every_warning_of_a_run_is_in_the_reference():
 
 
 def test_the_files_of_a_run_are_in_the_reference(tmp_path):
-    from skill_fleet.optimization.runs import RunFolder
+    from skill_fleet.optimization.runs import JOB_MARK, RunFolder
 
     folder = RunFolder(tmp_path)
-    kinds = {name for name, value in vars(RunFolder).items() if isinstance(value, property)} - {"run_id"}
-    files = {getattr(folder, name).name for name in kinds}
+    kinds = {name for name, value in vars(RunFolder).items() if isinstance(value, property)}
+    files = {getattr(folder, name).name for name in kinds - {"run_id", "is_job"}} | {JOB_MARK}
     assert {row[0] for row in rows(section("reference/files.md", "Run folder"))} == files
 
 
@@ -164,7 +164,7 @@ def test_the_places_of_a_workspace_are_in_the_reference(tmp_path):
     named = (place.config_file, place.trainset, place.optimized, place.skills, place.state, place.ledger)
     expected = {place.relative(path) for path in (*named, place.responses, place.runs, place.service)}
     shown = {row[0].rstrip("/") for row in rows(section("reference/files.md", "Workspace"))}
-    assert shown == expected | {".skill-fleet/drafts"}
+    assert shown == expected | {".skill-fleet/drafts", ".skill-fleet/creations"}
 
 
 def test_the_training_set_that_is_shown_can_be_read():
