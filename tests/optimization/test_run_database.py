@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.jobs.records import Lease
 from skill_fleet.llm.database_engine import postgres_engine
-from skill_fleet.llm.database_tables import JOURNAL_TABLES, LEASE, METADATA, SCHEMA
+from skill_fleet.llm.database_tables import JOURNAL_TABLES, LEASE, METADATA, REVISION, SCHEMA, VERSION
 from skill_fleet.llm.journals import open_journal
 from skill_fleet.llm.models import Connections, inner_of
 from skill_fleet.llm.readings import readings_of
@@ -28,6 +28,8 @@ def prepared(postgres_url):
     with engine.begin() as db:
         db.execute(sa.schema.CreateSchema(SCHEMA))
         METADATA.create_all(db, tables=[*JOURNAL_TABLES, LEASE])
+        VERSION.create(db)
+        db.execute(VERSION.insert(), {"version_num": REVISION})
 
     def rows(statement):
         with engine.begin() as db:
