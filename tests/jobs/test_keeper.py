@@ -17,7 +17,6 @@ from skill_fleet.jobs.runner import Interruption, Outcome
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.workflow import JobWork
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 

@@ -6,13 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from jobs.workers_help import Fleet
-
-# The queue's library leaves connections to the garbage collector when its engine ends.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 VALUES = {"inputs", "output", "error", "message", "value"}
 PICKLED = re.compile(r"^gA[A-Za-z0-9+/]")

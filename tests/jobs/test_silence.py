@@ -8,7 +8,6 @@ import pytest
 from jobs.workers_help import Fleet, gone
 from skill_fleet.jobs.workflow import Silence
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 

@@ -11,9 +11,6 @@ from postgres import Postgres
 from skill_fleet.jobs.reaper import Reaper
 from skill_fleet.jobs.worker_store import WorkerStore
 
-# The queue's library leaves connections to the garbage collector when its engine ends.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 POSTGRES = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 

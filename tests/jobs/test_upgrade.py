@@ -2,14 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from jobs.workers_help import Fleet
 from skill_fleet.jobs.migrate import VERSIONS, revision, upgrade
 from skill_fleet.jobs.queue import JobQueue
-
-# The queue's library leaves connections to the garbage collector when its engine ends.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 MIGRATION = '''"""Of this test only."""
 

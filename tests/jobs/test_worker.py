@@ -10,9 +10,6 @@ from jobs.workers_help import Fleet, gone, most_at_once
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.worker_store import WorkerStore
 
-# The queue's library leaves connections to the garbage collector when its engine ends.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 POSTGRES = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

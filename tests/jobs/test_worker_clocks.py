@@ -12,8 +12,6 @@ from skill_fleet.jobs.worker_store import WorkerStore
 DAY = 86_400.0
 SHIFTED = pytest.mark.parametrize("shift", [-DAY, DAY], ids=["slow", "fast"])
 FAST = pytest.mark.parametrize("shift", [DAY], ids=["fast"])
-# The queue's library leaves connections to the garbage collector when its engine ends.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture
