@@ -69,7 +69,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server of this session's own, started by the first test that asks for it."""
+    """A PostgreSQL server for all tests of a process, started by the first that asks for it."""
     try:
         with running_postgres() as server:
             yield server
