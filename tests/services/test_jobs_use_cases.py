@@ -122,6 +122,7 @@ def test_many_at_once_with_one_key_are_one_job(rig):
         ({"budget": {"max_minutes": float("inf")}}, "budget.max_minutes is wrong", ""),
         ({"auto": "huge"}, "auto is wrong", ""),
         ({"trainset": []}, "trainset is wrong", ""),
+        ({"training_paths": []}, "training_paths is wrong", ""),
         ({"trainset": "config/training/trainset.json"}, "trainset is wrong", ""),
         ({"training_paths": "a/b"}, "training_paths is wrong", ""),
         ({"metadata": {"a": "x" * 20_000}}, "metadata is wrong", ""),

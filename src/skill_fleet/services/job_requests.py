@@ -55,7 +55,7 @@ class OptimizationBody(_JobBody):
     """What to optimize with, and how far; whatever is left out is as the server's configuration says."""
 
     optimizer: Name | None = Field(None, description="See `GET /optimization/optimizers`; or `auto`.")
-    training_paths: Annotated[list[Name], Field(max_length=3000)] = Field(
+    training_paths: Annotated[list[Name], Field(min_length=1, max_length=3000)] = Field(
         default_factory=list,
         description="Gold skills of the library: taxonomy paths; a folder is every skill below it.",
     )
