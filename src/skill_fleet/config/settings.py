@@ -11,6 +11,8 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Phase = Literal["profiling", "optimization", "evaluation", "judge"]
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
+SIMULATED_NAMES = ("offline/", "simulated/")
+"""How the names begin that `skill-fleet simulate-provider` serves."""
 PHASES: tuple[Phase, ...] = ("profiling", "optimization", "evaluation", "judge")
 
 
@@ -54,8 +56,16 @@ class ModelSpec(_Part):
         temperature: Sampling temperature, 0 to 2; None leaves it to the provider.
         max_tokens: Longest answer. A cost cap needs it to know the worst case of a call.
         timeout: Seconds for one attempt; below the 120 s after which DSPy would send a call again.
+        rpm: Most requests a minute to this model.
+        tpm: Most tokens a minute, input and output together.
         in_flight: Most calls at once to this model.
         price: Overrides the price known to DSPy.
+        send_seed: Whether the rollout is sent as the request's `seed`, so that a server that takes one gives
+            different answers to different rollouts and the same to the same; None sends it where the
+            provider's protocol has the field.
+        command: For `command/<name>`: the program and its arguments; it reads the prompt on stdin and prints
+            the answer.
+        command_env: Environment variables the command gets besides the few that every program needs.
     """
 
     model: Annotated[str, AfterValidator(_provider_and_name)]
@@ -64,13 +74,31 @@ class ModelSpec(_Part):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Count | None = None
     timeout: Annotated[float, Field(gt=0, lt=120)] = 100.0
+    rpm: Count | None = None
+    tpm: Count | None = None
     in_flight: Count | None = None
     price: PriceOverride | None = None
+    send_seed: bool | None = None
+    command: tuple[str, ...] | None = None
+    command_env: tuple[str, ...] = ()
+
+    @property
+    def provider(self) -> str:
+        """What stands before the first slash of `model`."""
+        return self.model.partition("/")[0]
+
+    @property
+    def offline(self) -> bool:
+        """Whether the built-in offline model answers, in this process: no address, no key, no price."""
+        return self.provider == "offline"
 
     @property
     def simulated(self) -> bool:
-        """Whether the built-in offline model answers."""
-        return self.model.startswith("offline/")
+        """Whether a simulator answers: the offline model, here or behind `skill-fleet simulate-provider`.
+
+        That command serves no model by any other name, so results through it say `simulated` too.
+        """
+        return self.offline or self.model.partition("/")[2].startswith(SIMULATED_NAMES)
 
 
 class Models(_Part):
@@ -186,6 +214,25 @@ class Server(_Part):
     helper_idle_seconds: Positive = 60.0
 
 
+class Calls(_Part):
+    """How failures of providers are taken, over all models.
+
+    Attributes:
+        attempts: Attempts at one call, the first included; each is reserved and counted.
+        first_pause: Seconds before the second attempt; doubled for each further one, and jittered.
+        longest_pause: Most seconds between two attempts, also when the provider asks for more.
+        outage_seconds: A provider that has answered nothing for so long, while it was asked, is given up:
+            the run stops, resumable.
+        max_failed_share: Share of examples that may fail for good before a measurement is given up.
+    """
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = 6
+    first_pause: Positive = 1.0
+    longest_pause: Positive = 60.0
+    outage_seconds: Positive = 120.0
+    max_failed_share: Share = 0.5
+
+
 class Settings(_Part):
     """Everything in `config.yaml`."""
 
@@ -193,5 +240,6 @@ class Settings(_Part):
     phases: Phases = Phases()
     optimization: OptimizationDefaults = OptimizationDefaults()
     budget: Budget = Budget()
+    calls: Calls = Calls()
     evaluation: Evaluation = Evaluation()
     server: Server = Server()

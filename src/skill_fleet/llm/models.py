@@ -73,7 +73,7 @@ def check_limits(models: PhaseModels, limits: Limits, phases: tuple[Phase, ...] 
             )
         if (
             (limits.usd is not None or limits.tokens is not None)
-            and not spec.simulated
+            and not spec.offline
             and not spec.max_tokens
         ):
             raise UsageError(
@@ -89,7 +89,7 @@ def inner_of(spec: ModelSpec, environ: Mapping[str, str]) -> Inner:
         KeyMissing: Its key is not in the environment.
         ConfigError: There is no such offline model.
     """
-    if spec.simulated:
+    if spec.offline:
         from skill_fleet.llm.offline.model import OfflineModel, seed_in
 
         return Awaitable(OfflineModel(seed_in(spec.model)))

@@ -20,7 +20,7 @@ def price_of(spec: ModelSpec) -> Price | None:
     """The price of a model, or None when nobody knows it. The built-in offline model costs nothing."""
     if spec.price is not None:
         return Price(spec.price.input_per_million / 1e6, spec.price.output_per_million / 1e6)
-    if spec.simulated:
+    if spec.offline:
         return Price(0.0, 0.0)
     if spec.api_base is not None:
         return None  # a server of one's own has no list price
@@ -41,7 +41,7 @@ def cost_of(spec: ModelSpec, price: Price | None, request: Any, response: Any) -
     usage = response.usage
     if price is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
-    if spec.price is None and not spec.simulated:
+    if spec.price is None and not spec.offline:
         from dspy.clients.costs import estimate_cost
 
         provider, _, name = spec.model.partition("/")

@@ -85,7 +85,7 @@ def seconds(size: RunSize, spec: ModelSpec, threads: int, *, side_by_side: bool)
         threads: Examples under way at a time.
         side_by_side: Whether the calls are always made so; some optimizers make some of theirs one by one.
     """
-    if spec.simulated:
+    if spec.offline:
         return _OFFLINE_SECONDS  # one processor answers them all
     one = size.seconds if size.seconds is not None and size.seen == spec else _SECONDS
     least = max(1.0, _LEAST_BUSY * threads) if side_by_side else 1.0

@@ -103,7 +103,7 @@ def _models(context: Context) -> Iterator[Check]:
     names = {model_spec(settings, getattr(settings.phases, phase))[0] for phase in PHASES}
     for name in sorted(names):
         _, spec = model_spec(settings, name)
-        if spec.simulated:
+        if spec.offline:
             hint = "For real results: add a model to config/config.yaml and make it models.default."
             yield Check(
                 "model", "warning", f"{name}: the built-in simulator, not a language model. No cost.", hint

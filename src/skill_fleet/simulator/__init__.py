@@ -1,0 +1,1 @@
+"""A provider with limits and faults, around the offline model: for tests and demonstrations."""
