@@ -71,11 +71,7 @@ def check_limits(models: PhaseModels, limits: Limits, phases: tuple[Phase, ...] 
                 f"--max-cost cannot hold: the price of {spec.model} is unknown.",
                 hint="Set models.registry.<name>.price in config.yaml, or cap --max-calls.",
             )
-        if (
-            (limits.usd is not None or limits.tokens is not None)
-            and not spec.offline
-            and not spec.max_tokens
-        ):
+        if (limits.usd is not None or limits.tokens is not None) and not spec.offline and not spec.max_tokens:
             raise UsageError(
                 f"A cap on cost or tokens needs max_tokens for {spec.model}: an answer has no bound.",
                 hint="Set models.registry.<name>.max_tokens in config.yaml.",
