@@ -61,10 +61,10 @@ def started(ended) -> str:
 
 
 def of_its_own(ws, word):
-    """Options with tasks of a test's own: none of its answers was paid for by another test."""
+    """Options with tasks and an output of a test's own: nothing of another test was paid for or published."""
     items = [{**item, "task_description": f"{item['task_description']} {word}."} for item in small_trainset()]
     (ws / f"{word}.json").write_text(json.dumps(items))
-    return [*SMALL[:-1], f"{word}.json"]
+    return [*SMALL[:-1], f"{word}.json", "--output", f"config/optimized/{word.lower()}.json"]
 
 
 def test_a_job_that_is_watched_ends_as_optimize_does(jobs, cli, working, ws):
