@@ -2,9 +2,9 @@
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -13,6 +13,10 @@ Phase = Literal["profiling", "optimization", "evaluation", "judge"]
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 SIMULATED_NAMES = ("offline/", "simulated/")
 """How the names begin that `skill-fleet simulate-provider` serves."""
+COMMAND = "command"
+"""The provider of models that are programs: `command/<name>`."""
+COMMANDS_AT_ONCE = 4
+"""Most runs of a command at once where nothing is configured: each is a process, and often a subscription."""
 PHASES: tuple[Phase, ...] = ("profiling", "optimization", "evaluation", "judge")
 
 
@@ -82,10 +86,36 @@ class ModelSpec(_Part):
     command: tuple[str, ...] | None = None
     command_env: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        """A command takes no parameters of an HTTP provider, and no provider takes a command."""
+        if not self.is_command:
+            if self.command is not None or self.command_env:
+                raise ValueError("command and command_env are for models named command/<name>")
+            return self
+        for name in ("api_base", "api_key_env", "temperature", "max_tokens", "send_seed"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"a command takes no {name}: what it can be told is among its arguments")
+        if self.command is not None and (not self.command or not self.command[0].strip()):
+            raise ValueError("command names no program, for example [claude, -p]")
+        if any("\0" in argument for argument in self.command or ()):
+            raise ValueError("an argument of command has a NUL character in it")
+        return self
+
     @property
     def provider(self) -> str:
         """What stands before the first slash of `model`."""
         return self.model.partition("/")[0]
+
+    @property
+    def is_command(self) -> bool:
+        """Whether a program of this machine answers: `command/<name>`."""
+        return self.provider == COMMAND
+
+    @property
+    def at_once(self) -> int | None:
+        """Most calls at once: as configured, else for a command `COMMANDS_AT_ONCE`, else no limit."""
+        return self.in_flight or (COMMANDS_AT_ONCE if self.is_command else None)
 
     @property
     def offline(self) -> bool:
