@@ -8,15 +8,14 @@ each attempt (retries, the `n` of a completion, the JSON adapter's second try) e
 import asyncio
 import contextlib
 import json
-import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 import orjson
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
-from dspy.lm15 import Request, Response, response_to_events
+from dspy.lm15 import Request, Response
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.canonical import digest
@@ -27,8 +26,10 @@ from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, underst
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal import Usage
 from skill_fleet.llm.line import Line, Retry, Traffic
+from skill_fleet.llm.listening import asked, awaited_asked
 from skill_fleet.llm.pricing import Price, cost_of, worst_case
 from skill_fleet.llm.remembered import unchangeable
+from skill_fleet.llm.streaming import astreamed, streamed
 
 __all__ = ["AsyncMeteredEngine", "Inner", "Line", "MeteredEngine", "OnFailure", "Retry", "Traffic"]
 
@@ -36,7 +37,6 @@ OnFailure = Literal["halt", "raise"]
 # How often one who waits looks whether it may still go on, in seconds.
 _GLANCE = 0.2
 _SLOT_GLANCE = 0.01
-_WORD = re.compile(r"\s*\S+|\s+")
 
 
 class Inner(Protocol):
@@ -117,8 +117,8 @@ class MeteredEngine:
                 self.line.land(key, flight)
 
     def stream(self, request: Request) -> Iterator[Any]:
-        """The same answer as `complete`, as events; it shares its key."""
-        yield from _events(self.complete(request))
+        """The same answer as `complete`, as events while they come; it shares its key."""
+        return streamed(self, request)
 
     def close(self) -> None:
         """Nothing to release: the journal and the provider belong to others."""
@@ -187,7 +187,7 @@ class MeteredEngine:
                 self.gate.enter(worst)
                 opened = self._open(worst, key, context)
                 try:
-                    response = self.inner.complete(request)
+                    response = asked(self.inner, request)
                     return self._settle(opened, request, response)
                 except Halt:
                     raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
@@ -216,7 +216,7 @@ class MeteredEngine:
                 key,
                 context.phase,
                 self.spec.model,
-                reserved_tokens=worst.tokens,
+                reserved_tokens=worst.tokens if worst.bounded else None,
                 reserved_usd=worst.usd,
             )
         except (StorageError, LeaseLost) as error:
@@ -261,8 +261,14 @@ class MeteredEngine:
         else:
             self.gate.account.settle(opened.worst, _total(usage), usage.usd if usage else None)
 
-    def _failed(self, opened: _Open, error: Exception, number: int) -> float:
+    def _failed(self, opened: _Open, error: Exception, number: int, *, again: bool = True) -> float:
         """Book a failed attempt.
+
+        Args:
+            opened: The attempt.
+            error: What it ended with.
+            number: Its number, from 1.
+            again: Whether another may be made: not when words of this one were shown.
 
         Returns:
             Seconds to wait before the next one.
@@ -274,7 +280,7 @@ class MeteredEngine:
             self.gate.account.failed(explained(error, failure, self.spec.model))
         if not isinstance(error, UnusableAnswer):
             self._book(opened, None, failure.code, billed=failure.sent)
-        last = number >= self.line.retry.attempts or self.gate.closed is not None
+        last = not again or number >= self.line.retry.attempts or self.gate.closed is not None
         if failure.remedy == "retry" and not last:
             return self.line.retry.pause(number, failure.retry_after)
         self._give_up(error, failure)
@@ -317,10 +323,9 @@ class AsyncMeteredEngine:
             finally:
                 engine.line.land(key, flight)
 
-    async def stream(self, request: Request) -> AsyncIterator[Any]:
-        """The same answer as `complete`, as events; it shares its key."""
-        for event in _events(await self.complete(request)):
-            yield event
+    def stream(self, request: Request) -> AsyncIterator[Any]:
+        """The same answer as `complete`, as events while they come; it shares its key."""
+        return astreamed(self, request)
 
     async def aclose(self) -> None:
         """Nothing to release."""
@@ -333,7 +338,7 @@ class AsyncMeteredEngine:
                 await engine.gate.aenter(worst)
                 opened = engine._open(worst, key, context)  # noqa: SLF001
                 try:
-                    response = await engine.inner.acomplete(request)
+                    response = await awaited_asked(engine.inner, request)
                     return engine._settle(opened, request, response)  # noqa: SLF001
                 except Halt:
                     raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
@@ -358,17 +363,6 @@ async def _awaited(slot: threading.BoundedSemaphore | None) -> AsyncIterator[Non
     finally:
         if slot is not None:
             slot.release()
-
-
-def _events(response: Response) -> Iterator[Any]:
-    """A whole answer as a stream, word by word: listeners look for field marks in small pieces."""
-    for event in response_to_events(response):
-        text = getattr(getattr(event, "delta", None), "text", None)
-        if not isinstance(text, str):
-            yield event
-            continue
-        for word in _WORD.findall(text):
-            yield replace(event, delta=replace(event.delta, text=word))
 
 
 def _text(document: dict[str, Any]) -> tuple[str, bool]:

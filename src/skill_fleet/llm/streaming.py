@@ -1,0 +1,274 @@
+"""Answers as they come: the events of a paid attempt on their way to who asked for a stream.
+
+A streamed call is a call like any other: the same key, one flight, a reservation and a line in the ledger for
+each attempt, and the assembled answer in the journal, so that whoever asks again gets the same words, by
+stream or whole. What is different is what a failure may do: nothing that was shown can be taken back, so an
+attempt is made again only as long as none of its words were passed on.
+
+Models that cannot stream (the offline model among them) answer whole, and the answer is passed on in words.
+"""
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+
+from dspy.lm15 import (
+    AsyncResponseStream,
+    Request,
+    Response,
+    ResponseStream,
+    StreamEndEvent,
+    StreamStartEvent,
+    response_to_events,
+)
+
+from skill_fleet.llm.failures import UnusableAnswer
+from skill_fleet.llm.halt import Halt
+
+if TYPE_CHECKING:
+    from skill_fleet.llm.call_context import CallContext
+    from skill_fleet.llm.engine import AsyncMeteredEngine, MeteredEngine
+
+_WORD = re.compile(r"\s*\S+|\s+")
+
+
+class Streams(Protocol):
+    """What makes one attempt, and can pass its answer on while it comes."""
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """One attempt: a start, pieces, and an end with the finish reason and the usage."""
+        ...
+
+    def astream(self, request: Request) -> AsyncIterator[Any]:
+        """The same, awaited."""
+        ...
+
+
+def can_stream(inner: object) -> TypeGuard[Streams]:
+    """Whether a model passes its answers on while they come."""
+    return hasattr(inner, "stream") and hasattr(inner, "astream")
+
+
+def as_events(response: Response) -> Iterator[Any]:
+    """A whole answer as a stream, word by word: listeners look for field marks in small pieces."""
+    for event in response_to_events(response):
+        text = getattr(getattr(event, "delta", None), "text", None)
+        if not isinstance(text, str):
+            yield event
+            continue
+        for word in _WORD.findall(text):
+            yield replace(event, delta=replace(event.delta, text=word))
+
+
+@dataclass
+class _Passed:
+    """What of one attempt went on to the caller.
+
+    Attributes:
+        any: Whether anything did: then the attempt cannot be made a second time.
+        text: The words, as they were passed on.
+    """
+
+    any: bool = False
+    text: str = ""
+    _start: StreamStartEvent | None = None
+
+    def on(self, event: Any) -> Iterator[Any]:
+        """An event as it is passed on: a start only with the first piece, the end not at all."""
+        if event.type == "start":
+            self._start = event
+        elif event.type == "delta":
+            if not self.any and self._start is not None:
+                yield self._start
+            self.any = True
+            yield self._piece(event)
+
+    def _piece(self, event: Any) -> Any:
+        text = getattr(event.delta, "text", None)
+        if not isinstance(text, str):
+            return event
+        whole = storable(text)
+        if event.delta.type == "text":
+            self.text += whole
+        return event if whole is text else replace(event, delta=replace(event.delta, text=whole))
+
+
+def storable(text: str) -> str:
+    """A text as the journal keeps it: half a surrogate pair, which some send, is a `?`."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+@dataclass(frozen=True)
+class _Paid:
+    """A paid answer of which the caller has not got all.
+
+    Attributes:
+        response: As the journal has it.
+        passed: What was passed on.
+        end: How the stream ended; None where the answer came whole.
+    """
+
+    response: Response
+    passed: _Passed
+    end: StreamEndEvent | None
+
+    def rest(self) -> Iterator[Any]:
+        """What the caller has not got yet.
+
+        Raises:
+            UnusableAnswer: Another process stored another answer to the same call first: that one holds, and
+                words that were passed on cannot be taken back.
+        """
+        if self.end is None:
+            yield from as_events(self.response)
+            return
+        if (self.response.message.text or "") != self.passed.text:
+            raise UnusableAnswer(
+                "Another process was given another answer to this call first; ask again to get that one.",
+                code="superseded",
+            )
+        yield self.end
+
+
+def streamed(engine: "MeteredEngine", request: Request) -> Iterator[Any]:
+    """The events of one answer: stored, shared with an equal call under way, or paid for as they come.
+
+    Raises:
+        Halt: As for a whole answer.
+        dspy LMError: As for a whole answer; also where it broke off after words of it were passed on.
+    """
+    document, key, context = engine._keyed(request)  # noqa: SLF001 - the engine's own other face
+    while True:
+        stored = engine._stored(key, context)  # noqa: SLF001
+        if stored is not None:
+            yield from as_events(stored)
+            return
+        flight, landing = engine.line.claim(key)
+        if landing is None:
+            break
+        if flight.thread == threading.get_ident():
+            # A task of this very thread makes it, and cannot go on while we wait for it.
+            paid = yield from _paid(engine, request, document, key, context)
+            yield from paid.rest()
+            return
+        landing.result()
+    try:
+        stored = engine._landed(key, context)  # noqa: SLF001
+        paid = None if stored else (yield from _paid(engine, request, document, key, context))
+    finally:
+        engine.line.land(key, flight)  # before the rest: those who wait have no use for it
+    yield from as_events(stored) if stored else paid.rest() if paid else ()
+
+
+def _paid(
+    engine: "MeteredEngine", request: Request, document: bytes, key: str, context: "CallContext"
+) -> Generator[Any, None, _Paid]:
+    for number in range(1, engine.line.retry.attempts + 1):
+        with engine._slot or contextlib.nullcontext():  # noqa: SLF001
+            worst = engine._worst(request, document)  # noqa: SLF001
+            engine.gate.enter(worst)
+            opened = engine._open(worst, key, context)  # noqa: SLF001
+            passed = _Passed()
+            try:
+                response, end = yield from _passing(engine.inner, request, passed)
+                return _Paid(engine._settle(opened, request, response), passed, end)  # noqa: SLF001
+            except Halt:
+                raise
+            except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
+                pause = engine._failed(opened, error, number, again=not passed.any)  # noqa: SLF001
+            except BaseException:  # also of a caller who does not want the rest
+                engine._abandon(opened)  # noqa: SLF001
+                raise
+        engine._rest(pause)  # noqa: SLF001
+    raise AssertionError("unreachable: the last failure raises")
+
+
+def _passing(
+    inner: Any, request: Request, passed: _Passed
+) -> Generator[Any, None, tuple[Response, StreamEndEvent | None]]:
+    if not can_stream(inner):
+        return inner.complete(request), None
+    end: StreamEndEvent | None = None
+    with contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
+        for event in stream.events():
+            end = event if event.type == "end" else end
+            yield from passed.on(event)
+        return stream.response, end
+
+
+async def astreamed(twin: "AsyncMeteredEngine", request: Request) -> AsyncGenerator[Any, None]:
+    """The awaited twin of `streamed`."""
+    engine = twin.sync
+    document, key, context = engine._keyed(request)  # noqa: SLF001
+    while True:
+        stored = engine._stored(key, context)  # noqa: SLF001
+        if stored is not None:
+            break
+        flight, landing = engine.line.claim(key)
+        if landing is not None:
+            await asyncio.wrap_future(landing)
+            continue
+        try:
+            stored = engine._landed(key, context)  # noqa: SLF001
+            if stored is None:
+                paying = _apaid(engine, request, document, key, context)
+                async with contextlib.aclosing(paying):
+                    async for event in paying:
+                        if isinstance(event, _Paid):
+                            paid = event
+                        else:
+                            yield event
+        finally:
+            engine.line.land(key, flight)
+        break
+    for event in as_events(stored) if stored else paid.rest():
+        yield event
+
+
+async def _apaid(
+    engine: "MeteredEngine", request: Request, document: bytes, key: str, context: "CallContext"
+) -> AsyncGenerator[Any, None]:
+    """The events of a paid answer, and at the end the `_Paid` that an async generator cannot return."""
+    from skill_fleet.llm.engine import _awaited
+
+    for number in range(1, engine.line.retry.attempts + 1):
+        async with _awaited(engine._slot):  # noqa: SLF001
+            worst = engine._worst(request, document)  # noqa: SLF001
+            await engine.gate.aenter(worst)
+            opened = engine._open(worst, key, context)  # noqa: SLF001
+            passed = _Passed()
+            try:
+                end: StreamEndEvent | None = None
+                if not can_stream(engine.inner):
+                    response = await engine.inner.acomplete(request)
+                else:
+                    async with contextlib.aclosing(
+                        AsyncResponseStream(engine.inner.astream(request), request)
+                    ) as stream:
+                        async for event in stream.events():
+                            end = event if event.type == "end" else end
+                            for piece in passed.on(event):
+                                yield piece
+                        response = await stream.response()
+                settled = engine._settle(opened, request, response)  # noqa: SLF001
+            except Halt:
+                raise
+            except Exception as error:  # noqa: BLE001
+                pause = engine._failed(opened, error, number, again=not passed.any)  # noqa: SLF001
+            except BaseException:
+                engine._abandon(opened)  # noqa: SLF001
+                raise
+            else:
+                yield _Paid(settled, passed, end)
+                return
+        await asyncio.sleep(pause)
