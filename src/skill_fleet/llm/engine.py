@@ -22,6 +22,7 @@ from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import LeaseLost, StorageError
 from skill_fleet.llm.budget import Gate, Worst
 from skill_fleet.llm.call_context import CallContext, current_call
+from skill_fleet.llm.commands import identity_of
 from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, understand
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal import Usage
@@ -93,6 +94,8 @@ class MeteredEngine:
         self.price = price
         self.on_failure = on_failure
         self._slot = line.slot(spec)
+        command = identity_of(spec)
+        self._command = () if command is None else (command,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
@@ -126,7 +129,7 @@ class MeteredEngine:
     def _keyed(self, request: Request) -> tuple[bytes, str, CallContext]:
         context = current_call()
         document = orjson.dumps(request_to_dict(request), option=orjson.OPT_SORT_KEYS)
-        place = [self.spec.model, self.spec.api_base, context.rollout, context.candidate]
+        place = [self.spec.model, self.spec.api_base, context.rollout, context.candidate, *self._command]
         return document, digest([document.decode(), place]), context
 
     def confirm(self, answers: Sequence[tuple[str, str]]) -> bool:

@@ -38,6 +38,7 @@ _ADVICE: dict[str, str] = {
     "truncated": "Raise max_tokens of this model.",
     "context_window_exceeded": "Use a model with a longer context or fewer demonstrations.",
 }
+_LATER = "Resume the run when the provider answers again."
 
 # How keys look: with a vendor's prefix, after "Bearer", after "API key", or as one long mixed word.
 _KEY_SHAPES = (
@@ -100,7 +101,8 @@ def _sent(error: Exception) -> bool:
     if isinstance(error, LMTransportError):
         # No connection was made. Any other break, a read that timed out too, may have come after the work.
         kinds = {type(cause).__name__ for cause in _chain(error)}
-        return not kinds & {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}
+        unsent = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror", "NotStarted"}
+        return not kinds & unsent
     return not isinstance(error, (LMRateLimitError, LMLockTimeoutError))
 
 
@@ -148,6 +150,6 @@ def explained(error: Exception, failure: Failure, model: str) -> ProviderError:
         text = text[:200] + "…"
     return kind(
         f"The model {model} failed ({failure.code}): {text.rstrip('.')}.",
-        hint=_ADVICE.get(failure.code, "Resume the run when the provider answers again."),
+        hint=getattr(error, "advice", "") or _ADVICE.get(failure.code, _LATER),
         code=failure.code,
     )

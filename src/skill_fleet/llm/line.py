@@ -92,11 +92,11 @@ class Line:
 
     def slot(self, spec: ModelSpec) -> threading.BoundedSemaphore | None:
         """What bounds the calls in flight to a model, whatever phase they are of; None where nothing does."""
-        if spec.in_flight is None:
+        if spec.at_once is None:
             return None
         with self.lock:
             return self.slots.setdefault(
-                (spec.model, spec.api_base), threading.BoundedSemaphore(spec.in_flight)
+                (spec.model, spec.api_base), threading.BoundedSemaphore(spec.at_once)
             )
 
     def claim(self, key: str) -> tuple[Flight, concurrent.futures.Future[None] | None]:

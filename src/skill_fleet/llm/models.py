@@ -9,6 +9,7 @@ from skill_fleet.config.load import Loaded, model_spec
 from skill_fleet.config.settings import PHASES, ModelSpec, Phase
 from skill_fleet.foundation.errors import ConfigError, UsageError
 from skill_fleet.llm.budget import Gate, Limits
+from skill_fleet.llm.commands import identity_of
 from skill_fleet.llm.engine import Inner, Line, MeteredEngine, OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.pricing import price_of
@@ -36,8 +37,13 @@ class PhaseModels:
 
     def identity(self) -> dict[str, dict[str, object]]:
         """What of the models decides their answers: part of a run's digest. No secrets."""
-        keys = ("model", "api_base", "temperature", "max_tokens")
-        return {phase: {key: getattr(spec, key) for key in keys} for phase, spec in self.specs.items()}
+        return {phase: _identity(spec) for phase, spec in self.specs.items()}
+
+
+def _identity(spec: ModelSpec) -> dict[str, object]:
+    keys = ("model", "api_base", "temperature", "max_tokens")
+    command = identity_of(spec)
+    return {key: getattr(spec, key) for key in keys} | ({} if command is None else {"command": command})
 
 
 def phase_models(loaded: Loaded, overrides: Mapping[Phase, str | None] | None = None) -> PhaseModels:
@@ -66,6 +72,11 @@ def check_limits(models: PhaseModels, limits: Limits, phases: tuple[Phase, ...] 
     """
     for phase in phases:
         spec = models.specs[phase]
+        if spec.is_command and (limits.usd is not None or limits.tokens is not None):
+            raise UsageError(
+                f"A cap on cost or tokens cannot hold for {spec.model}: a command tells nobody what it used.",
+                hint="Cap --max-calls or --max-minutes.",
+            )
         if limits.usd is not None and price_of(spec) is None:
             raise UsageError(
                 f"--max-cost cannot hold: the price of {spec.model} is unknown.",
@@ -79,16 +90,21 @@ def check_limits(models: PhaseModels, limits: Limits, phases: tuple[Phase, ...] 
 
 
 def inner_of(spec: ModelSpec, environ: Mapping[str, str]) -> Inner:
-    """What answers for a model: the built-in offline model, or its provider.
+    """What answers for a model: the built-in offline model, a program of this machine, or its provider.
 
     Raises:
         KeyMissing: Its key is not in the environment.
-        ConfigError: There is no such offline model.
+        ProviderError: The program of a command is not there.
+        ConfigError: There is no such offline model or command.
     """
     if spec.offline:
         from skill_fleet.llm.offline.model import OfflineModel, seed_in
 
         return Awaitable(OfflineModel(seed_in(spec.model)))
+    if spec.is_command:
+        from skill_fleet.llm.command_model import CommandModel
+
+        return CommandModel(spec, environ)
     return Provider(spec, environ)
 
 
