@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from skill_fleet.cli.numbers import UNKNOWN, count, dollars, score, several, share
 from skill_fleet.cli.show_run import SIMULATED, VERDICTS
 from skill_fleet.cli.tables import facts, group, rows, words
+from skill_fleet.llm.bill import paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -167,7 +168,7 @@ def _per_answer(usd: float | None) -> str:
 def _cost(value: Mapping[str, Any]) -> str:
     calls = value["calls"]
     made = f"{count(calls['made'])} calls, {count(calls['from_journal'])} answered by the journal"
-    return f"{dollars(value['usd'])} ({made})"
+    return paid(value, dollars, made)
 
 
 def _notice(value: Mapping[str, Any]) -> "RenderableType | None":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from skill_fleet.cli.numbers import UNKNOWN, between, cents, count, dollars, score, seconds, several, share
 from skill_fleet.cli.tables import facts, group, rows, words
+from skill_fleet.llm.bill import paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -180,10 +181,8 @@ def _facts(result: Mapping[str, Any], elsewhere: str, report: str | None) -> Ite
     extra = [f"{calls[kind]} {kind}" for kind in ("failed", "lost") if calls[kind]]
     yield "calls", ", ".join([made, *extra])
     tokens = result["tokens"]
-    yield (
-        "cost",
-        f"{dollars(result['usd'])} ({count(sum(tokens.values()))} tokens, {seconds(result['seconds'])})",
-    )
+    used = f"{count(sum(tokens.values()))} tokens, {seconds(result['seconds'])}"
+    yield "cost", paid(result, dollars, used)
     rounds = several(len(result["rounds"]), "round")
     if result.get("recommendation"):
         yield "chosen", result["recommendation"]["reason"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skill_fleet.cli.numbers import count, dollars, score, several
 from skill_fleet.cli.tables import facts, group, rows, words
+from skill_fleet.llm.bill import paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,7 +36,7 @@ def shown_creation(value: Mapping[str, Any], *, elsewhere: str = "") -> "Rendera
     if len(value["drafts"]) > 1:
         pairs.append(("drafts", ", ".join(map(score, value["drafts"]))))
     replayed = f", {count(calls['from_journal'])} answered by the journal" if calls["from_journal"] else ""
-    pairs.append(("cost", f"{dollars(value['usd'])} ({count(calls['made'])} calls{replayed})"))
+    pairs.append(("cost", paid(value, dollars, f"{count(calls['made'])} calls{replayed}")))
     notice = None
     if value["simulated"]:
         notice = words("\nSIMULATED: written by a rule-based simulator, not by a language model.", "magenta")

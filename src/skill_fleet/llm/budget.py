@@ -51,10 +51,17 @@ def _less(cap: float | None, held: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Worst:
-    """The most one call can use. `usd` is None where the price is unknown."""
+    """The most one call can use.
+
+    Attributes:
+        tokens: Sent, and answered at most.
+        usd: None where the price or the longest answer is unknown.
+        bounded: Whether it is known how long an answer can be; where not, `tokens` is only what is sent.
+    """
 
     tokens: int
     usd: float | None
+    bounded: bool = True
 
 
 @dataclass

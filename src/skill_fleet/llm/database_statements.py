@@ -105,6 +105,10 @@ FENCED_LOSE = sa.select(
 
 _FREE = sa.and_(ATTEMPT.c.state == "failed", sa.not_(ATTEMPT.c.possibly_billed))
 
+_TOKENS = ATTEMPT.c.input_tokens + ATTEMPT.c.output_tokens
+_BOUND_TOKENS = sa.func.coalesce(_TOKENS, ATTEMPT.c.reserved_tokens)
+_BOUND_USD = sa.func.coalesce(ATTEMPT.c.usd, ATTEMPT.c.reserved_usd)
+
 SPENT = (
     sa.select(
         ATTEMPT.c.state,
@@ -116,18 +120,16 @@ SPENT = (
         sa.cast(sa.func.sum(ATTEMPT.c.output_tokens), sa.BigInteger),
         sa.func.sum(ATTEMPT.c.usd),
         sa.func.count().filter(ATTEMPT.c.usd.is_(None), sa.func.coalesce(ATTEMPT.c.reserved_usd, 1) > 0),
-        sa.cast(
-            sa.func.sum(
-                sa.func.coalesce(ATTEMPT.c.input_tokens + ATTEMPT.c.output_tokens, ATTEMPT.c.reserved_tokens)
-            ),
-            sa.BigInteger,
-        ),
-        sa.func.sum(sa.func.coalesce(ATTEMPT.c.usd, ATTEMPT.c.reserved_usd)),
+        sa.cast(sa.func.sum(_BOUND_TOKENS), sa.BigInteger),
+        sa.func.sum(_BOUND_USD),
+        sa.func.count().filter(_TOKENS.is_(None)),
+        sa.func.count().filter(_BOUND_TOKENS.is_(None)),
+        sa.func.count().filter(_BOUND_USD.is_(None)),
     )
     .where(ATTEMPT.c.run == _given(ATTEMPT, "run"))
     .group_by(ATTEMPT.c.state, ATTEMPT.c.phase, ATTEMPT.c.model, _FREE)
 )
-"""The rows that `spent.added_up` takes."""
+"""Rows of `spent.Group`."""
 
 ATTEMPTS_OF = sa.select(ATTEMPT.c.attempt).where(ATTEMPT.c.run == _given(ATTEMPT, "run"))
 

@@ -10,9 +10,11 @@ SPENT = (
     "select state, phase, model, state='failed' and not possibly_billed, count(*),"
     " sum(input_tokens), sum(output_tokens), sum(usd), sum(usd is null and coalesce(reserved_usd, 1) > 0),"
     " sum(coalesce(input_tokens+output_tokens, reserved_tokens)),"
-    " sum(coalesce(usd, reserved_usd)) from attempt where run=? group by 1, 2, 3, 4"
+    " sum(coalesce(usd, reserved_usd)), sum(input_tokens+output_tokens is null),"
+    " sum(coalesce(input_tokens+output_tokens, reserved_tokens) is null),"
+    " sum(coalesce(usd, reserved_usd) is null) from attempt where run=? group by 1, 2, 3, 4"
 )
-"""The rows that `spent.added_up` takes."""
+"""Rows of `spent.Group`."""
 _BUSY_SECONDS = 2.0
 
 

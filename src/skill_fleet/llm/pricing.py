@@ -61,6 +61,7 @@ def worst_case(
     """
     longest = max_tokens or spec.max_tokens or 0
     tokens = request_bytes + longest
-    if price is None or (price.input == 0 and price.output > 0 and not longest):
-        return Worst(tokens, None)  # no longest answer, so nothing is known: a bound of zero would be a claim
-    return Worst(tokens, request_bytes * price.input + longest * price.output)
+    bounded = bool(longest) or spec.offline  # its answers are shorter than its prompts
+    if price is None or (price.output > 0 and not bounded):
+        return Worst(tokens, None, bounded)  # a bound without the longest answer would be a claim
+    return Worst(tokens, request_bytes * price.input + longest * price.output, bounded)

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,13 @@ class Spent:
         phases: Calls, tokens and dollars by phase.
         usd_open_calls: Those of `usd_unknown_calls` that nobody has closed: under way, while their process
             lives.
+        possibly_billed: Attempts without an answer or usage that the provider may have billed: what failed
+            after it was sent, what was lost, and what is under way.
+        open: Those of `possibly_billed` that nobody has closed.
+        without_usage: Attempts with a stored answer whose provider did not say what they used.
+        most_tokens: Tokens used where known, and the most that every other attempt can have used; None where
+            one has no bound.
+        most_usd: The same in dollars.
     """
 
     calls: int
@@ -69,6 +76,11 @@ class Spent:
     bound_usd: float = 0.0
     phases: Mapping[str, PhaseSpent] = field(default_factory=dict)
     usd_open_calls: int = 0
+    possibly_billed: int = 0
+    open: int = 0
+    without_usage: int = 0
+    most_tokens: int | None = None
+    most_usd: float | None = None
 
     @property
     def usd_unknown_for_good(self) -> int:
@@ -76,45 +88,84 @@ class Spent:
         return self.usd_unknown_calls - self.usd_open_calls
 
 
+class Group(NamedTuple):
+    """Ledger lines that have state, phase, model and `free` in common, added up; sums of nothing are None.
+
+    Attributes:
+        free: Whether they cost nothing for sure: they never reached a provider, or were turned away.
+        unknown_usd: How many have unknown dollars and no bound of zero.
+        bound_tokens: Tokens that count against a cap: used where known, else reserved.
+        bound_usd: The same in dollars.
+        without_usage: How many have unknown tokens.
+        boundless_tokens: How many have unknown tokens and nothing reserved: an answer of any length.
+        boundless_usd: The same in dollars.
+    """
+
+    state: str
+    phase: str
+    model: str
+    free: bool
+    calls: int
+    input_tokens: int | None
+    output_tokens: int | None
+    usd: float | None
+    unknown_usd: int
+    bound_tokens: int | None
+    bound_usd: float | None
+    without_usage: int
+    boundless_tokens: int
+    boundless_usd: int
+
+
 def added_up(rows: Sequence[Sequence[Any]]) -> Spent:
     """What groups of ledger lines come to.
 
     Args:
-        rows: One for each group: state, phase, model, whether its attempts cost nothing for sure (they never
-            reached a provider, or were turned away at its door), how many they are, sums of the known input
-            tokens, output tokens and dollars, how many have unknown dollars and no bound of zero, and
-            sums of the tokens and the dollars that count against a cap.
+        rows: The fields of one `Group` each.
     """
-    by_state: Counter[str] = Counter()
-    by_phase: Counter[str] = Counter()
-    by_model: Counter[str] = Counter()
-    for state, phase, model, _, count, *_ in rows:
-        by_state[state] += count
-        by_phase[phase] += count
-        by_model[model] += count
-    charged = [row for row in rows if not row[3]]
+    groups = [Group(*row) for row in rows]
+    by_state = _counted(groups, "state")
+    by_phase = _counted(groups, "phase")
+    charged = [group for group in groups if not group.free]
+    unanswered = [group for group in charged if group.state != "settled"]
+    bound_tokens = sum(group.bound_tokens or 0 for group in charged)
+    bound_usd = sum(group.bound_usd or 0.0 for group in charged)
     return Spent(
         calls=by_state.total(),
         settled=by_state["settled"],
         failed=by_state["failed"],
         lost=by_state["lost"] + by_state["open"],
-        input_tokens=sum(row[5] or 0 for row in rows),
-        output_tokens=sum(row[6] or 0 for row in rows),
-        usd=sum(row[7] or 0.0 for row in rows),
-        usd_unknown_calls=sum(row[8] for row in charged),
-        usd_open_calls=sum(row[8] for row in charged if row[0] == "open"),
+        input_tokens=sum(group.input_tokens or 0 for group in groups),
+        output_tokens=sum(group.output_tokens or 0 for group in groups),
+        usd=sum(group.usd or 0.0 for group in groups),
+        usd_unknown_calls=sum(group.unknown_usd for group in charged),
+        usd_open_calls=sum(group.unknown_usd for group in charged if group.state == "open"),
         by_phase=dict(sorted(by_phase.items())),
-        by_model=dict(sorted(by_model.items())),
-        bound_tokens=sum(row[9] or 0 for row in charged),
-        bound_usd=sum(row[10] or 0.0 for row in charged),
-        phases={phase: _of_phase([row for row in rows if row[1] == phase]) for phase in sorted(by_phase)},
+        by_model=dict(sorted(_counted(groups, "model").items())),
+        bound_tokens=bound_tokens,
+        bound_usd=bound_usd,
+        phases={
+            phase: _of_phase([one for one in groups if one.phase == phase]) for phase in sorted(by_phase)
+        },
+        possibly_billed=sum(group.without_usage for group in unanswered),
+        open=by_state["open"],
+        without_usage=sum(group.without_usage for group in groups if group.state == "settled"),
+        most_tokens=None if any(group.boundless_tokens for group in charged) else bound_tokens,
+        most_usd=None if any(group.boundless_usd for group in charged) else bound_usd,
     )
 
 
-def _of_phase(rows: Sequence[Sequence[Any]]) -> PhaseSpent:
-    unknown = any(row[8] for row in rows if not row[3])
+def _counted(groups: Sequence[Group], name: str) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for group in groups:
+        counted[getattr(group, name)] += group.calls
+    return counted
+
+
+def _of_phase(groups: Sequence[Group]) -> PhaseSpent:
+    unknown = any(group.unknown_usd for group in groups if not group.free)
     return PhaseSpent(
-        calls=sum(row[4] for row in rows),
-        tokens=sum((row[5] or 0) + (row[6] or 0) for row in rows),
-        usd=None if unknown else math.fsum(row[7] or 0.0 for row in rows),
+        calls=sum(group.calls for group in groups),
+        tokens=sum((group.input_tokens or 0) + (group.output_tokens or 0) for group in groups),
+        usd=None if unknown else math.fsum(group.usd or 0.0 for group in groups),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from skill_fleet.llm.bill import paid
 from skill_fleet.optimization.choice_words import choice_in_words
 from skill_fleet.optimization.outcome import folded, without_verdict
 from skill_fleet.optimization.price_check import phase_checks, price_checks
@@ -144,15 +145,15 @@ def _front(result: Mapping[str, Any]) -> list[str]:
 
 def _facts(result: Mapping[str, Any]) -> list[str]:
     calls, tokens = result["calls"], result["tokens"]
-    usd = "unknown" if result["usd"] is None else f"${result['usd']:.4f}"
     effect = result["minimum_detectable_effect"]
     program = f"Program {result['program']}, optimizer {result['optimizer']}, model {result['model']}"
     replayed = f"{calls.get('from_journal', 0)} more answered by the journal"
     count = tokens.get("input", 0) + tokens.get("output", 0)
+    cost = paid(result, lambda usd: f"${usd:.4f}")
     place = f" at `{result['artifact']}`" if result["artifact"] else ""
     return [
         f"- {program}, seed {result['seed']}.",
-        f"- {calls.get('made', 0)} calls ({replayed}), {count} tokens, {usd}, {result['seconds']:.0f} s.",
+        f"- {calls.get('made', 0)} calls ({replayed}), {count} tokens, {cost}, {result['seconds']:.0f} s.",
         *_expected_effect(result),
         *_readings(result),
         *(

@@ -47,7 +47,9 @@ class RunResult:
     warnings: list[dict[str, str]] = field(default_factory=list)
     calls: dict[str, Any] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
+    tokens_range: list[int | None] = field(default_factory=lambda: [0, 0])
     usd: float | None = None
+    usd_range: list[float | None] = field(default_factory=lambda: [0.0, 0.0])
     usd_unknown_calls: int = 0
     by_phase: dict[str, dict[str, Any]] = field(default_factory=dict)
     estimate: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.foundation.files import write_json, write_text
+from skill_fleet.llm.bill import bill
 from skill_fleet.llm.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal_store import Held
@@ -214,13 +215,14 @@ def _finish(session: Session) -> None:
         "reused": session.line.journal.reused(folder.run_id),
         "failed": spent.failed,
         "lost": spent.lost,
+        "possibly_billed": spent.possibly_billed,
+        "without_usage": spent.without_usage,
         "excluded": len(session.excluded),
         "by_phase": spent.by_phase,
         "by_model": spent.by_model,
     }
-    result.tokens = {"input": spent.input_tokens, "output": spent.output_tokens}
-    result.usd = None if spent.usd_unknown_calls else spent.usd
-    result.usd_unknown_calls = spent.usd_unknown_calls
+    for name, value in bill(spent).items():
+        setattr(result, name, value)
     result.by_phase = {phase: asdict(one) for phase, one in spent.phases.items()}
     result.seconds = round(session.account.elapsed(), 3)
     result.report = session.loaded.workspace.relative(folder.report)

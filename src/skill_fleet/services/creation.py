@@ -112,7 +112,7 @@ def create_skill(
     Returns:
         `path`, `name`, `taxonomy_path`, `description`, `quality` (the guard's, in [0, 1]), `parts`,
         `findings`, `drafts` (the quality of each), `program`, `notes` on it, `model`, `simulated`, `calls`,
-        `tokens`, `usd`, and `error`: why fewer drafts were made than asked for, or null.
+        what of `bill`, and `error`: why fewer drafts were made than asked for, or null.
 
     Raises:
         DataError: A skill is already there, or no draft is a valid skill.

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from skill_fleet.llm.bill import paid
+
 _MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#!"})
 
 
@@ -47,15 +49,14 @@ def _notice(result: Mapping[str, Any]) -> list[str]:
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    usd = result["usd"]
     return [
         ("file", _plain(result["path"])),
         ("taxonomy path", _plain(result["taxonomy_path"])),
         ("drafts", ", ".join(f"{quality:.3f}" for quality in result["drafts"])),
         ("program", _plain(result["program"])),
         ("model", _plain(result["model"])),
-        ("calls", str(result["calls"])),
-        ("cost", "unknown" if usd is None else f"${usd:.4f}"),
+        ("calls", str(result["calls"]["made"])),
+        ("cost", paid(result, lambda usd: f"${usd:.4f}")),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.foundation.errors import BudgetExhausted, SkillFleetError
+from skill_fleet.llm.bill import bill
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.engine import Line, OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
@@ -48,13 +49,16 @@ class Metered:
         return {name: None if one is None else (one.input, one.output) for name, one in found.items()}
 
     def costs(self) -> dict[str, Any]:
-        """Calls, tokens and dollars so far; dollars are null where a price is unknown."""
+        """Calls so far, and their `bill`."""
         spent = self.line.journal.spent(self.line.run)
         return {
-            "calls": {"made": spent.calls, "from_journal": self.line.traffic.from_journal},
-            "tokens": {"input": spent.input_tokens, "output": spent.output_tokens},
-            "usd": None if spent.usd_unknown_calls else spent.usd,
-            "usd_unknown_calls": spent.usd_unknown_calls,
+            "calls": {
+                "made": spent.calls,
+                "from_journal": self.line.traffic.from_journal,
+                "possibly_billed": spent.possibly_billed,
+                "without_usage": spent.without_usage,
+            },
+            **bill(spent),
         }
 
 
