@@ -14,6 +14,7 @@ from dspy.utils.callback import with_callbacks
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.llm.call_context import CallContext, Calling
+from skill_fleet.llm.commands import identity_of
 from skill_fleet.llm.dspy_steps import Steps, steps
 from skill_fleet.llm.engine import AsyncMeteredEngine, MeteredEngine
 from skill_fleet.llm.remembered import memo_key, remembered
@@ -113,7 +114,8 @@ class FleetLM(dspy.LM):
             return None
         if dspy.settings.send_stream is not None:
             return None  # the words are sent on their way
-        return memo_key([engine.spec.model, engine.spec.api_base, self.phase, self.model_type], call.legacy)
+        place = [engine.spec.model, engine.spec.api_base, identity_of(engine.spec)]
+        return memo_key([*place, self.phase, self.model_type], call.legacy)
 
     def _recalled(self, key: bytes | None, call: Any) -> Any:
         """DSPy's result of a call that is remembered; None when it has to be made."""

@@ -59,7 +59,7 @@ def worst_case(
     the input is counted; a cap on dollars or tokens therefore asks for `max_tokens` first. A request's own
     `max_tokens` counts before the model's.
     """
-    longest = max_tokens or spec.max_tokens or 0
+    longest = 0 if spec.is_command else max_tokens or spec.max_tokens or 0  # a command is told no length
     tokens = request_bytes + longest
     bounded = bool(longest) or spec.offline  # its answers are shorter than its prompts
     if price is None or (price.output > 0 and not bounded):
