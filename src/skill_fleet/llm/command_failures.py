@@ -40,8 +40,6 @@ _RENEWED = "Its subscription or credit is used up: resume the run when it is ren
 class NotStarted(LMTransportError):
     """The program could not be started now; nothing was asked and nothing billed."""
 
-    never_sent = True
-
 
 @dataclass(frozen=True)
 class _Kind:
