@@ -1,0 +1,209 @@
+"""Which providers there are: what their models are called, where they answer, and which key they want.
+
+One table. DSPy's native client speaks the wires; a *door* is its name for a provider. Where it has no door
+of its own for a local server (`llama_cpp/`, `lm_studio/`, `llamafile/`), ours is declared from its public
+parts. What has none at all is refused in one sentence, and never handed to another client silently.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.foundation.errors import ConfigError
+
+Wire = Literal["openai", "anthropic", "gemini"]
+LITELLM = "litellm"
+_HERE = frozenset({"offline", "command", LITELLM})
+"""Providers that are no route over HTTP of ours."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One provider.
+
+    Attributes:
+        prefix: How its models begin in `config.yaml`: `prefix/name`.
+        door: What DSPy's client calls it.
+        wire: The protocol: of OpenAI's chat completions, Anthropic's messages or Gemini's generateContent.
+        address: Where it answers when `api_base` says nothing; None where only the user can know.
+        keys: The variables its key is usually in; none for a server of one's own.
+        root: What an `api_base` without a path gets, as people write only the host of these servers.
+        seed: Whether it documents a `seed` in its requests.
+        label: Its name.
+    """
+
+    prefix: str
+    door: str
+    wire: Wire
+    address: str | None
+    keys: tuple[str, ...]
+    label: str
+    root: str = ""
+    seed: bool = True
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a server of one's own, which wants no key."""
+        return not self.keys
+
+
+def _hosted(prefix: str, label: str, address: str, key: str, *, door: str = "", seed: bool = True) -> Route:
+    return Route(prefix, door or prefix, "openai", address, (key,), label, seed=seed)
+
+
+def _local(prefix: str, label: str, port: int, door: str) -> Route:
+    return Route(prefix, door, "openai", f"http://localhost:{port}/v1", (), label, root="/v1")
+
+
+_ANTHROPIC = "https://api.anthropic.com/v1"
+_GEMINI = "https://generativelanguage.googleapis.com/v1beta"
+_GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+_AZURE_KEYS = ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY")
+_MOONSHOT = "https://api.moonshot.ai/v1"
+
+ROUTES: tuple[Route, ...] = (
+    _hosted(
+        "openai", "OpenAI and compatible", "https://api.openai.com/v1", "OPENAI_API_KEY", door="openai-chat"
+    ),
+    Route(
+        "anthropic",
+        "anthropic",
+        "anthropic",
+        _ANTHROPIC,
+        ("ANTHROPIC_API_KEY",),
+        "Anthropic",
+        "/v1",
+        seed=False,
+    ),
+    Route("gemini", "gemini", "gemini", _GEMINI, _GEMINI_KEYS, "Google Gemini", "/v1beta"),
+    Route("azure", "azure-chat", "openai", None, _AZURE_KEYS, "Azure OpenAI"),
+    _hosted("openrouter", "OpenRouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    _hosted("groq", "Groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    _hosted("xai", "xAI", "https://api.x.ai/v1", "XAI_API_KEY"),
+    _hosted("deepseek", "DeepSeek", "https://api.deepseek.com", "DEEPSEEK_API_KEY", seed=False),
+    _hosted("moonshot", "Moonshot AI", _MOONSHOT, "MOONSHOT_API_KEY", door="moonshotai", seed=False),
+    _hosted("zai", "Z.AI", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY", seed=False),
+    _hosted("meta", "Meta", "https://api.meta.ai/v1", "META_API_KEY", door="meta-chat", seed=False),
+    _local("ollama_chat", "Ollama", 11434, "ollama"),
+    _local("ollama", "Ollama", 11434, "ollama"),
+    _local("hosted_vllm", "vLLM", 8000, "vllm"),
+    _local("vllm", "vLLM", 8000, "vllm"),
+    _local("sglang", "SGLang", 30000, "sglang"),
+    _local("llama_cpp", "llama.cpp server", 8080, "llama-cpp"),
+    _local("llamafile", "llamafile", 8080, "llamafile"),
+    _local("lm_studio", "LM Studio", 1234, "lm-studio"),
+)
+_BY_PREFIX = {route.prefix: route for route in ROUTES}
+OWN_DOORS: tuple[str, ...] = ("llama-cpp", "llamafile", "lm-studio")
+"""Doors that DSPy's client does not have and that are declared to it."""
+
+# Addresses with OpenAI's protocol of what has no door: what the hint offers.
+_ELSEWHERE = {
+    "mistral": "https://api.mistral.ai/v1",
+    "together_ai": "https://api.together.xyz/v1",
+    "fireworks_ai": "https://api.fireworks.ai/inference/v1",
+    "cerebras": "https://api.cerebras.ai/v1",
+}
+_LOGINS = {"claude-code": "command/claude", "claude_code": "command/claude", "openai-codex": "command/codex"}
+
+
+def route_of(model: str) -> Route:
+    """The route of a model string.
+
+    Raises:
+        ConfigError: DSPy's client has no door for this provider.
+    """
+    prefix, _, name = model.partition("/")
+    route = _BY_PREFIX.get(prefix)
+    if route is not None:
+        return route
+    if prefix in _LOGINS:
+        raise ConfigError(
+            f"There is no route to {model}: a subscription is used through its own command line.",
+            hint=f"Use {_LOGINS[prefix]} as the model.",
+        )
+    base = _ELSEWHERE.get(prefix, "its OpenAI-compatible address")
+    raise ConfigError(
+        f"There is no route to {model}: nothing here speaks to the provider '{prefix}' directly.",
+        hint=f"Use openai/{name} with api_base: {base} and api_key_env, or litellm/{model}.",
+    )
+
+
+def usual_keys(provider: str) -> tuple[str, ...]:
+    """The variables that the key of a provider is usually in; none where it wants no key, or nobody knows."""
+    route = _BY_PREFIX.get(provider)
+    return () if route is None else route.keys
+
+
+def effective_address(spec: ModelSpec) -> str | None:
+    """Where the requests of a model go, without any user name or password; None where there is no telling.
+
+    An `api_base` that is a host only gets the path that its server is known to answer at.
+
+    Raises:
+        ConfigError: `api_base` is no address of a web server, or is missing where nothing else can tell it.
+    """
+    if spec.provider in _HERE:
+        return None if spec.api_base is None else _address(spec.api_base, spec.model, "")
+    route = route_of(spec.model)
+    if spec.api_base is not None:
+        return _address(spec.api_base, spec.model, route.root)
+    if route.address is None:
+        raise ConfigError(
+            f"The model {spec.model} needs the address of your {route.label} resource.",
+            hint="Set its api_base, for example https://my-resource.openai.azure.com.",
+        )
+    return route.address
+
+
+def _address(text: str, model: str, root: str) -> str:
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"} or not host or re.search(r"\s", text.strip()):
+        raise ConfigError(
+            f"The api_base of {model} is not the address of a web server.",
+            hint="It begins with http:// or https://, for example http://localhost:8000/v1.",
+        )
+    shown = f"[{host}]" if ":" in host else host
+    place = shown if port is None else f"{shown}:{port}"
+    return urlunsplit((parts.scheme, place, parts.path.rstrip("/") or root, parts.query, ""))
+
+
+def login_in(spec: ModelSpec) -> tuple[str, str] | None:
+    """The user name and password that stand in `api_base`; None where there are none."""
+    parts = urlsplit(spec.api_base or "")
+    if parts.username is None and parts.password is None:
+        return None
+    return unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def origin_of(address: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme.lower(), (parts.hostname or "").lower(), port
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine: it is then asked directly, whatever proxies are set."""
+    host = origin_of(address)[1]
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def takes_seed(spec: ModelSpec) -> bool:
+    """Whether the rollout travels as the request's `seed`: as configured, else where it is documented."""
+    if spec.send_seed is not None:
+        return spec.send_seed
+    return spec.provider in _BY_PREFIX and _BY_PREFIX[spec.provider].seed
