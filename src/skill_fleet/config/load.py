@@ -69,6 +69,7 @@ def load(
     workspace: Path | None = None,
     *,
     config_file: Path | None = None,
+    config_text: str | None = None,
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Loaded:
@@ -77,6 +78,7 @@ def load(
     Args:
         workspace: Its directory; None reads `SKILL_FLEET_WORKSPACE`, else the current directory.
         config_file: Read instead of the workspace's own file; must exist.
+        config_text: Taken for what that file, or the workspace's own, holds.
         flags: Dotted key -> value; None values are not set.
         environ: The environment; None reads the process's.
 
@@ -91,7 +93,7 @@ def load(
         raise ConfigError(f"The workspace {place.root} is not a directory.")
     values: Flat = {}
     origins: dict[str, str] = {}
-    for origin, layer in _layers(place, config_file, flags or {}, env):
+    for origin, layer in _layers(place, config_file, config_text, flags or {}, env):
         _overlay(values, origins, layer, origin)
     settings = _validated(values, origins)
     return Loaded(settings, dict(sorted(origins.items())), place, env, _database(env))
@@ -130,14 +132,20 @@ def model_spec(settings: Settings, name: str | None) -> tuple[str, ModelSpec]:
 
 
 def _layers(
-    place: Workspace, config_file: Path | None, flags: Mapping[str, Any], env: Mapping[str, str]
+    place: Workspace,
+    config_file: Path | None,
+    config_text: str | None,
+    flags: Mapping[str, Any],
+    env: Mapping[str, str],
 ) -> list[tuple[str, Flat]]:
     layers: list[tuple[str, Flat]] = [("default", _flatten(_yaml(shipped_config())))]
     user = _user_file(env)
     if user.exists():
         layers.append((str(user), _flatten(_yaml(user))))
     own = config_file or place.config_file
-    if config_file is not None or own.exists():
+    if config_text is not None:
+        layers.append((str(own), _flatten(_yaml_of(own, config_text))))
+    elif config_file is not None or own.exists():
         layers.append((str(own), _flatten(_yaml(own))))
     for name in sorted(env):
         # An empty variable is an unset one: it must not lift a cap.
