@@ -41,6 +41,33 @@ class Calling:
         CURRENT_CALL.reset(self._token)
 
 
+CURRENT_SUBJECT: contextvars.ContextVar[tuple[str, str] | None] = contextvars.ContextVar(
+    "current_subject", default=None
+)
+"""What the calls of this thread or task are made for: the id of an example, and whose mark it is."""
+
+
+class MadeFor:
+    """`with MadeFor(item):` the calls of this thread or task are made for an example."""
+
+    __slots__ = ("_item", "_token")
+
+    def __init__(self, item: str | None) -> None:
+        self._item = item
+
+    def __enter__(self) -> None:
+        self._token = CURRENT_SUBJECT.set(None if self._item is None else (self._item, ""))
+
+    def __exit__(self, *_: object) -> None:
+        CURRENT_SUBJECT.reset(self._token)
+
+
+def current_subject() -> str | None:
+    """The example that the calls of this thread or task are made for, as far as it is known."""
+    subject = CURRENT_SUBJECT.get()
+    return None if subject is None else subject[0]
+
+
 CURRENT_CALL: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar(
     "current_call", default=None
 )

@@ -1,43 +1,37 @@
 """The metered engine: between DSPy and the provider, where every paid attempt passes.
 
-For each request: look up -> join an equal call under way -> reserve -> write the intent -> call -> store
-answer and settlement in one transaction. The journal sits here and not above, because only an engine sees
-each attempt (retries, the `n` of a completion, the JSON adapter's second try) exactly once.
+For each request: look up -> join an equal call under way -> pay for it, attempt by attempt (`Paying`): wait to
+be admitted -> reserve -> write the intent -> call -> store answer and settlement in one transaction. The
+journal sits here and not above, because only an engine sees each attempt (retries, the `n` of a completion,
+the JSON adapter's second try) exactly once.
 """
 
 import asyncio
-import contextlib
-import json
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 import orjson
-from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
+from dspy._vendor.lm15.serde import request_to_dict, response_from_dict
 from dspy.lm15 import Request, Response
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.errors import LeaseLost, StorageError
-from skill_fleet.llm.budget import Gate, Worst
+from skill_fleet.foundation.errors import StorageError
+from skill_fleet.llm.budget import Gate
 from skill_fleet.llm.call_context import CallContext, current_call
 from skill_fleet.llm.commands import identity_of
-from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, understand
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Usage
+from skill_fleet.llm.limiter import Limiter, Quota
 from skill_fleet.llm.line import Line, Retry, Traffic
 from skill_fleet.llm.listening import asked, awaited_asked
-from skill_fleet.llm.pricing import Price, cost_of, worst_case
-from skill_fleet.llm.remembered import unchangeable
+from skill_fleet.llm.paying import Paying
+from skill_fleet.llm.pricing import Price
 from skill_fleet.llm.streaming import astreamed, streamed
 
-__all__ = ["AsyncMeteredEngine", "Inner", "Line", "MeteredEngine", "OnFailure", "Retry", "Traffic"]
+__all__ = ["AsyncMeteredEngine", "Inner", "Line", "MeteredEngine", "OnFailure", "Place", "Retry", "Traffic"]
 
 OnFailure = Literal["halt", "raise"]
-# How often one who waits looks whether it may still go on, in seconds.
-_GLANCE = 0.2
-_SLOT_GLANCE = 0.01
 
 
 class Inner(Protocol):
@@ -52,12 +46,16 @@ class Inner(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _Open:
-    attempt: str
-    key: str
-    worst: Worst
-    context: CallContext
+class Place(Protocol):
+    """What bounds the attempts of some engines together: a semaphore, or what does as one does."""
+
+    def acquire(self, blocking: bool = True) -> bool:  # noqa: FBT001, FBT002 - as a semaphore's
+        """Take a place; False: there is none, and waiting was not wanted."""
+        ...
+
+    def release(self) -> None:
+        """Give it back."""
+        ...
 
 
 class MeteredEngine:
@@ -66,15 +64,17 @@ class MeteredEngine:
     Args:
         inner: Makes the attempts.
         spec: The model.
-        line: Shared by all engines of the process.
+        line: Shared by all engines of a run.
         gate: The stage's door to the budget.
         price: Per token, or None when unknown.
         on_failure: `halt` stops everything when a call fails for good (inside a search, where a failure
             would become a score); `raise` gives the DSPy error to the caller (our own measurements).
+        limiter: Of the provider's account, shared by all runs of the process; None bounds nothing.
+        place: Taken by each attempt before anything else; None bounds nothing.
 
     Raises:
         Halt: A cap is reached, the gate is closed, the journal cannot be written, the job was taken up by
-            another process, or a call failed for good.
+            another process, the provider was given up, or a call failed for good.
         dspy LMError: A call failed for good and `on_failure` is `raise`.
     """
 
@@ -86,6 +86,9 @@ class MeteredEngine:
         gate: Gate,
         price: Price | None,
         on_failure: OnFailure = "halt",
+        *,
+        limiter: Limiter | None = None,
+        place: Place | None = None,
     ) -> None:
         self.inner = inner
         self.spec = spec
@@ -93,7 +96,10 @@ class MeteredEngine:
         self.gate = gate
         self.price = price
         self.on_failure = on_failure
-        self._slot = line.slot(spec)
+        self.limiter = limiter
+        self.place = place
+        self.quota = Quota(spec.model, spec.rpm, spec.tpm, spec.at_once)
+        self.model = line.acquaintance(spec)
         command = identity_of(spec)
         self._command = () if command is None else (command,)
 
@@ -102,20 +108,21 @@ class MeteredEngine:
 
     def complete(self, request: Request) -> Response:
         """One answer: stored, shared with an equal call under way, or paid for."""
-        document, key, context = self._keyed(request)
+        document, key, context = self.keyed(request)
         while True:
-            stored = self._stored(key, context)
+            stored = self.stored(key, context)
             if stored is not None:
                 return stored
             flight, landing = self.line.claim(key)
             if landing is not None:
                 if flight.thread == threading.get_ident():
                     # A task of this very thread makes it, and cannot go on while we wait for it.
-                    return self._pay(request, document, key, context)
+                    return self._paid(Paying(self, request, document, key, context), request)
                 landing.result()
                 continue
             try:
-                return self._landed(key, context) or self._pay(request, document, key, context)
+                stored = self.landed(key, context)
+                return stored or self._paid(Paying(self, request, document, key, context), request)
             finally:
                 self.line.land(key, flight)
 
@@ -126,7 +133,13 @@ class MeteredEngine:
     def close(self) -> None:
         """Nothing to release: the journal and the provider belong to others."""
 
-    def _keyed(self, request: Request) -> tuple[bytes, str, CallContext]:
+    def _paid(self, paying: Paying, request: Request) -> Response:
+        while True:
+            with paying:
+                return paying.settled(asked(self.inner, request))
+
+    def keyed(self, request: Request) -> tuple[bytes, str, CallContext]:
+        """A request as JSON, its key, and what it is part of."""
         context = current_call()
         document = orjson.dumps(request_to_dict(request), option=orjson.OPT_SORT_KEYS)
         place = [self.spec.model, self.spec.api_base, context.rollout, context.candidate, *self._command]
@@ -141,6 +154,7 @@ class MeteredEngine:
         if any(self._looked_up(key) != body for key, body in answers):
             return False
         self.line.traffic.count("from_journal", len(answers))
+        self.model.answered = True
         return True
 
     def _looked_up(self, key: str) -> str | None:
@@ -149,22 +163,25 @@ class MeteredEngine:
         try:
             return self.line.journal.lookup(key)
         except StorageError as error:
-            raise self._storage_halt(error) from error
+            raise self.storage_halt(error) from error
 
-    def _stored(self, key: str, context: CallContext) -> Response | None:
+    def stored(self, key: str, context: CallContext) -> Response | None:
+        """The answer that the journal has."""
         body = self._looked_up(key)
         return None if body is None else self._from_journal(body, key, context)
 
-    def _landed(self, key: str, context: CallContext) -> Response | None:
+    def landed(self, key: str, context: CallContext) -> Response | None:
         """What another thread stored between the look-up and the claim: the journal remembers it."""
         body = self.line.journal.recall(key)
         return None if body is None else self._from_journal(body, key, context)
 
     def _from_journal(self, body: str, key: str, context: CallContext) -> Response:
         self.line.traffic.count("from_journal")
-        return self._parsed(body, key, context)
+        self.model.answered = True
+        return self.parsed(body, key, context)
 
-    def _parsed(self, body: str, key: str, context: CallContext) -> Response:
+    def parsed(self, body: str, key: str, context: CallContext) -> Response:
+        """A stored answer, given to the caller."""
         try:
             response = response_from_dict(orjson.loads(body))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -172,131 +189,18 @@ class MeteredEngine:
                 f"The stored answer {key[:12]} in {self.line.journal.place} cannot be read.",
                 hint="Clear the cache: the ledger of what was paid stays.",
             )
-            raise self._storage_halt(damaged) from error
-        return self._answered(response, body, key, context)
+            raise self.storage_halt(damaged) from error
+        return self.given(response, body, key, context)
 
-    def _answered(self, response: Response, body: str, key: str, context: CallContext) -> Response:
+    def given(self, response: Response, body: str, key: str, context: CallContext) -> Response:
+        """An answer, noted with the call that it is part of."""
         context.candidate += 1
         context.answers.append((key, body))
         return response
 
-    def _storage_halt(self, error: StorageError) -> Halt:
+    def storage_halt(self, error: StorageError) -> Halt:
+        """Close the gate, since the journal cannot be used; to be raised."""
         return self.gate.close(Halt("storage", error)).again()
-
-    def _pay(self, request: Request, document: bytes, key: str, context: CallContext) -> Response:
-        for number in range(1, self.line.retry.attempts + 1):
-            with self._slot or contextlib.nullcontext():
-                worst = self._worst(request, document)
-                self.gate.enter(worst)
-                opened = self._open(worst, key, context)
-                try:
-                    response = asked(self.inner, request)
-                    return self._settle(opened, request, response)
-                except Halt:
-                    raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
-                except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
-                    pause = self._failed(opened, error, number)
-                except BaseException:
-                    self._abandon(opened)
-                    raise
-            self._rest(pause)
-        raise AssertionError("unreachable: the last failure raises")
-
-    def _rest(self, seconds: float) -> None:
-        """Wait before the next attempt, but no longer than calls may be made."""
-        clock = self.line.clock
-        until = clock.monotonic() + seconds
-        while self.gate.closed is None and (left := until - clock.monotonic()) > 0:
-            clock.sleep(min(left, _GLANCE))
-
-    def _worst(self, request: Request, document: bytes) -> Worst:
-        return worst_case(self.spec, self.price, len(document), request.config.max_tokens)
-
-    def _open(self, worst: Worst, key: str, context: CallContext) -> _Open:
-        try:
-            attempt = self.line.journal.open_attempt(
-                self.line.run,
-                key,
-                context.phase,
-                self.spec.model,
-                reserved_tokens=worst.tokens if worst.bounded else None,
-                reserved_usd=worst.usd,
-            )
-        except (StorageError, LeaseLost) as error:
-            # Nothing was sent: a journal that cannot note the call, or may not, forbids it.
-            self.gate.account.settle(worst, 0, 0.0)
-            if isinstance(error, LeaseLost):
-                raise self.gate.close(Halt("lease", error)).again() from error
-            raise self._storage_halt(error) from error
-        self.line.traffic.count("made")
-        return _Open(attempt, key, worst, context)
-
-    def _settle(self, opened: _Open, request: Request, response: Response) -> Response:
-        usage = self._usage(request, response)
-        problem = _unusable(response)
-        if problem is not None:
-            self._book(opened, usage, problem.code or "unusable", billed=True)
-            raise problem
-        body, exact = _text(response_to_dict(response, include_provider_data=True))
-        try:
-            stored = self.line.journal.settle(opened.attempt, opened.key, self.spec.model, body, usage)
-        except StorageError as error:
-            raise self._storage_halt(error) from error
-        self.gate.account.settle(opened.worst, _total(usage), usage.usd)
-        self.gate.account.answered()
-        if stored is body and exact and unchangeable(response):
-            return self._answered(response, body, opened.key, opened.context)
-        # Read back, so that the caller gets what whoever replays it will get.
-        return self._parsed(stored, opened.key, opened.context)
-
-    def _usage(self, request: Request, response: Response) -> Usage:
-        usage = response.usage
-        dollars = cost_of(self.spec, self.price, request, response)
-        return Usage(usage.input_tokens, usage.output_tokens, dollars)
-
-    def _book(self, opened: _Open, usage: Usage | None, reason: str, *, billed: bool) -> None:
-        try:
-            self.line.journal.fail(opened.attempt, reason, usage=usage, billed=billed)
-        except StorageError as error:
-            raise self._storage_halt(error) from error
-        if not billed:
-            self.gate.account.settle(opened.worst, 0, 0.0)
-        else:
-            self.gate.account.settle(opened.worst, _total(usage), usage.usd if usage else None)
-
-    def _failed(self, opened: _Open, error: Exception, number: int, *, again: bool = True) -> float:
-        """Book a failed attempt.
-
-        Args:
-            opened: The attempt.
-            error: What it ended with.
-            number: Its number, from 1.
-            again: Whether another may be made: not when words of this one were shown.
-
-        Returns:
-            Seconds to wait before the next one.
-        """
-        failure = understand(error)
-        if isinstance(error, UnusableAnswer):
-            self.gate.account.answered()
-        elif failure.remedy != "give_up":
-            self.gate.account.failed(explained(error, failure, self.spec.model))
-        if not isinstance(error, UnusableAnswer):
-            self._book(opened, None, failure.code, billed=failure.sent)
-        last = not again or number >= self.line.retry.attempts or self.gate.closed is not None
-        if failure.remedy == "retry" and not last:
-            return self.line.retry.pause(number, failure.retry_after)
-        self._give_up(error, failure)
-        raise error
-
-    def _give_up(self, error: Exception, failure: Failure) -> None:
-        if failure.remedy == "stop" or self.on_failure == "halt":
-            halt = Halt("provider", explained(error, failure, self.spec.model))
-            raise self.gate.close(halt).again() from error
-
-    def _abandon(self, opened: _Open) -> None:
-        """A BaseException came through the attempt itself: the call may have been billed."""
-        self._book(opened, None, "abandoned", billed=True)
 
 
 class AsyncMeteredEngine:
@@ -311,9 +215,9 @@ class AsyncMeteredEngine:
     async def complete(self, request: Request) -> Response:
         """One answer: stored, shared with an equal call under way, or paid for."""
         engine = self.sync
-        document, key, context = engine._keyed(request)  # noqa: SLF001 - its twin
+        document, key, context = engine.keyed(request)
         while True:
-            stored = engine._stored(key, context)  # noqa: SLF001
+            stored = engine.stored(key, context)
             if stored is not None:
                 return stored
             flight, landing = engine.line.claim(key)
@@ -321,8 +225,8 @@ class AsyncMeteredEngine:
                 await asyncio.wrap_future(landing)
                 continue
             try:
-                stored = engine._landed(key, context)  # noqa: SLF001
-                return stored or await self._pay(request, document, key, context)
+                stored = engine.landed(key, context)
+                return stored or await self._paid(Paying(engine, request, document, key, context), request)
             finally:
                 engine.line.land(key, flight)
 
@@ -333,63 +237,7 @@ class AsyncMeteredEngine:
     async def aclose(self) -> None:
         """Nothing to release."""
 
-    async def _pay(self, request: Request, document: bytes, key: str, context: CallContext) -> Response:
-        engine = self.sync
-        for number in range(1, engine.line.retry.attempts + 1):
-            async with _awaited(engine._slot):  # noqa: SLF001
-                worst = engine._worst(request, document)  # noqa: SLF001
-                await engine.gate.aenter(worst)
-                opened = engine._open(worst, key, context)  # noqa: SLF001
-                try:
-                    response = await awaited_asked(engine.inner, request)
-                    return engine._settle(opened, request, response)  # noqa: SLF001
-                except Halt:
-                    raise  # the journal could not note the outcome: the attempt stays open, for `reconcile`
-                except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
-                    pause = engine._failed(opened, error, number)  # noqa: SLF001
-                except BaseException:
-                    engine._abandon(opened)  # noqa: SLF001
-                    raise
-            while pause > 0 and engine.gate.closed is None:
-                await asyncio.sleep(min(pause, _GLANCE))
-                pause -= _GLANCE
-        raise AssertionError("unreachable: the last failure raises")
-
-
-@contextlib.asynccontextmanager
-async def _awaited(slot: threading.BoundedSemaphore | None) -> AsyncIterator[None]:
-    """A slot held while a task calls. Threads and tasks share the slots, so a task never blocks on one."""
-    while slot is not None and not slot.acquire(blocking=False):  # noqa: ASYNC110 - no event tells a task
-        await asyncio.sleep(_SLOT_GLANCE)
-    try:
-        yield
-    finally:
-        if slot is not None:
-            slot.release()
-
-
-def _text(document: dict[str, Any]) -> tuple[str, bool]:
-    """An answer as JSON, and whether it is exact: half a surrogate pair, which some send, becomes a `?`."""
-    try:
-        return orjson.dumps(document).decode(), True
-    except TypeError:
-        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode(), False
-
-
-def _unusable(response: Response) -> UnusableAnswer | None:
-    reason = response.finish_reason
-    if reason == "length":
-        return UnusableAnswer("The answer was cut off at max_tokens.", code="truncated")
-    if reason == "content_filter":
-        return UnusableAnswer("The provider's content filter withheld the answer.", code="content_filter")
-    if reason == "error":
-        return UnusableAnswer("The provider broke the answer off.", code="broken_off")
-    if not (response.message.text or "").strip() and reason != "tool_call":
-        return UnusableAnswer("The provider sent an empty answer.", code="empty")
-    return None
-
-
-def _total(usage: Usage | None) -> int | None:
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        return None
-    return usage.input_tokens + usage.output_tokens
+    async def _paid(self, paying: Paying, request: Request) -> Response:
+        while True:
+            async with paying:
+                return paying.settled(await awaited_asked(self.sync.inner, request))

@@ -17,13 +17,15 @@ class Halt(BaseException):
     Args:
         cause: Why, as the `stop_reason` of a result.
         error: What to tell the user, with its exit code.
+        subject: The example whose call failed for good, where its own request was why; else None.
     """
 
-    def __init__(self, cause: Cause, error: SkillFleetError) -> None:
+    def __init__(self, cause: Cause, error: SkillFleetError, subject: str | None = None) -> None:
         super().__init__(error.message)
         self.cause: Cause = cause
         self.error = error
+        self.subject = subject
 
     def again(self) -> "Halt":
         """The same reason, to raise once more: one object raised in many threads gathers all their frames."""
-        return Halt(self.cause, self.error)
+        return Halt(self.cause, self.error, self.subject)

@@ -21,6 +21,7 @@ from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.canaries import try_metric
 from skill_fleet.optimization.foresight import tell_power
 from skill_fleet.optimization.publish import Incumbent, decide, keep_candidate, publish
+from skill_fleet.optimization.quarantine import without
 from skill_fleet.optimization.rounds import Best, search_rounds
 from skill_fleet.optimization.sealed import counted_reading, note_choice, note_comparison, warn_of_nothing
 from skill_fleet.optimization.selection import gains
@@ -109,7 +110,8 @@ def _fold(session: Session, number: int, split: Split) -> Fold:
         if halt is not None:
             raise halt
         chosen, candidates = best.program, pool.number
-        validation = (baseline.measured.mean or 0.0, best.measured.mean or 0.0)
+        plain_validation = without(baseline.measured, view.excluded)
+        validation = (plain_validation.mean or 0.0, best.measured.mean or 0.0)
     for warning in view.result.warnings:
         session.result.warn(warning["code"], f"Fold {number}: {warning['message']}")
     gate, examples = view.gate(), view.plan.examples("test")

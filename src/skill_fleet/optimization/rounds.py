@@ -18,6 +18,7 @@ from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.door import Doorkeeper
 from skill_fleet.optimization.estimate import effort_of
+from skill_fleet.optimization.quarantine import Attribution, remaining, set_aside, without
 from skill_fleet.optimization.round_bills import begin_round, bill_of_round
 from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of
@@ -75,7 +76,11 @@ def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[B
         started = session.clock.monotonic()
         begin_round(session, number)
         session.progress(stage="search", round=number, rollouts=0)
+        baseline, best = _left(session, baseline, best, number)
         candidate, seen, halt = _search(session, baseline, best, number, hold)
+        while set_aside(session, baseline, number, halt):
+            baseline, best = _left(session, baseline, best, number)
+            candidate, seen, halt = _search(session, baseline, best, number, hold)
         found, halt = _measured_candidate(_cut(session, halt), baseline, candidate, halt, hold)
         gained = found is not None and _better(best.measured, found)
         if candidate is not None and found is not None and gained:
@@ -88,7 +93,16 @@ def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[B
         # A recipe is the end: the next round would have to start from an ordinary program.
         if halt is not None or not gained or isinstance(best.program, Recipe):
             break
+    pool.candidates = [
+        replace(one, measured=without(one.measured, session.excluded)) for one in pool.candidates
+    ]
     return _chosen(session, best, pool), pool, halt
+
+
+def _left(session: Session, baseline: Baseline, best: Best, number: int) -> tuple[Baseline, Best]:
+    """A round's examples without those that failed for good, and the best so far measured on the rest."""
+    left = remaining(session, baseline, number)
+    return left, replace(best, measured=without(best.measured, session.excluded))
 
 
 def _cut(session: Session, halt: Halt | None) -> Session:
@@ -136,6 +150,7 @@ def _search(
     gate = session.gate(hold)
     lms = session.lms(gate, "halt")
     tracker = Tracker([identity_of(example)[0] for example in baseline.validation])
+    attribution = Attribution([*baseline.train, *baseline.validation])
     rollouts = [0]
     show = throttled(lambda: session.progress(stage="search", round=number, rollouts=rollouts[0]))
 
@@ -158,7 +173,7 @@ def _search(
             on_rollout,
             plan.reward,
         )
-        settings = {"lm": lms["evaluation"], "callbacks": [tracker, Doorkeeper(gate)], **SPARING}
+        settings = {"lm": lms["evaluation"], "callbacks": [tracker, Doorkeeper(gate), attribution], **SPARING}
         try:
             with quiet(session.folder), dspy.context(**settings, max_errors=10**9):
                 found = plan.optimizer.improve(search)

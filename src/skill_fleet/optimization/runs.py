@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "set_aside.json"
 
     @property
+    def quarantine(self) -> Path:
+        """Examples that failed for good in a search, each with its round; absent where none did."""
+        return self.path / "quarantine.json"
+
+    @property
     def events(self) -> Path:
         """What happened."""
         return self.path / "events.jsonl"

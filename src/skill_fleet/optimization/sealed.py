@@ -15,6 +15,7 @@ from skill_fleet.optimization.estimate import effort_of
 from skill_fleet.optimization.optimizer import CostlyAnswers
 from skill_fleet.optimization.plan import Plan
 from skill_fleet.optimization.publish import Incumbent
+from skill_fleet.optimization.quarantine import without
 from skill_fleet.optimization.rounds import Best, Pool
 from skill_fleet.optimization.selection import cost_of, gains, points, prices_of
 from skill_fleet.optimization.session import Session
@@ -118,7 +119,9 @@ def note_choice(session: Session, baseline: Baseline, best: Best, pool: Pool) ->
     result, prices = session.result, prices_of(session.plan.models)
     result.optimized["validation"] = best.measured.mean
     result.instructions = {name: p.signature.instructions for name, p in best.program.named_predictors()}
-    for name, found in (("baseline", baseline.measured), ("optimized", best.measured)):
+    plain = without(baseline.measured, session.excluded)
+    result.baseline["validation"] = plain.mean
+    for name, found in (("baseline", plain), ("optimized", best.measured)):
         cost = cost_of(found, prices)
         result.cost_per_answer[name] = None if cost is None else cost.to_json()
     result.pareto = points(pool.candidates, program_hash(best.program), prices)

@@ -16,6 +16,7 @@ from skill_fleet.evaluation.measurement import identity_of
 from skill_fleet.evaluation.score import Metric
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import UnknownName
+from skill_fleet.llm.call_context import MadeFor
 from skill_fleet.llm.fleet_lm import FleetLM
 
 OnRollout = Callable[[], None]
@@ -64,7 +65,8 @@ class Search:
     def score(self, gold: Any, pred: Any, trace: Any = None) -> float:
         """The metric for optimizers that want a number."""
         self.on_rollout()
-        return float(self.metric.metric(gold, pred, trace))
+        with MadeFor(identity_of(gold)[0]):
+            return float(self.metric.metric(gold, pred, trace))
 
     def score_with_feedback(
         self, gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
@@ -72,7 +74,8 @@ class Search:
         """The metric for optimizers that learn from words: `Prediction(score, feedback)`."""
         if pred_name is None:
             self.on_rollout()
-        return self.metric.feedback(gold, pred, trace, pred_name, pred_trace)
+        with MadeFor(identity_of(gold)[0]):
+            return self.metric.feedback(gold, pred, trace, pred_name, pred_trace)
 
 
 class Tracker(BaseCallback):

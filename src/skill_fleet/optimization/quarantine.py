@@ -1,0 +1,124 @@
+"""Examples that fail for good in the middle of a search: set aside, and the round is searched again.
+
+Inside a search a failure cannot be left out: DSPy's optimizers would make a score of it. What fails for good,
+such as an answer that a content filter withholds, therefore stops the search; and gone on with it would stop
+there again. So the example whose call it was is set aside, written down with the round, and the round is
+searched again without it: answers that were paid for come from the journal, and a resumed run does the same
+from the start. Where too many fail it is not the examples' fault, and the run stops.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import dspy
+from dspy.utils.callback import BaseCallback
+
+from skill_fleet.evaluation.measurement import Measurement, identity_of
+from skill_fleet.foundation.files import read_json, write_json
+from skill_fleet.llm.call_context import CURRENT_SUBJECT
+from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.session import Session
+from skill_fleet.optimization.stages import Baseline
+
+_MOST = 0.2
+"""Largest share of the examples of a search that may be set aside in it."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """One example that failed for good.
+
+    Attributes:
+        item_id: The example's id.
+        round: The round in which it failed: it is in no search from that round on.
+        reason: In a sentence.
+    """
+
+    item_id: str
+    round: int
+    reason: str
+
+
+class Attribution(BaseCallback):
+    """Tells which example the calls of a thread are made for, while a program runs on it.
+
+    Args:
+        examples: Of the search; recognised by their inputs.
+    """
+
+    def __init__(self, examples: Sequence[dspy.Example]) -> None:
+        self._ids = {_fingerprint(dict(example.inputs())): identity_of(example)[0] for example in examples}
+
+    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
+        """A program or a part of it begins: the outermost one is the program."""
+        if CURRENT_SUBJECT.get() is None:
+            item = self._ids.get(_fingerprint(inputs.get("kwargs", {})))
+            if item is not None:
+                CURRENT_SUBJECT.set((item, call_id))
+
+    def on_module_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:  # noqa: ARG002
+        """The outermost one is over."""
+        subject = CURRENT_SUBJECT.get()
+        if subject is not None and subject[1] == call_id:
+            CURRENT_SUBJECT.set(None)
+
+
+def _fingerprint(inputs: dict[str, Any]) -> str:
+    return repr(sorted(inputs.items(), key=lambda pair: pair[0]))
+
+
+def remaining(session: Session, baseline: Baseline, number: int) -> Baseline:
+    """What a round searches with: without what was set aside in it or before."""
+    failed = {one.item_id for one in _known(session) if one.round <= number}
+    session.excluded |= failed
+    return baseline if not failed else _shrunk(baseline, failed)
+
+
+def set_aside(session: Session, baseline: Baseline, number: int, halt: Halt | None) -> bool:
+    """Whether the search was stopped by an example that fails for good, and can go on without it.
+
+    Args:
+        session: The run; the example is written down in its folder.
+        baseline: What the search had.
+        number: Of the round.
+        halt: What stopped it.
+    """
+    item = None if halt is None else halt.subject
+    ids = {identity_of(example)[0] for example in (*baseline.train, *baseline.validation)}
+    if halt is None or item is None or item not in ids:
+        return False
+    known = _known(session)
+    before = len(ids) + len(known)
+    if (len(known) + 1) > _MOST * before:
+        return False
+    entry = SetAside(item, number, halt.error.message)
+    write_json(session.folder.quarantine, [asdict(one) for one in (*known, entry)])
+    session.excluded.add(item)
+    session.emit("set_aside", round=number, example=item, reason=entry.reason)
+    session.warn(
+        "examples_excluded",
+        f"The example {item} failed for good in round {number} and was set aside: {entry.reason}",
+    )
+    return True
+
+
+def without(found: Measurement, failed: set[str]) -> Measurement:
+    """A measurement on the examples that are left."""
+    return Measurement(tuple(one for one in found.outcomes if one.item_id not in failed))
+
+
+def _shrunk(baseline: Baseline, failed: set[str]) -> Baseline:
+    return replace(
+        baseline,
+        train=[example for example in baseline.train if identity_of(example)[0] not in failed],
+        validation=[example for example in baseline.validation if identity_of(example)[0] not in failed],
+        measured=without(baseline.measured, failed),
+    )
+
+
+def _known(session: Session) -> list[SetAside]:
+    path = session.folder.quarantine
+    if not path.exists():
+        return []
+    return [SetAside(**one) for one in read_json(path, what="list of examples set aside in a search")]
