@@ -289,7 +289,7 @@ WRITTEN = {
     "notes": [],
     "model": "offline",
     "simulated": True,
-    "calls": 2,
+    "calls": {"made": 2, "from_journal": 0, "possibly_billed": 0, "without_usage": 0},
     "tokens": 100,
     "usd": 0.0,
     "error": None,

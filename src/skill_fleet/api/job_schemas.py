@@ -35,10 +35,15 @@ class Started(Answer):
 
 
 class Spent(Answer):
-    """What a job has spent; `usd` is null where no price is known, and unknown calls are counted."""
+    """What a job has spent; `usd` is null where the cost of a call is not known, and these are counted."""
 
     calls: int
+    possibly_billed: int = Field(description="Calls without an answer that may have been billed.")
     usd: float | None
+    usd_range: Annotated[
+        list[float | None],
+        Field(min_length=2, max_length=2, description="Known, and at most; null where that has no bound."),
+    ]
     usd_unknown_calls: int
 
 

@@ -8,6 +8,7 @@ from skill_fleet.cli.numbers import UNKNOWN, count, dollars, share
 from skill_fleet.cli.plain import line
 from skill_fleet.cli.progress import milestone
 from skill_fleet.cli.tables import facts, rows
+from skill_fleet.llm.bill import paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,7 +52,7 @@ def shown_job(job: "Job") -> "RenderableType":
     capped = [f"{show(job.budget[name])}" for name, show in caps.items() if job.budget.get(name) is not None]
     calls = f"{count(job.cost['calls'])} {'call' if job.cost['calls'] == 1 else 'calls'}"
     at_most = f", at most {' and '.join(capped)}" if capped else ""
-    pairs.append(("cost", f"{_cost(job)}, {calls}{at_most}"))
+    pairs.append(("cost", f"{paid({**job.cost, 'calls': job.cost}, dollars)}, {calls}{at_most}"))
     pairs += [
         (name, f"{moment(at)} UTC")
         for name, at in (

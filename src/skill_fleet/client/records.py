@@ -112,7 +112,8 @@ class Job(_Answer):
         finished_at: When it was over.
         updated_at: When anything of this last changed.
         attempt: How often it was put into the queue.
-        cost: `calls`, `usd` (null where no price is known), `usd_unknown_calls`.
+        cost: `calls`, `possibly_billed` (without an answer), `usd` (null where that of a call is unknown),
+            `usd_range` (known, and at most; null where that has no bound), `usd_unknown_calls`.
         budget: `max_cost`, `max_calls`.
         metadata: The client's own words.
         simulated: Whether a rule-based simulator answers instead of a model; null until known.

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from skill_fleet.llm.spent import Spent
 
 Kind = Literal["optimization", "creation"]
 Status = Literal["queued", "running", "paused", "succeeded", "stopped", "failed", "cancelled"]
@@ -80,6 +82,8 @@ class JobSummary:
         calls: Attempts made so far.
         usd: Known dollars spent so far.
         usd_unknown_calls: Attempts that may have cost something nobody knows.
+        usd_most: Dollars with what these can have cost at most; None where one has no bound.
+        possibly_billed: Attempts without an answer that may have been billed.
         created_at: When it was asked for.
         started_at: When it was first taken up.
         finished_at: When it was over.
@@ -108,6 +112,8 @@ class JobSummary:
     calls: int
     usd: float
     usd_unknown_calls: int
+    usd_most: float | None
+    possibly_billed: int
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -179,11 +185,26 @@ class JobEvent:
 
 @dataclass(frozen=True)
 class Spending:
-    """What a job has spent so far, over all its attempts."""
+    """What a job has spent so far, over all its attempts; fields as of `JobSummary`."""
 
     calls: int
     usd: float
     usd_unknown_calls: int
+    usd_most: float | None = None
+    possibly_billed: int = 0
+
+    @classmethod
+    def by(cls, spent: Spent, *, ended: bool) -> Self:
+        """By the journal.
+
+        Args:
+            spent: What the journal says.
+            ended: Whether the work is over. While it goes on, a call under way is reserved, and not of
+                unknown cost; one that is left at its end is.
+        """
+        unknown = spent.usd_unknown_calls if ended else spent.usd_unknown_for_good
+        billed = spent.possibly_billed if ended else spent.possibly_billed - spent.open
+        return cls(spent.calls, spent.usd, unknown, spent.most_usd, billed)
 
 
 @dataclass(frozen=True)

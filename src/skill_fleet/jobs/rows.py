@@ -35,6 +35,8 @@ SUMMARY_COLUMNS = (
     JOB.c.calls,
     JOB.c.usd,
     JOB.c.usd_unknown_calls,
+    JOB.c.usd_most,
+    JOB.c.possibly_billed,
     JOB.c.created_at,
     JOB.c.started_at,
     JOB.c.finished_at,

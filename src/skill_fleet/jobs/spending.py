@@ -66,6 +66,8 @@ def book(db: sa.Connection, job: Job, spending: Spending | None) -> dict[str, An
         "usd": max(job.usd, spending.usd),
         # May fall: the cost of a call can become known.
         "usd_unknown_calls": whole(spending.usd_unknown_calls) or 0,
+        "usd_most": spending.usd_most,
+        "possibly_billed": whole(spending.possibly_billed) or 0,
     }
     new = {name: value for name, value in new.items() if value != getattr(job, name)}
     if new:
@@ -88,7 +90,7 @@ def book_all(database: Database, db: sa.Connection, job: Job) -> dict[str, Any]:
         found = added_up(db.execute(statements.SPENT, statements.values(run=job.job_id)).all())
     if found is None or found.calls < job.calls:
         return {}  # not the ledger that was written: somebody has moved it aside
-    return book(db, job, Spending(found.calls, found.usd, found.usd_unknown_calls))
+    return book(db, job, Spending.by(found, ended=True))
 
 
 def spent_today(db: sa.Connection, owner: str | None) -> SpentToday:

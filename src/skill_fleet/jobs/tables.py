@@ -81,6 +81,8 @@ JOB = sa.Table(
     sa.Column("calls", sa.BigInteger, nullable=False),
     sa.Column("usd", sa.Double, nullable=False),
     sa.Column("usd_unknown_calls", sa.BigInteger, nullable=False),
+    sa.Column("usd_most", sa.Double),
+    sa.Column("possibly_billed", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("started_at", sa.Double),
     sa.Column("finished_at", sa.Double),

@@ -113,11 +113,11 @@ def _spending(context: Context, job: Job, child: Child) -> Iterator[Callable[[],
 
         def until_now() -> Spending:
             found = journal.spent(job.job_id)
-            return Spending(found.calls, found.usd, found.usd_unknown_for_good)
+            return Spending.by(found, ended=False)
 
         def in_all() -> Spending:
             found = journal.spent(job.job_id)
-            return Spending(found.calls, found.usd, found.usd_unknown_calls)
+            return Spending.by(found, ended=True)
 
         child.spend(until_now)
         try:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skill_fleet.jobs.records import Job, JobEvent, JobSummary
+from skill_fleet.llm.bill import usd_range
 
 BASE = "/api/v2/optimization"
 _TOO_EARLY = 0.05
@@ -39,7 +40,13 @@ def summary_view(job: JobSummary) -> dict[str, Any]:
         "finished_at": _iso(job.finished_at),
         "updated_at": _iso(job.updated_at),
         "attempt": job.attempt,
-        "cost": {"calls": job.calls, "usd": spent, "usd_unknown_calls": job.usd_unknown_calls},
+        "cost": {
+            "calls": job.calls,
+            "possibly_billed": job.possibly_billed,
+            "usd": spent,
+            "usd_range": usd_range(job.usd, job.usd_unknown_calls, job.usd_most),
+            "usd_unknown_calls": job.usd_unknown_calls,
+        },
         "budget": {"max_cost": job.max_usd, "max_calls": job.max_calls},
         "metadata": job.metadata,
         "simulated": _simulated(job),
