@@ -28,7 +28,9 @@ class Warden:
         with self._lock:
             self._groups.add(group)
             if not self._told(b"+%d\n" % group):
-                self._process = self._started()
+                self._process = _started()
+                atexit.unregister(self.leave)
+                atexit.register(self.leave)
                 self._told(b"".join(b"+%d\n" % one for one in self._groups))
 
     def forget(self, group: int) -> None:
@@ -54,23 +56,24 @@ class Warden:
         try:
             self._process.stdin.write(words)
         except OSError:  # somebody killed it
+            self._process.stdin.close()
             self._process.wait(_LEAVING_SECONDS)
+            self._process = None
             return False
         return True
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            atexit.register(self.leave)
-        return subprocess.Popen(  # noqa: S603 - this very file, by the interpreter that runs us
-            [sys.executable, "-I", "-S", __file__],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={},
-            start_new_session=True,
-        )
+
+def _started() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - this very file, by the interpreter that runs us
+        [sys.executable, "-I", "-S", __file__],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={},
+        start_new_session=True,
+    )
 
 
 WARDEN = Warden()
