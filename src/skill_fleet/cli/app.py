@@ -70,6 +70,7 @@ def build() -> typer.Typer:
         optimize,
         runs,
         serve,
+        simulate,
         validate,
         worker,
     )
@@ -101,6 +102,7 @@ def build() -> typer.Typer:
     _add(app, "cache", "The stored answers of models.", cache.path, cache.stats, cache.clear)
     app.command("serve")(serve.serve)
     app.command("worker")(worker.worker)
+    app.command("simulate-provider")(simulate.simulate_provider)
     _add(
         app,
         "jobs",

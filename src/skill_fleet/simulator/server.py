@@ -1,0 +1,186 @@
+"""The simulated provider as a server: from the listening socket to the last line of the ledger."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
+from skill_fleet.foundation.errors import UsageError
+from skill_fleet.simulator.changing import changed
+from skill_fleet.simulator.deciding import Decider
+from skill_fleet.simulator.ledger import Ledger, Record, Totals
+from skill_fleet.simulator.routes import Routes
+from skill_fleet.simulator.settings import MAX_BODY_BYTES, SimulatorSettings
+from skill_fleet.simulator.wire import Connection, HttpRequest
+
+BACKLOG = 1024
+
+
+class Simulator:
+    """One simulated provider.
+
+    Args:
+        settings: How it behaves.
+        clock: For limits and times.
+
+    Raises:
+        UsageError: The address cannot be listened at.
+        StorageError: The ledger's file cannot be written.
+    """
+
+    def __init__(self, settings: SimulatorSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._listener = _listening(settings.host, settings.port)
+        try:
+            self.ledger = Ledger(settings.price, settings.ledger)
+        except BaseException:
+            self._listener.close()
+            raise
+        self._decider = Decider(settings, self.ledger, clock)
+        self._routes = Routes(self._decider, clock, self._after_each)
+        self._connections: set[Connection] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._error: Exception | None = None
+
+    @property
+    def url(self) -> str:
+        """Where a client finds it: the `api_base`."""
+        host, port = self._listener.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+    def serve(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until it is stopped, or has served what it was to.
+
+        Args:
+            ready: Called once it answers.
+
+        Raises:
+            StorageError: The ledger's file could not be written any more.
+        """
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._serve(ready))
+
+    def stop(self) -> None:
+        """Stop; from any thread. Connections are closed as they are."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has stopped by itself meanwhile
+                loop.call_soon_threadsafe(self._stop.set)
+
+    def change(self, value: Mapping[str, Any]) -> None:
+        """Change settings while it runs; from any thread. As of `POST /simulator/settings`.
+
+        Raises:
+            UnknownName: There is no such setting.
+            UsageError: A value is of another type or out of range.
+        """
+        self._decider.change(changed(self._decider.settings, value))
+
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        server = await self._loop.create_server(
+            lambda: Connection(self._handle, MAX_BODY_BYTES, self._connections),
+            sock=self._listener,
+            backlog=BACKLOG,
+        )
+        try:
+            ready()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), self._decider.settings.max_seconds)
+        finally:
+            server.close()
+            for connection in list(self._connections):
+                connection.cut()
+            self.ledger.close()
+        if self._error is not None:
+            raise self._error
+
+    async def _handle(self, request: HttpRequest, connection: Connection) -> None:
+        try:
+            await self._routes.handle(request, connection)
+        except Exception as error:  # noqa: BLE001 - nothing is hidden: it ends the server, and `serve` raises it
+            self._error = self._error or error
+            self._stop.set()
+
+    def _after_each(self) -> None:
+        most = self._decider.settings.max_requests
+        if most is not None and self.ledger.requests >= most and not self.ledger.under_way:
+            self._stop.set()
+
+
+class Running:
+    """A simulated provider that serves in a thread of this process."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self.url = simulator.url
+
+    def totals(self) -> Totals:
+        """The sum of all requests so far."""
+        return self._simulator.ledger.totals()
+
+    def records(self) -> list[Record]:
+        """The records of the requests, oldest first."""
+        return self._simulator.ledger.records()
+
+    def change(self, **settings: Any) -> None:
+        """Change settings while it runs: `change(faults={"server_error": 1}, die_after=None)`."""
+        self._simulator.change(settings)
+
+
+@contextlib.contextmanager
+def running(settings: SimulatorSettings | None = None, clock: Clock = SYSTEM_CLOCK) -> Iterator[Running]:
+    """A simulated provider for as long as the block lasts.
+
+    Args:
+        settings: How it behaves; None is without limits and faults.
+        clock: For limits and times.
+
+    Raises:
+        UsageError: The address cannot be listened at.
+        StorageError: The ledger's file cannot be written.
+    """
+    simulator = Simulator(settings or SimulatorSettings(), clock)
+    listening = threading.Event()
+    failed: list[Exception] = []
+
+    def serve() -> None:
+        try:
+            simulator.serve(listening.set)
+        except Exception as error:  # noqa: BLE001 - raised where the block ends
+            failed.append(error)
+        finally:
+            listening.set()
+
+    thread = threading.Thread(target=serve, name="simulated provider", daemon=True)
+    thread.start()
+    listening.wait()
+    try:
+        yield Running(simulator)
+    finally:
+        simulator.stop()
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot listen at {host}, port {port}: {error.strerror or error}.", hint="Choose another --port."
+        ) from None
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The faster loop, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
