@@ -1,82 +1,173 @@
-"""A provider by DSPy's native client, one attempt a call; retries, budget and journal are the engine's."""
+"""A provider, one attempt a call; retries, budget, limits and journal are the engine's."""
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-import dspy
 from dspy.lm15 import Request, Response
 
 from skill_fleet.config.load import environment
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import KeyMissing
+from skill_fleet.foundation.redaction import secrets_of
 from skill_fleet.llm.failures import redact
+from skill_fleet.llm.rollout_seed import seeded
+from skill_fleet.llm.routes import LITELLM, login_in, route_of, takes_seed
 
-_SECRET_NAMES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+if TYPE_CHECKING:
+    from skill_fleet.llm.native_client import NativeClient
+    from skill_fleet.llm.transport import OnHeaders
+
+NO_KEY = "none"
+"""What servers of one's own are given: they want a key and ignore it."""
+
+
+class Client(Protocol):
+    """What makes one attempt over HTTP: DSPy's native client, or litellm where that is asked for."""
+
+    def complete(self, request: Request) -> Response:
+        """The answer."""
+        ...
+
+    async def acomplete(self, request: Request) -> Response:
+        """The answer, awaited."""
+        ...
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """The answer as it comes: a start, pieces, an end with finish reason and usage."""
+        ...
+
+    def astream(self, request: Request) -> AsyncIterator[Any]:
+        """The same, awaited."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections that no event loop owns."""
+        ...
 
 
 class Provider:
     """One model of one provider.
 
-    `engine="lm15"` is DSPy's native client; its default would fall back to litellm without a word.
-
     Args:
         spec: The model, its address and where its key is found.
-        environ: Where keys are read from; a key is never stored or logged.
+        environ: Where keys are read from; a key is never stored in anything that is written, nor logged.
+        on_headers: Told the headers of every response, names in lower case; not by litellm.
 
     Raises:
-        KeyMissing: The variable that the configuration names is empty.
+        KeyMissing: The variable that the configuration names, or the provider's usual one, is empty.
+        ConfigError: There is no route to this model, or its address is none.
     """
 
-    def __init__(self, spec: ModelSpec, environ: Mapping[str, str]) -> None:
-        options: dict[str, Any] = {"timeout": spec.timeout}
-        if spec.api_key_env is not None:
-            key = environ.get(spec.api_key_env, "")
-            if not key:
-                raise KeyMissing(
-                    f"The model {spec.model} needs a key in the environment variable {spec.api_key_env}, "
-                    f"which is empty.",
-                    hint=f"export {spec.api_key_env}=…",
-                )
-            options["api_key"] = key
-        elif spec.api_base is not None:
-            options["api_key"] = "none"  # local servers want a key and ignore it
-        if spec.api_base is not None:
-            options["api_base"] = spec.api_base
+    def __init__(
+        self, spec: ModelSpec, environ: Mapping[str, str], on_headers: "OnHeaders | None" = None
+    ) -> None:
         environment()  # DSPy then reads prices from its packaged snapshot, not from the network
-        named = (value for name, value in environ.items() if name.upper().endswith(_SECRET_NAMES))
-        self._secrets = tuple({value for value in (*named, options.get("api_key", "")) if len(value) >= 8})
-        self._lm = dspy.LM(spec.model, cache=False, num_retries=0, engine="lm15", **options)
+        key = key_of(spec, environ)
+        login = login_in(spec)
+        known = (*secrets_of(environ), key or "", *(login or ()))
+        self._secrets = tuple({value for value in known if len(value) >= 8})
+        self._seeds = takes_seed(spec)
+        self._client = client_of(spec, key, on_headers)
 
     def complete(self, request: Request) -> Response:
         """One attempt."""
-        with self._apart():
-            return self._lm(request=request)
+        with self._redacted():
+            return self._client.complete(self._asked(request))
 
     async def acomplete(self, request: Request) -> Response:
         """One attempt, awaited."""
-        with self._apart():
-            return await self._lm.acall(request=request)
+        with self._redacted():
+            return await self._client.acomplete(self._asked(request))
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """One attempt, its answer as it comes: a start, pieces, an end with finish reason and usage."""
+        with self._redacted():
+            yield from self._client.stream(self._asked(request))
+
+    async def astream(self, request: Request) -> AsyncIterator[Any]:
+        """The same, awaited."""
+        with self._redacted():
+            async with contextlib.aclosing(self._client.astream(self._asked(request))) as events:  # type: ignore[type-var]
+                async for event in events:
+                    yield event
+
+    def close(self) -> None:
+        """Close the connections; those of an event loop close with it."""
+        self._client.close()
+
+    def _asked(self, request: Request) -> Request:
+        return seeded(request) if self._seeds else request
 
     @contextlib.contextmanager
-    def _apart(self) -> Iterator[None]:
-        """Keys out of errors; and history, usage, callbacks and streams left to the model above.
-
-        The LM in here is a means: it would otherwise count every call, and stream every word, a second time.
-        """
-        quiet: dict[str, Any] = {
-            "disable_history": True,
-            "usage_tracker": None,
-            "callbacks": [],
-            "send_stream": None,
-        }
+    def _redacted(self) -> Iterator[None]:
         try:
-            with dspy.context(**quiet):
-                yield
+            yield
         except Exception as error:
             redact(error, self._secrets)
             raise
+
+
+def key_of(spec: ModelSpec, environ: Mapping[str, str]) -> str | None:
+    """The key of a model; None where litellm looks for it.
+
+    The provider's usual variable is read only for the provider's own address: a key goes to another one only
+    when the configuration names it.
+
+    Raises:
+        KeyMissing: The variable that should hold it is empty.
+        ConfigError: There is no route to this model.
+    """
+    if spec.api_key_env is not None:
+        if key := environ.get(spec.api_key_env, ""):
+            return key
+        raise KeyMissing(
+            f"The model {spec.model} needs a key in the environment variable {spec.api_key_env}, "
+            f"which is empty.",
+            hint=f"export {spec.api_key_env}=…",
+        )
+    if spec.provider == LITELLM:
+        return None
+    route = route_of(spec.model)
+    if route.local or (spec.api_base is not None and route.address is not None):
+        return NO_KEY
+    for name in route.keys:
+        if key := environ.get(name, ""):
+            return key
+    raise KeyMissing(
+        f"The model {spec.model} has no key: {' or '.join(route.keys)} is not set in the environment.",
+        hint=f"export {route.keys[0]}=…",
+        code="not_configured",
+    )
+
+
+def client_of(spec: ModelSpec, key: str | None, on_headers: "OnHeaders | None" = None) -> Client:
+    """What speaks to the provider of a model.
+
+    Raises:
+        ConfigError: There is no route to it, or its address is none, or litellm is asked for and not there.
+    """
+    if spec.provider == LITELLM:
+        from skill_fleet.llm.litellm_route import LitellmClient
+
+        return LitellmClient(spec, key)
+    native = _native()
+    if native is not None:
+        return native(spec, key or NO_KEY, on_headers)
+    from skill_fleet.llm.plain_client import PlainClient
+
+    return PlainClient(spec, key or NO_KEY)
+
+
+def _native() -> "type[NativeClient] | None":
+    """DSPy's client with our transport under it; None where its inside is not the one we know."""
+    try:
+        from skill_fleet.llm.native_client import NativeClient
+        from skill_fleet.llm.transport import usable
+    except ImportError:
+        return None
+    return NativeClient if usable() else None
 
 
 class Awaitable:

@@ -16,6 +16,8 @@ from skill_fleet.foundation.errors import ConfigError
 
 Wire = Literal["openai", "anthropic", "gemini"]
 LITELLM = "litellm"
+LONGEST_ATTEMPT = 115.0
+"""Seconds that an attempt may take at most: DSPy's evaluation sends again what takes 120."""
 _HERE = frozenset({"offline", "command", LITELLM})
 """Providers that are no route over HTTP of ours."""
 
@@ -97,8 +99,10 @@ ROUTES: tuple[Route, ...] = (
     _local("lm_studio", "LM Studio", 1234, "lm-studio"),
 )
 _BY_PREFIX = {route.prefix: route for route in ROUTES}
-OWN_DOORS: tuple[str, ...] = ("llama-cpp", "llamafile", "lm-studio")
+COMPATIBLE = "openai-compatible"
+OWN_DOORS: tuple[str, ...] = ("llama-cpp", "llamafile", "lm-studio", COMPATIBLE)
 """Doors that DSPy's client does not have and that are declared to it."""
+_REASONING = re.compile(r"(?:.*/)?(?:o\d|gpt-[5-9])")
 
 # Addresses with OpenAI's protocol of what has no door: what the hint offers.
 _ELSEWHERE = {
@@ -130,6 +134,22 @@ def route_of(model: str) -> Route:
         f"There is no route to {model}: nothing here speaks to the provider '{prefix}' directly.",
         hint=f"Use openai/{name} with api_base: {base} and api_key_env, or litellm/{model}.",
     )
+
+
+def door_of(spec: ModelSpec) -> str:
+    """What DSPy's client calls the server of a model.
+
+    A server that is only compatible with OpenAI's is asked with `max_tokens`, which all of them know; OpenAI
+    itself, and its reasoning models wherever they are, with `max_completion_tokens`.
+
+    Raises:
+        ConfigError: There is no route to this model.
+    """
+    route = route_of(spec.model)
+    if route.prefix != "openai" or spec.api_base is None or _REASONING.match(spec.model.partition("/")[2]):
+        return route.door
+    own = origin_of(str(route.address)) == origin_of(spec.api_base)
+    return route.door if own else COMPATIBLE
 
 
 def usual_keys(provider: str) -> tuple[str, ...]:
