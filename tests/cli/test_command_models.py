@@ -1,4 +1,4 @@
-"""A command as a model, as a user has one: from the command line, in the configuration and by its known name."""
+"""A command as a model, as a user has one: configured, and by its known name, from the command line."""
 
 import json
 import signal
@@ -91,8 +91,8 @@ def test_a_program_that_is_missing_is_one_sentence_and_exit_6(ws, cli, own, word
         pytest.skip("claude is installed here")
     assert done.code == 6
     assert done.err.strip().splitlines()[-1] == (
-        "error: The program claude of the model command/claude is not on PATH. Install it, or give its path in "
-        "models.registry."
+        "error: The program claude of the model command/claude is not on PATH. "
+        "Install it, or give its path in models.registry."
     )
 
 
