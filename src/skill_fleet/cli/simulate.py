@@ -85,6 +85,9 @@ def simulate_provider(
 
     The offline model, or a script, answers. It prints its address (with --json as an object with `url`), and
     its totals when it ends.
+
+    Faults: rate_limit, quota, auth, context, not_found, server_error, bad_gateway, unavailable, hang, reset,
+    truncated, malformed, empty, blank, length, content_filter, no_usage, slow_first_byte, drip.
     """
     from skill_fleet.simulator import Faults, Limits, Simulator, SimulatorSettings
     from skill_fleet.simulator.script import read_script

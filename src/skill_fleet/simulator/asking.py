@@ -11,6 +11,8 @@ from skill_fleet.simulator.bodies import ApiError
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_CHOICES = 128
+_DEEPEST = 50
+"""Levels of a JSON schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,13 @@ class Asked:
         """All messages, one under the other."""
         said = [self.system] if self.system else []
         return "\n".join([*said, *(text for _, text in self.turns)])
+
+    @property
+    def schema(self) -> Mapping[str, Any] | None:
+        """The JSON schema that the answer is to fit, or None."""
+        inner = (self.response_format or {}).get("json_schema", {})
+        found: Mapping[str, Any] | None = inner.get("schema")
+        return found
 
     @property
     def prompt_tokens(self) -> int:
@@ -171,9 +180,29 @@ def _format(value: Any) -> Mapping[str, Any] | None:
         )
     if kind == "json_schema":
         inner = value.get("json_schema")
-        if not isinstance(inner, dict) or not isinstance(inner.get("schema", {}), dict):
-            raise ApiError.bad("response_format.json_schema has no schema.", "response_format.json_schema")
+        if not isinstance(inner, dict) or not _is_schema(inner.get("schema", {})):
+            raise ApiError.bad(
+                "response_format.json_schema has no JSON schema.", "response_format.json_schema"
+            )
     return None if kind == "text" else value
+
+
+def _is_schema(value: Any, depth: int = 0) -> bool:
+    """Whether it has the form of a JSON schema, as far as an answer is made of it."""
+    if not isinstance(value, dict) or depth > _DEEPEST:
+        return False
+    inner = [value[name] for name in ("items",) if name in value]
+    for name in ("properties", "$defs"):
+        if not isinstance(value.get(name, {}), dict):
+            return False
+        inner += value.get(name, {}).values()
+    for name in ("anyOf", "oneOf", "allOf"):
+        if not isinstance(value.get(name, []), list):
+            return False
+        inner += value.get(name, [])
+    lists = (value.get(name, []) for name in ("enum", "required"))
+    plain = all(isinstance(each, list) for each in lists) and isinstance(value.get("$ref", ""), str)
+    return plain and all(_is_schema(each, depth + 1) for each in inner)
 
 
 def _digest(*parts: str) -> str:

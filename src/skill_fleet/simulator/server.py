@@ -104,6 +104,7 @@ class Simulator:
         except Exception as error:  # noqa: BLE001 - nothing is hidden: it ends the server, and `serve` raises it
             self._error = self._error or error
             self._stop.set()
+            connection.reset()
 
     def _after_each(self) -> None:
         most = self._decider.settings.max_requests

@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import cast
 
 import h11
@@ -233,7 +234,8 @@ class Connection(asyncio.Protocol):
 
 
 def _response(status: int, headers: Headers) -> h11.Response:
-    return h11.Response(status_code=status, headers=headers)
+    reason = HTTPStatus(status).phrase.encode()
+    return h11.Response(status_code=status, headers=headers, reason=reason)
 
 
 def _done(future: "asyncio.Future[None]") -> None:
