@@ -7,16 +7,10 @@ searched again without it: answers that were paid for come from the journal, and
 from the start. Where too many fail it is not the examples' fault, and the run stops.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-import dspy
-from dspy.utils.callback import BaseCallback
 
 from skill_fleet.evaluation.measurement import Measurement, identity_of
 from skill_fleet.foundation.files import read_json, write_json
-from skill_fleet.llm.call_context import CURRENT_SUBJECT
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.session import Session
 from skill_fleet.optimization.stages import Baseline
@@ -38,34 +32,6 @@ class SetAside:
     item_id: str
     round: int
     reason: str
-
-
-class Attribution(BaseCallback):
-    """Tells which example the calls of a thread are made for, while a program runs on it.
-
-    Args:
-        examples: Of the search; recognised by their inputs.
-    """
-
-    def __init__(self, examples: Sequence[dspy.Example]) -> None:
-        self._ids = {_fingerprint(dict(example.inputs())): identity_of(example)[0] for example in examples}
-
-    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
-        """A program or a part of it begins: the outermost one is the program."""
-        if CURRENT_SUBJECT.get() is None:
-            item = self._ids.get(_fingerprint(inputs.get("kwargs", {})))
-            if item is not None:
-                CURRENT_SUBJECT.set((item, call_id))
-
-    def on_module_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:  # noqa: ARG002
-        """The outermost one is over."""
-        subject = CURRENT_SUBJECT.get()
-        if subject is not None and subject[1] == call_id:
-            CURRENT_SUBJECT.set(None)
-
-
-def _fingerprint(inputs: dict[str, Any]) -> str:
-    return repr(sorted(inputs.items(), key=lambda pair: pair[0]))
 
 
 def remaining(session: Session, baseline: Baseline, number: int) -> Baseline:
@@ -90,7 +56,8 @@ def set_aside(session: Session, baseline: Baseline, number: int, halt: Halt | No
         return False
     known = _known(session)
     before = len(ids) + len(known)
-    if (len(known) + 1) > _MOST * before:
+    most = min(_MOST, session.loaded.settings.calls.max_failed_share)
+    if len(known) + 1 > most * before:
         return False
     entry = SetAside(item, number, halt.error.message)
     write_json(session.folder.quarantine, [asdict(one) for one in (*known, entry)])

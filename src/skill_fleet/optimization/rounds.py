@@ -16,9 +16,10 @@ from skill_fleet.evaluation.measurement import Measurement, identity_of, paired
 from skill_fleet.foundation.errors import ProgramError, SkillFleetError
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.attribution import Attribution
 from skill_fleet.optimization.door import Doorkeeper
 from skill_fleet.optimization.estimate import effort_of
-from skill_fleet.optimization.quarantine import Attribution, remaining, set_aside, without
+from skill_fleet.optimization.quarantine import remaining, set_aside, without
 from skill_fleet.optimization.round_bills import begin_round, bill_of_round
 from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of

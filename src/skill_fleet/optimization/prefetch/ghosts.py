@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import dspy
 
+from skill_fleet.optimization.attribution import Attribution
+
 T = TypeVar("T")
 Order = tuple[int, ...]
 _logger = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ class Ghosts:
     Two kinds of work: *calls*, which run the program or ask a model and take one of `threads` workers, the
     lowest order first; and *scripts*, plain functions with a thread each that only wait for calls and order
     further ones. Both run in a copy of the context of whoever made the ghosts, DSPy's settings included,
-    without its callbacks and with a trace of their own.
+    without its callbacks, but for that which knows the example, and with a trace of their own.
 
     An exception of a call or a script is with its future, as usual. Anything that is no `Exception`, such as
     a `Halt`, also ends all ghosts: what is queued, or ordered later, is cancelled.
@@ -186,8 +188,12 @@ def _dropped(future: Future[T]) -> Future[T]:
 
 
 def _unseen(thunk: Callable[[], T]) -> T:
-    """Run something that no callback, trace, usage tracker or stream of the caller takes notice of."""
-    with dspy.context(callbacks=[], trace=[], usage_tracker=None, send_stream=None):
+    """Run something that no callback, trace, usage tracker or stream of the caller takes notice of.
+
+    But whose example a call is for is known of ghosts too: one that fails for good may be theirs.
+    """
+    named = [one for one in dspy.settings.callbacks or () if isinstance(one, Attribution)]
+    with dspy.context(callbacks=named, trace=[], usage_tracker=None, send_stream=None):
         return thunk()
 
 
