@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from dspy.lm15 import AsyncResponseStream, Request, Response, ResponseStream
 
-from skill_fleet.llm.streaming import can_stream
+from skill_fleet.llm.streaming import assembling, can_stream
 
 
 class Listener(Protocol):
@@ -46,7 +46,7 @@ def asked(inner: Any, request: Request) -> Response:
     if listener is None or not can_stream(inner):
         return inner.complete(request)
     listener.begins()
-    with contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
+    with assembling(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
         for event in stream.events():
             _tell(listener, event)
         return stream.response
@@ -58,10 +58,11 @@ async def awaited_asked(inner: Any, request: Request) -> Response:
     if listener is None or not can_stream(inner):
         return await inner.acomplete(request)
     listener.begins()
-    async with contextlib.aclosing(AsyncResponseStream(inner.astream(request), request)) as stream:
-        async for event in stream.events():
-            _tell(listener, event)
-        return await stream.response()
+    with assembling():
+        async with contextlib.aclosing(AsyncResponseStream(inner.astream(request), request)) as stream:
+            async for event in stream.events():
+                _tell(listener, event)
+            return await stream.response()
 
 
 def _tell(listener: Listener, event: Any) -> None:

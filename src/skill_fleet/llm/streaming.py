@@ -21,17 +21,19 @@ from dspy.lm15 import (
     Request,
     Response,
     ResponseStream,
+    StreamAssemblyError,
     StreamEndEvent,
     StreamStartEvent,
+    TextPart,
     response_to_events,
 )
+from dspy.utils.exceptions import LMStreamAssemblyError
 
 from skill_fleet.llm.failures import UnusableAnswer
-from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.paying import Paying
 
 if TYPE_CHECKING:
-    from skill_fleet.llm.call_context import CallContext
-    from skill_fleet.llm.engine import AsyncMeteredEngine, MeteredEngine
+    from skill_fleet.llm.engine import MeteredEngine
 
 _WORD = re.compile(r"\s*\S+|\s+")
 
@@ -51,6 +53,15 @@ class Streams(Protocol):
 def can_stream(inner: object) -> TypeGuard[Streams]:
     """Whether a model passes its answers on while they come."""
     return hasattr(inner, "stream") and hasattr(inner, "astream")
+
+
+@contextlib.contextmanager
+def assembling() -> Iterator[None]:
+    """A stream that breaks off, or is none, fails as a provider's does: typed as DSPy types it."""
+    try:
+        yield
+    except StreamAssemblyError as error:
+        raise LMStreamAssemblyError(str(error)) from error
 
 
 def as_events(response: Response) -> Iterator[Any]:
@@ -132,12 +143,16 @@ class _Paid:
         if self.end is None:
             yield from as_events(self.response)
             return
-        if (self.response.message.text or "") != self.passed.text:
+        if _words(self.response) != self.passed.text:
             raise UnusableAnswer(
                 "Another process was given another answer to this call first; ask again to get that one.",
                 code="superseded",
             )
         yield self.end
+
+
+def _words(response: Response) -> str:
+    return "".join(part.text for part in response.message.parts if isinstance(part, TextPart))
 
 
 def streamed(engine: "MeteredEngine", request: Request) -> Iterator[Any]:
@@ -147,9 +162,9 @@ def streamed(engine: "MeteredEngine", request: Request) -> Iterator[Any]:
         Halt: As for a whole answer.
         dspy LMError: As for a whole answer; also where it broke off after words of it were passed on.
     """
-    document, key, context = engine._keyed(request)  # noqa: SLF001 - the engine's own other face
+    document, key, context = engine.keyed(request)
     while True:
-        stored = engine._stored(key, context)  # noqa: SLF001
+        stored = engine.stored(key, context)
         if stored is not None:
             yield from as_events(stored)
             return
@@ -158,39 +173,25 @@ def streamed(engine: "MeteredEngine", request: Request) -> Iterator[Any]:
             break
         if flight.thread == threading.get_ident():
             # A task of this very thread makes it, and cannot go on while we wait for it.
-            paid = yield from _paid(engine, request, document, key, context)
+            paid = yield from _paid(engine, request, Paying(engine, request, document, key, context))
             yield from paid.rest()
             return
         landing.result()
     try:
-        stored = engine._landed(key, context)  # noqa: SLF001
-        paid = None if stored else (yield from _paid(engine, request, document, key, context))
+        stored = engine.landed(key, context)
+        if stored is None:
+            paid = yield from _paid(engine, request, Paying(engine, request, document, key, context))
     finally:
         engine.line.land(key, flight)  # before the rest: those who wait have no use for it
-    yield from as_events(stored) if stored else paid.rest() if paid else ()
+    yield from paid.rest() if stored is None else as_events(stored)
 
 
-def _paid(
-    engine: "MeteredEngine", request: Request, document: bytes, key: str, context: "CallContext"
-) -> Generator[Any, None, _Paid]:
-    for number in range(1, engine.line.retry.attempts + 1):
-        with engine._slot or contextlib.nullcontext():  # noqa: SLF001
-            worst = engine._worst(request, document)  # noqa: SLF001
-            engine.gate.enter(worst)
-            opened = engine._open(worst, key, context)  # noqa: SLF001
-            passed = _Passed()
-            try:
-                response, end = yield from _passing(engine.inner, request, passed)
-                return _Paid(engine._settle(opened, request, response), passed, end)  # noqa: SLF001
-            except Halt:
-                raise
-            except Exception as error:  # noqa: BLE001 - every failure is understood, booked and passed on
-                pause = engine._failed(opened, error, number, again=not passed.any)  # noqa: SLF001
-            except BaseException:  # also of a caller who does not want the rest
-                engine._abandon(opened)  # noqa: SLF001
-                raise
-        engine._rest(pause)  # noqa: SLF001
-    raise AssertionError("unreachable: the last failure raises")
+def _paid(engine: "MeteredEngine", request: Request, paying: Paying) -> Generator[Any, None, _Paid]:
+    while True:
+        passed = paying.shown = _Passed()
+        with paying:  # also left by a caller who does not want the rest: that is booked
+            response, end = yield from _passing(engine.inner, request, passed)
+            return _Paid(paying.settled(response), passed, end)
 
 
 def _passing(
@@ -199,19 +200,19 @@ def _passing(
     if not can_stream(inner):
         return inner.complete(request), None
     end: StreamEndEvent | None = None
-    with contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
+    with assembling(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
         for event in stream.events():
             end = event if event.type == "end" else end
             yield from passed.on(event)
         return stream.response, end
 
 
-async def astreamed(twin: "AsyncMeteredEngine", request: Request) -> AsyncGenerator[Any, None]:
+async def astreamed(engine: "MeteredEngine", request: Request) -> AsyncGenerator[Any, None]:
     """The awaited twin of `streamed`."""
-    engine = twin.sync
-    document, key, context = engine._keyed(request)  # noqa: SLF001
+    document, key, context = engine.keyed(request)
+    bill: list[_Paid] = []
     while True:
-        stored = engine._stored(key, context)  # noqa: SLF001
+        stored = engine.stored(key, context)
         if stored is not None:
             break
         flight, landing = engine.line.claim(key)
@@ -219,56 +220,36 @@ async def astreamed(twin: "AsyncMeteredEngine", request: Request) -> AsyncGenera
             await asyncio.wrap_future(landing)
             continue
         try:
-            stored = engine._landed(key, context)  # noqa: SLF001
+            stored = engine.landed(key, context)
             if stored is None:
-                paying = _apaid(engine, request, document, key, context)
-                async with contextlib.aclosing(paying):
-                    async for event in paying:
-                        if isinstance(event, _Paid):
-                            paid = event
-                        else:
-                            yield event
+                paying = Paying(engine, request, document, key, context)
+                async with contextlib.aclosing(_awaited_paid(engine, request, paying, bill)) as events:
+                    async for event in events:
+                        yield event
         finally:
             engine.line.land(key, flight)
         break
-    for event in as_events(stored) if stored else paid.rest():
+    for event in bill[0].rest() if stored is None else as_events(stored):
         yield event
 
 
-async def _apaid(
-    engine: "MeteredEngine", request: Request, document: bytes, key: str, context: "CallContext"
+async def _awaited_paid(
+    engine: "MeteredEngine", request: Request, paying: Paying, bill: list[_Paid]
 ) -> AsyncGenerator[Any, None]:
-    """The events of a paid answer, and at the end the `_Paid` that an async generator cannot return."""
-    from skill_fleet.llm.engine import _awaited
-
-    for number in range(1, engine.line.retry.attempts + 1):
-        async with _awaited(engine._slot):  # noqa: SLF001
-            worst = engine._worst(request, document)  # noqa: SLF001
-            await engine.gate.aenter(worst)
-            opened = engine._open(worst, key, context)  # noqa: SLF001
-            passed = _Passed()
-            try:
-                end: StreamEndEvent | None = None
-                if not can_stream(engine.inner):
-                    response = await engine.inner.acomplete(request)
-                else:
-                    async with contextlib.aclosing(
-                        AsyncResponseStream(engine.inner.astream(request), request)
-                    ) as stream:
-                        async for event in stream.events():
-                            end = event if event.type == "end" else end
-                            for piece in passed.on(event):
-                                yield piece
-                        response = await stream.response()
-                settled = engine._settle(opened, request, response)  # noqa: SLF001
-            except Halt:
-                raise
-            except Exception as error:  # noqa: BLE001
-                pause = engine._failed(opened, error, number, again=not passed.any)  # noqa: SLF001
-            except BaseException:
-                engine._abandon(opened)  # noqa: SLF001
-                raise
-            else:
-                yield _Paid(settled, passed, end)
+    """The events of an attempt that succeeds; what comes of it is put into `bill`."""
+    while not bill:
+        passed = paying.shown = _Passed()
+        end: StreamEndEvent | None = None
+        async with paying:
+            if not can_stream(engine.inner):
+                bill.append(_Paid(paying.settled(await engine.inner.acomplete(request)), passed, None))
                 return
-        await asyncio.sleep(pause)
+            source = AsyncResponseStream(engine.inner.astream(request), request)
+            with assembling():
+                async with contextlib.aclosing(source) as stream:
+                    async for event in stream.events():
+                        end = event if event.type == "end" else end
+                        for piece in passed.on(event):
+                            yield piece
+                    response = await stream.response()
+            bill.append(_Paid(paying.settled(response), passed, end))
