@@ -34,7 +34,7 @@ def show_settings(context: Context) -> list[dict[str, Any]]:
 def configuration_view(context: Context, key: "ApiKey | None") -> dict[str, Any]:
     """The configuration in force as clients see it.
 
-    Addresses of models and of the database are shown to who may see everything only.
+    Addresses and command lines of models, and the database's, are shown to who may see everything only.
 
     Args:
         context: The settings.
@@ -46,7 +46,8 @@ def configuration_view(context: Context, key: "ApiKey | None") -> dict[str, Any]
         if all_of_it:
             model["api_base"] = without_password(model["api_base"])
         else:
-            del model["api_base"], model["api_key_env"]
+            for place in ("api_base", "api_key_env", "command", "command_env"):
+                del model[place]
     database = _database(context)
     if not all_of_it:
         del database["place"]
