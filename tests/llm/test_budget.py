@@ -20,6 +20,7 @@ from skill_fleet.llm.budget import Account, Gate, Limits, Worst
 from skill_fleet.llm.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.paying import Paying
 from skill_fleet.llm.testing import ScriptedModel
 
 
@@ -160,11 +161,9 @@ def test_kills_do_not_stretch_a_cap_on_dollars(rig: Any, clock: Any) -> None:
         account = Account(Limits(usd=cap), clock, spent.calls, spent.bound_tokens, spent.bound_usd)
         engine = rig(spec=spec, gate=Gate(account)).engine
         request = Request(model="openai/m", messages=(Message.user(f"life {lives}"),))
-        document, key, context = engine._keyed(request)
+        document, key, context = engine.keyed(request)
         try:
-            worst = engine._worst(request, document)
-            engine.gate.enter(worst)
-            engine._open(worst, key, context)
+            Paying(engine, request, document, key, context).__enter__()
         except Halt:
             break
         store.reconcile("run")
@@ -290,7 +289,7 @@ def bills(rig: Any) -> tuple[Limits, Limits]:
     for number in range(40):
         made.lm(f"item {number}")
     spent = made.spent
-    document, _, _ = made.engine._keyed(Request(model="openai/m", messages=(Message.user("item 39"),)))
+    document, _, _ = made.engine.keyed(Request(model="openai/m", messages=(Message.user("item 39"),)))
     bound = 1000 + 3 * len(document)
     return (
         Limits(tokens=spent.input_tokens + spent.output_tokens, usd=spent.usd),

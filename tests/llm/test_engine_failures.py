@@ -1,7 +1,9 @@
 """What a failed attempt costs, when it is tried again, and how it ends."""
 
 import asyncio
+import itertools
 import json
+import math
 import random
 import signal
 import threading
@@ -126,14 +128,35 @@ def test_a_connection_that_was_never_made_cannot_have_been_billed(rig: Any) -> N
     assert made.spent.usd_unknown_calls == 0
 
 
-def test_pauses_double_from_one_second(rig: Any, clock: Any) -> None:
-    made = rig(ScriptedModel(fault=failing(*[LMServerError("x")] * 5)))
-    begin = clock.time
-    made.lm("hello")
-    assert clock.time - begin == pytest.approx(1 + 2 + 4 + 8 + 16)
+def test_pauses_double_from_one_second_and_are_drawn_from_the_call(rig: Any, clock: Any) -> None:
+    def waited(run: str, text: str) -> list[float]:
+        began: list[float] = []
+
+        def fault(number: int, _: Request) -> None:
+            began.append(clock.time)
+            if number <= 5:
+                raise LMServerError("x")
+
+        rig(ScriptedModel(fault=fault), run=run).lm(text)
+        return [after - before for before, after in itertools.pairwise(began)]
+
+    pauses = waited("first", "hello")
+    for pause, expected in zip(pauses, (1, 2, 4, 8, 16), strict=True):
+        assert 0.5 * expected <= pause < 1.5 * expected
+    other = waited("second", "another")
+    assert all(abs(one - two) > 1e-3 for one, two in zip(pauses, other, strict=True)), "not all at once"
+    rig().journal.clear_responses()
+    assert waited("third", "hello") == pytest.approx(pauses, abs=1e-5), "and the same in a replay"
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (0.0, 0.0), (3600.0, 60.0), (-5.0, 0.0)])
+@pytest.mark.parametrize("asked", [None, 0.0, -5.0, math.nan])
+def test_a_provider_that_names_no_pause_gets_ours(asked: float | None) -> None:
+    retry = Retry(base=2.0, longest=10.0)
+    assert [retry.pause(3, asked, "k") for _ in range(3)] == [retry.pause(3, None, "k")] * 3
+    assert {0 < retry.pause(n, asked, "k") <= 10.0 for n in (1, 5, 6, 2000)} == {True}
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (3600.0, 60.0), (math.inf, 60.0)])
 def test_retry_after_is_honoured_and_capped(rig: Any, clock: Any, asked: float, waited: float) -> None:
     made = rig(ScriptedModel(fault=failing(LMRateLimitError("x", retry_after=asked))))
     begin = clock.time
@@ -230,7 +253,7 @@ def test_retries_end_and_the_last_error_is_the_one_given(rig: Any, how: str) -> 
         ask(raising, how)
     assert raising.model.attempts == 3
     halting = rig(ScriptedModel(fault=failing(*errors)), retry=retry, run="other")
-    with pytest.raises(Halt, match=r"offline/scripted failed \(server\): number 3\.") as caught:
+    with pytest.raises(Halt, match=r"scripted failed \(server\) after 3 attempts: number 3\.") as caught:
         ask(halting, how)
     assert isinstance(caught.value.error, ProviderError)
     assert caught.value.error.code == "server"

@@ -203,7 +203,7 @@ def test_phases_share_answers_and_are_counted_apart(rig: Any) -> None:
 def test_a_key_is_a_digest_of_what_is_asked_and_of_nothing_else(rig: Any) -> None:
     """That it holds across processes is shown by the run that is killed five times."""
     keys = {
-        rig(run=run, phase=phase).engine._keyed(asked())[1]
+        rig(run=run, phase=phase).engine.keyed(asked())[1]
         for run, phase in [("a", "judge"), ("b", "profiling")]
     }
     assert len(keys) == 1

@@ -215,6 +215,10 @@ class Gate:
         """Why no further call may be made; None while calls may be made."""
         return self._closed
 
+    def shut(self) -> bool:
+        """Whether no further call may be made, closed or out of time: `enter` would raise, and say why."""
+        return self._closed is not None or self.account.late(self.ceiling)
+
     def enter(self, worst: Worst) -> None:
         """Reserve one call; wait while only what is set aside for calls under way leaves no room for it.
 

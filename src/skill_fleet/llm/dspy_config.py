@@ -7,11 +7,11 @@ import dspy
 
 from skill_fleet.config.load import Loaded, load, model_spec
 from skill_fleet.config.paths import Workspace
-from skill_fleet.config.settings import PHASES, Phase
+from skill_fleet.config.settings import PHASES, Calls, Phase
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, iso
 from skill_fleet.foundation.errors import UnknownName
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import Line
+from skill_fleet.llm.engine import Line, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.journals import journal_at
 from skill_fleet.llm.models import Connections, PhaseModels, build_lm, check_limits, phase_models
@@ -53,7 +53,7 @@ def get_task_lm(name: str, config_path: str | Path | None = None) -> FleetLM:
     spec = phase_models(loaded).specs[phase] if name in PHASES else model_spec(loaded.settings, name)[1]
     limits = _limits(loaded)
     check_limits(PhaseModels({phase: name}, {phase: spec}), limits, (phase,))
-    line, gate = _shared(loaded.workspace, loaded.database, limits)
+    line, gate = _shared(loaded.workspace, loaded.database, limits, loaded.settings.calls)
     return build_lm(spec, phase, line, gate, Connections.of(loaded.environ), "raise")
 
 
@@ -63,8 +63,8 @@ def _limits(loaded: Loaded) -> Limits:
 
 
 @lru_cache(maxsize=8)
-def _shared(workspace: Workspace, database: str | None, limits: Limits) -> tuple[Line, Gate]:
+def _shared(workspace: Workspace, database: str | None, limits: Limits, calls: Calls) -> tuple[Line, Gate]:
     """One journal and one budget a workspace and process, however many LMs are asked for."""
     journal = journal_at(workspace, database)
     run = f"library-{iso(SYSTEM_CLOCK.now())}"
-    return Line(journal, run, SYSTEM_CLOCK), Gate(Account(limits, SYSTEM_CLOCK))
+    return Line(journal, run, SYSTEM_CLOCK, Retry.of(calls)), Gate(Account(limits, SYSTEM_CLOCK))

@@ -1,7 +1,7 @@
 """The metered engine: between DSPy and the provider, where every paid attempt passes.
 
-For each request: look up -> join an equal call under way -> pay for it, attempt by attempt (`Paying`): wait to
-be admitted -> reserve -> write the intent -> call -> store answer and settlement in one transaction. The
+For each request: look up -> join an equal call under way -> pay for it, attempt by attempt (`Paying`): wait
+to be admitted -> reserve -> write the intent -> call -> store answer and settlement in one transaction. The
 journal sits here and not above, because only an engine sees each attempt (retries, the `n` of a completion,
 the JSON adapter's second try) exactly once.
 """
@@ -9,7 +9,7 @@ the JSON adapter's second try) exactly once.
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import orjson
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict
@@ -22,12 +22,14 @@ from skill_fleet.llm.budget import Gate
 from skill_fleet.llm.call_context import CallContext, current_call
 from skill_fleet.llm.commands import identity_of
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.limiter import Limiter, Quota
 from skill_fleet.llm.line import Line, Retry, Traffic
 from skill_fleet.llm.listening import asked, awaited_asked
 from skill_fleet.llm.paying import Paying
 from skill_fleet.llm.pricing import Price
 from skill_fleet.llm.streaming import astreamed, streamed
+
+if TYPE_CHECKING:
+    from skill_fleet.llm.limiter import Limiter
 
 __all__ = ["AsyncMeteredEngine", "Inner", "Line", "MeteredEngine", "OnFailure", "Place", "Retry", "Traffic"]
 
@@ -87,7 +89,7 @@ class MeteredEngine:
         price: Price | None,
         on_failure: OnFailure = "halt",
         *,
-        limiter: Limiter | None = None,
+        limiter: "Limiter | None" = None,
         place: Place | None = None,
     ) -> None:
         self.inner = inner
@@ -98,13 +100,28 @@ class MeteredEngine:
         self.on_failure = on_failure
         self.limiter = limiter
         self.place = place
-        self.quota = Quota(spec.model, spec.rpm, spec.tpm, spec.at_once)
+        self.quota = _quota(spec) if limiter is not None else None
         self.model = line.acquaintance(spec)
         command = identity_of(spec)
         self._command = () if command is None else (command,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+    def behind(
+        self, *, gate: Gate | None = None, place: Place | None = None, on_failure: OnFailure | None = None
+    ) -> "MeteredEngine":
+        """The same model behind another gate or place, or with another end of failures; None: the same."""
+        return MeteredEngine(
+            self.inner,
+            self.spec,
+            self.line,
+            gate or self.gate,
+            self.price,
+            on_failure or self.on_failure,
+            limiter=self.limiter,
+            place=place or self.place,
+        )
 
     def complete(self, request: Request) -> Response:
         """One answer: stored, shared with an equal call under way, or paid for."""
@@ -232,7 +249,7 @@ class AsyncMeteredEngine:
 
     def stream(self, request: Request) -> AsyncIterator[Any]:
         """The same answer as `complete`, as events while they come; it shares its key."""
-        return astreamed(self, request)
+        return astreamed(self.sync, request)
 
     async def aclose(self) -> None:
         """Nothing to release."""
@@ -241,3 +258,9 @@ class AsyncMeteredEngine:
         while True:
             async with paying:
                 return paying.settled(await awaited_asked(self.sync.inner, request))
+
+
+def _quota(spec: ModelSpec) -> Any:
+    from skill_fleet.llm.limiter import Quota
+
+    return Quota(spec.model, spec.rpm, spec.tpm, spec.at_once)

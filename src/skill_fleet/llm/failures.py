@@ -19,6 +19,7 @@ from dspy.utils.exceptions import (
     LMNotConfiguredError,
     LMProviderError,
     LMRateLimitError,
+    LMTimeoutError,
     LMTransportError,
     LMUnexpectedError,
     LMUnsupportedFeatureError,
@@ -34,11 +35,33 @@ _ADVICE: dict[str, str] = {
     "auth": "Check the key in the environment variable of this model.",
     "billing": "Check the account's quota and billing with the provider.",
     "unsupported_model": "Check the model's name: skill-fleet models.",
+    "not_found": "Check the model's name and its api_base: skill-fleet models.",
+    "invalid_request": "Check the model's settings: the provider refuses such requests.",
+    "rate_limit": "Lower rpm, tpm or in_flight of this model, and resume the run.",
+    "content_filter": "Use another model for such tasks, or leave the example out.",
     "not_configured": "Set the key in the environment variable of this model.",
     "truncated": "Raise max_tokens of this model.",
     "context_window_exceeded": "Use a model with a longer context or fewer demonstrations.",
 }
 _LATER = "Resume the run when the provider answers again."
+# How providers name what their filter refuses before any work: not a fault of the request's form.
+_FILTERED = frozenset({"content_filter", "content_policy_violation"})
+_NOT_FOUND = 404
+# What led to an error where nothing of the request went out; by name, so that no client library is loaded.
+_UNSENT = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "ConnectionRefusedError",
+        "LocalProtocolError",
+        "NotStarted",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+        "gaierror",
+    }
+)
+_ATTEMPTS = "_attempts_at_the_call"
 
 # How keys look: with a vendor's prefix, after "Bearer", after "API key", or as one long mixed word.
 _KEY_SHAPES = (
@@ -50,9 +73,19 @@ _KEY_SHAPES = (
 
 
 class UnusableAnswer(LMProviderError):
-    """The provider answered, and was paid, but the answer is cut off, filtered or empty."""
+    """The provider answered, and was paid, but the answer is cut off, filtered or empty.
+
+    Args:
+        message: Why it is of no use.
+        code: Stable short name.
+        finish_reason: Why the provider ended the answer, in its words; None where it did not say.
+    """
 
     default_code = "unusable"
+
+    def __init__(self, message: str, *, code: str, finish_reason: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.finish_reason = finish_reason
 
 
 @dataclass(frozen=True)
@@ -85,10 +118,20 @@ def understand(error: Exception) -> Failure:
     if isinstance(error, (*stop, LMUnsupportedFeatureError, ImportError)):
         return Failure(code, "stop", sent=False)
     if isinstance(error, LMInvalidRequestError):
-        return Failure(code, "give_up", sent=False)
+        return _turned_down(error, code)
     if isinstance(error, LMUnexpectedError) or is_retryable_lm_error(error) or _malformed(error):
         return Failure(code, "retry", sent=_sent(error), retry_after=after)
-    return Failure(code, "give_up" if isinstance(error, LMError) else "stop", sent=True)
+    turned_away = isinstance(error, LMProviderError) and 300 <= (error.status or 0) < 500
+    return Failure(code, "give_up" if isinstance(error, LMError) else "stop", sent=not turned_away)
+
+
+def _turned_down(error: LMInvalidRequestError, code: str) -> Failure:
+    """A request that the provider will not work on, which costs nothing."""
+    if error.provider_code in _FILTERED:
+        return Failure("content_filter", "give_up", sent=False)
+    if error.status == _NOT_FOUND:
+        return Failure("not_found", "stop", sent=False)
+    return Failure(code, "give_up", sent=False)
 
 
 def _malformed(error: Exception) -> bool:
@@ -98,12 +141,20 @@ def _malformed(error: Exception) -> bool:
 
 def _sent(error: Exception) -> bool:
     """Whether a passing failure may have been billed: the request went out and was not turned away."""
-    if isinstance(error, LMTransportError):
+    if isinstance(error, (LMTransportError, LMTimeoutError)):
         # No connection was made. Any other break, a read that timed out too, may have come after the work.
-        kinds = {type(cause).__name__ for cause in _chain(error)}
-        unsent = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror", "NotStarted"}
-        return not kinds & unsent
+        return not {type(cause).__name__ for cause in _chain(error)} & _UNSENT
     return not isinstance(error, (LMRateLimitError, LMLockTimeoutError))
+
+
+def note_attempts(error: Exception, number: int) -> None:
+    """Keep with an error how many attempts were made at the call that it ended."""
+    error.__dict__[_ATTEMPTS] = number
+
+
+def attempts_at(error: Exception) -> int | None:
+    """How many attempts were made at the call that an error ended; None where nobody noted it."""
+    return error.__dict__.get(_ATTEMPTS)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -148,8 +199,12 @@ def explained(error: Exception, failure: Failure, model: str) -> ProviderError:
     text = redacted(" ".join(said.split("\n\n")[0].split()))
     if len(text) > 200:
         text = text[:200] + "…"
+    reason = getattr(error, "finish_reason", None)
+    why = failure.code if reason is None else f"{failure.code}, finish_reason {reason}"
+    attempts = attempts_at(error) or 1
+    often = "" if attempts == 1 else f" after {attempts} attempts"
     return kind(
-        f"The model {model} failed ({failure.code}): {text.rstrip('.')}.",
+        f"The model {model} failed ({why}){often}: {text.rstrip('.')}.",
         hint=getattr(error, "advice", "") or _ADVICE.get(failure.code, _LATER),
         code=failure.code,
     )

@@ -1,12 +1,14 @@
-"""What the engines of a process share: the journal, the calls under way, slots, retries and traffic."""
+"""What the engines of a run share: journal, calls under way, retries, traffic, what is known of models."""
 
 import concurrent.futures
+import hashlib
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from skill_fleet.config.settings import ModelSpec
+from skill_fleet.config.settings import Calls, ModelSpec
 from skill_fleet.foundation.clock import Clock
+from skill_fleet.llm.acquaintance import Acquaintance
 from skill_fleet.llm.journal_store import JournalStore
 from skill_fleet.llm.memo import Memo
 
@@ -28,10 +30,32 @@ class Retry:
     base: float = 1.0
     longest: float = 60.0
 
-    def pause(self, attempt: int, asked: float | None) -> float:
-        """Seconds before the attempt after this one (counted from 1)."""
-        wanted = asked if asked is not None else self.base * 2.0 ** (attempt - 1)
-        return max(0.0, min(self.longest, wanted))
+    @classmethod
+    def of(cls, calls: Calls) -> Self:
+        """As the configuration says."""
+        return cls(calls.attempts, calls.first_pause, calls.longest_pause)
+
+    def pause(self, attempt: int, asked: float | None = None, key: str = "") -> float:
+        """Seconds before the attempt after this one (counted from 1).
+
+        Calls that failed together must not come back together, so each waits between half of the pause and
+        one and a half of it. How much is drawn from the call and the attempt: again in a replay.
+
+        Args:
+            attempt: Which failed.
+            asked: Seconds the provider asked for: waited out as they are, up to `longest`. None and nonsense
+                (zero, negative, not a number) are no answer.
+            key: Of the call.
+        """
+        if asked is not None and asked > 0:
+            return min(self.longest, asked)
+        wanted = min(self.longest, self.base * 2.0 ** min(attempt - 1, 60))
+        return min(self.longest, wanted * (0.5 + _drawn(key, attempt)))
+
+
+def _drawn(key: str, attempt: int) -> float:
+    """A number in [0, 1) that belongs to this attempt at this call."""
+    return int.from_bytes(hashlib.sha256(f"{key}/{attempt}".encode()).digest()[:7]) / 2.0**56
 
 
 @dataclass
@@ -71,7 +95,7 @@ class Flight:
 
 @dataclass(frozen=True)
 class Line:
-    """What the engines of a process share: journal, calls under way, traffic, memory of whole calls.
+    """What the engines of a run share: journal, calls under way, traffic, memory of whole calls.
 
     Args:
         journal: Answers and ledger.
@@ -87,17 +111,13 @@ class Line:
     traffic: Traffic = field(default_factory=Traffic)
     flights: dict[str, Flight] = field(default_factory=dict)
     memo: Memo[bytes, Any] = field(default_factory=lambda: Memo(_MEMO_ENTRIES, _MEMO_BYTES), repr=False)
-    slots: dict[tuple[str, str | None], threading.BoundedSemaphore] = field(default_factory=dict)
+    models: dict[tuple[str, str | None], Acquaintance] = field(default_factory=dict, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def slot(self, spec: ModelSpec) -> threading.BoundedSemaphore | None:
-        """What bounds the calls in flight to a model, whatever phase they are of; None where nothing does."""
-        if spec.at_once is None:
-            return None
+    def acquaintance(self, spec: ModelSpec) -> Acquaintance:
+        """What is known of a model, whatever phase asks it."""
         with self.lock:
-            return self.slots.setdefault(
-                (spec.model, spec.api_base), threading.BoundedSemaphore(spec.at_once)
-            )
+            return self.models.setdefault((spec.model, spec.api_base), Acquaintance())
 
     def claim(self, key: str) -> tuple[Flight, concurrent.futures.Future[None] | None]:
         """The call under way for a key, and what to wait for; None when the caller has to make it."""

@@ -27,7 +27,7 @@ from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import DataError, UnknownName, UsageError
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import MeteredEngine, OnFailure
+from skill_fleet.llm.engine import OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import PhaseModels, check_limits
@@ -368,9 +368,6 @@ def _metered(lm: Any, phase: Phase, gate: Gate | None, on_failure: OnFailure = "
     """A model under this compile's budget."""
     if not isinstance(lm, FleetLM):
         return lm
-    engine = lm.engine
-    inside = gate or engine.gate
-    metered = MeteredEngine(engine.inner, engine.spec, engine.line, inside, engine.price, on_failure)
-    copy = FleetLM(metered, phase=phase)
+    copy = FleetLM(lm.engine.behind(gate=gate, on_failure=on_failure), phase=phase)
     copy.kwargs = dict(lm.kwargs)
     return copy

@@ -20,7 +20,7 @@ from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Account, Gate
-from skill_fleet.llm.engine import Line
+from skill_fleet.llm.engine import Line, Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journals import open_journal
 from skill_fleet.llm.models import Connections, build_lms
@@ -121,7 +121,7 @@ def take_profile(
     """
     journal = open_journal(loaded, clock)
     try:
-        line = Line(journal, run_id, clock)
+        line = Line(journal, run_id, clock, Retry.of(loaded.settings.calls))
         gate = (control or Control()).watch(Gate(Account(plan.request.limits, clock)))
         started = clock.monotonic()
         lms = build_lms(plan.models, line, gate, connections, "raise")
@@ -133,6 +133,7 @@ def take_profile(
                 lm=lms["evaluation"],
                 num_threads=plan.request.num_threads,
                 on_outcome=None if on_done is None else lambda done, all_of, _outcome: on_done(done, all_of),
+                max_failed_share=loaded.settings.calls.max_failed_share,
                 clock=clock,
             )
         spent = journal.spent(run_id)

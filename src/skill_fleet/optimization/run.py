@@ -75,7 +75,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
         control: The user's hand on it.
         clock: Time.
         connections: To the models; None opens them from the settings.
-        retry: How passing failures are waited out.
+        retry: How passing failures are waited out; None as the settings say.
         lease: The right to it, as a job of the service. Once another process has taken the job up, no further
             call is made, the result's `stop_reason` is `lease`, and it says nothing of the job.
         may_publish: Asked right before the output is written; where it raises, the run is stopped.
@@ -99,7 +99,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
             clock=clock,
             control=control or Control(),
             connections=connections or Connections.of(loaded.environ),
-            retry=retry or Retry(),
+            retry=retry or Retry.of(loaded.settings.calls),
             lease=lease,
             may_publish=may_publish,
         )

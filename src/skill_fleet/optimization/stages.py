@@ -134,6 +134,7 @@ def measured(
             lm=lms["evaluation"],
             num_threads=num_threads or session.plan.request.num_threads,
             on_outcome=tell,
+            max_failed_share=session.loaded.settings.calls.max_failed_share,
             clock=session.clock,
         )
 

@@ -11,7 +11,7 @@ from skill_fleet.config.settings import Phase
 from skill_fleet.foundation.errors import BudgetExhausted, SkillFleetError
 from skill_fleet.llm.bill import bill
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import Line, OnFailure
+from skill_fleet.llm.engine import Line, OnFailure, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journals import open_journal
@@ -102,7 +102,8 @@ def metered(
     connections = Connections.of(environ, context.models) if context.models else Connections.of(environ)
     journal = open_journal(context.loaded, context.clock, context.lease)
     try:
-        line = Line(journal, _booked_on(context, purpose), context.clock)
+        retry = Retry.of(context.loaded.settings.calls)
+        line = Line(journal, _booked_on(context, purpose), context.clock, retry)
         gate = (control or Control()).watch(Gate(_account(context, line, caps)))
         specs = {phase: models.specs[phase] for phase in phases}
         lms = {

@@ -2,8 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.llm.engine import AsyncMeteredEngine, MeteredEngine
@@ -26,50 +25,18 @@ class Turnstile:
         """The same models, behind this turnstile."""
         return {phase: self._behind(lm) for phase, lm in lms.items()}
 
-    def _behind(self, lm: FleetLM) -> FleetLM:
-        engine = _TurnstileEngine(lm.engine, self)
-        return lm.copy(engine=engine, async_engine=AsyncMeteredEngine(engine))
-
-
-class _TurnstileEngine(MeteredEngine):
-    """A metered engine that takes a place for each attempt, beside the slot its model may ask for."""
-
-    def __init__(self, engine: MeteredEngine, turnstile: Turnstile) -> None:
-        super().__init__(engine.inner, engine.spec, engine.line, engine.gate, engine.price, engine.on_failure)
-        # The engine asks of a slot only what a `_Place` can do: enter, leave, and acquire without waiting.
-        self._slot = cast("threading.BoundedSemaphore", _Place(turnstile, self._slot))
-
-
-class _Place:
-    """One attempt's slot of its model, if that has any, and its place in the turnstile."""
-
-    def __init__(self, turnstile: Turnstile, slot: threading.BoundedSemaphore | None) -> None:
-        self._turnstile = turnstile
-        self._slot = slot
-
     def acquire(self, blocking: bool = True) -> bool:  # noqa: FBT001, FBT002 - as a semaphore's
-        self._turnstile.on_pay()
-        if self._slot is not None and not self._slot.acquire(blocking=blocking):
-            return False
-        if self._turnstile.places.acquire(blocking=blocking):
-            return True
-        if self._slot is not None:
-            self._slot.release()
-        return False
+        """Take a place for an attempt, as an engine does."""
+        self.on_pay()
+        return self.places.acquire(blocking=blocking)
 
     def release(self) -> None:
-        self._turnstile.places.release()
-        if self._slot is not None:
-            self._slot.release()
+        """Give it back."""
+        self.places.release()
 
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+    def _behind(self, lm: FleetLM) -> FleetLM:
+        engine = lm.engine.behind(place=self)
+        return lm.copy(engine=engine, async_engine=AsyncMeteredEngine(engine))
 
 
 def is_fleet(lm: Any) -> bool:

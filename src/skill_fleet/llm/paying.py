@@ -1,0 +1,299 @@
+"""One call being paid for: its attempts, one after another, each reserved, noted, and booked however it ends.
+
+`with paying:` is one attempt, for threads and for tasks alike, whole or streamed. To enter it is to wait
+until it may be made: for a place, for the first call to a model that nobody knows yet, for the account's
+limiter, and at last for room in the budget, so that nothing is set aside for what only waits. To leave it
+with an error is to book it. An error that may pass is waited out and swallowed, and the loop around makes the
+next attempt.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from dspy._vendor.lm15.serde import response_to_dict
+from dspy.lm15 import Request, Response
+
+from skill_fleet.foundation.errors import LeaseLost, StorageError
+from skill_fleet.llm.answers import as_text, total, unusable
+from skill_fleet.llm.call_context import CallContext, current_subject
+from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, note_attempts, understand
+from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.pricing import cost_of, worst_case
+from skill_fleet.llm.remembered import unchangeable
+from skill_fleet.llm.spent import Usage
+
+if TYPE_CHECKING:
+    from skill_fleet.llm.engine import MeteredEngine
+    from skill_fleet.llm.limiter import Ticket
+
+# How often one who waits looks whether it may still go on, in seconds.
+_GLANCE = 0.2
+_TASK_GLANCE = 0.01
+# Bytes of a prompt to a token, about: what a provider counts against its limit until it knows better.
+_BYTES_A_TOKEN = 4
+
+
+class Shown(Protocol):
+    """What of an attempt went on to the caller.
+
+    Attributes:
+        any: Whether anything did: nothing can be taken back, so the attempt is the last.
+    """
+
+    any: bool
+
+
+class Paying:
+    """One call of an engine that the journal has no answer to.
+
+    Args:
+        engine: Whose.
+        request: What is asked.
+        document: The same as JSON.
+        key: Of the call.
+        context: What it is part of.
+
+    Attributes:
+        shown: Of the attempt under way; None where answers come whole.
+
+    Raises:
+        Halt: On entering: no attempt may be made. On leaving: the attempt failed, and with it everything.
+        Exception: On leaving: what the attempt failed with, where it is not made again.
+    """
+
+    def __init__(
+        self, engine: "MeteredEngine", request: Request, document: bytes, key: str, context: CallContext
+    ) -> None:
+        self._engine = engine
+        self._request = request
+        self._key = key
+        self._context = context
+        self._worst = worst_case(engine.spec, engine.price, len(document), request.config.max_tokens)
+        self._prompt_tokens = len(document) // _BYTES_A_TOKEN
+        self._attempt = ""
+        self._made = 0
+        self._used_up = 0
+        self._placed = self._ahead = False
+        self._ticket: Ticket | None = None
+        self.shown: Shown | None = None
+
+    def __enter__(self) -> Self:
+        engine = self._engine
+        if engine.place is not None:
+            self._placed = engine.place.acquire()
+        try:
+            if engine.limiter is not None:
+                self._ahead = engine.model.ahead(engine.gate.shut)
+                self._ticket = engine.limiter.admit(engine.quota, self._expected(), engine.gate.shut)
+            engine.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
+            self._open()
+        except BaseException as error:
+            self._leave(met=False)
+            if type(error).__name__ == "Broken":
+                raise self._given_up(error) from error
+            raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        engine = self._engine
+        # Threads and tasks share the places, so a task never blocks on one.
+        while engine.place is not None and not self._placed:
+            self._placed = engine.place.acquire(blocking=False)
+            if not self._placed:
+                await asyncio.sleep(_TASK_GLANCE)
+        try:
+            if engine.limiter is not None:
+                self._ahead = await engine.model.awaited_ahead(engine.gate.shut)
+                expected = self._expected()
+                self._ticket = await engine.limiter.aadmit(engine.quota, expected, engine.gate.shut)
+            await engine.gate.aenter(self._worst)
+            self._open()
+        except BaseException as error:
+            self._leave(met=False)
+            if type(error).__name__ == "Broken":
+                raise self._given_up(error) from error
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self._leave(met=True)
+            return False
+        pause = self._ended(error)
+        if pause is not None:
+            self._rest(pause)
+        return pause is not None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self._leave(met=True)
+            return False
+        pause = self._ended(error)
+        while pause is not None and pause > 0 and not self._engine.gate.shut():
+            await asyncio.sleep(min(pause, _GLANCE))
+            pause -= _GLANCE
+        return pause is not None
+
+    def settled(self, response: Response) -> Response:
+        """Store the answer of the attempt and book what it cost.
+
+        Returns:
+            The answer as whoever asks again will get it.
+
+        Raises:
+            UnusableAnswer: It is none.
+        """
+        engine = self._engine
+        dollars = cost_of(engine.spec, engine.price, self._request, response)
+        usage = Usage(response.usage.input_tokens, response.usage.output_tokens, dollars)
+        if self._ticket is not None:
+            self._ticket.answered(total(usage))  # first: others need not wait until it is written
+        engine.model.answers(usage.output_tokens)
+        engine.gate.account.answered()
+        problem = unusable(response)
+        if problem is not None:
+            self._book(usage, problem.code or "unusable", billed=True)
+            raise problem
+        body, exact = as_text(response_to_dict(response, include_provider_data=True))
+        try:
+            stored = engine.line.journal.settle(self._attempt, self._key, engine.spec.model, body, usage)
+        except StorageError as error:
+            raise engine.storage_halt(error) from error
+        engine.gate.account.settle(self._worst, total(usage), usage.usd)
+        if stored is body and exact and unchangeable(response):
+            return engine.given(response, body, self._key, self._context)
+        # Read back, so that the caller gets what whoever replays it will get.
+        return engine.parsed(stored, self._key, self._context)
+
+    def _expected(self) -> int:
+        engine = self._engine
+        longest = self._request.config.max_tokens or engine.spec.max_tokens
+        return self._prompt_tokens + engine.model.expected(longest)
+
+    def _given_up(self, broken: Any) -> Halt:
+        return self._engine.gate.close(Halt("provider", broken.error)).again()
+
+    def _open(self) -> None:
+        engine, worst = self._engine, self._worst
+        try:
+            self._attempt = engine.line.journal.open_attempt(
+                engine.line.run,
+                self._key,
+                self._context.phase,
+                engine.spec.model,
+                reserved_tokens=worst.tokens if worst.bounded else None,
+                reserved_usd=worst.usd,
+            )
+        except (StorageError, LeaseLost) as error:
+            # Nothing was sent: a journal that cannot note the call, or may not, forbids it.
+            engine.gate.account.settle(worst, 0, 0.0)
+            if isinstance(error, LeaseLost):
+                raise engine.gate.close(Halt("lease", error)).again() from error
+            raise engine.storage_halt(error) from error
+        engine.line.traffic.count("made")
+        self._made += 1
+
+    def _leave(self, *, met: bool) -> None:
+        """Give back what the attempt held; a ticket that has not ended is dropped."""
+        if self._ticket is not None:
+            self._ticket.dropped()
+            self._ticket = None
+        if self._ahead:
+            self._ahead = False
+            self._engine.model.back(met=met)
+        if self._placed and self._engine.place is not None:
+            self._placed = False
+            self._engine.place.release()
+
+    def _ended(self, error: BaseException) -> float | None:
+        """Book an attempt that ended with an error.
+
+        Returns:
+            Seconds until the next; None: the error holds.
+        """
+        met = False
+        try:
+            if isinstance(error, Halt):
+                return None  # the journal could not note the outcome: the attempt stays open, for `reconcile`
+            if not isinstance(error, Exception):
+                # It came through the attempt itself: the call may have been billed.
+                self._book(None, "abandoned", billed=True)
+                return None
+            failure = understand(error)
+            met = failure.remedy != "stop" and not self._refused(failure)
+            return self._failed(error, failure)
+        finally:
+            self._leave(met=met)
+
+    def _failed(self, error: Exception, failure: Failure) -> float | None:
+        engine = self._engine
+        counts = True
+        if not isinstance(error, UnusableAnswer):
+            if failure.remedy != "give_up":
+                engine.gate.account.failed(explained(error, failure, engine.spec.model))
+            self._book(None, failure.code, billed=failure.sent)
+            counts = self._told(failure)
+        self._used_up += counts
+        if engine.gate.closed is not None:
+            raise engine.gate.closed.again() from error
+        if failure.remedy == "retry" and not self._last():
+            return self._pause(failure, counts=counts)
+        note_attempts(error, self._made)
+        if failure.remedy == "stop" or self._refused(failure) or engine.on_failure == "halt":
+            # Whose own request was why: there the search can go on without the example.
+            subject = None if failure.remedy == "stop" or self._refused(failure) else current_subject()
+            halt = Halt("provider", explained(error, failure, engine.spec.model), subject)
+            raise engine.gate.close(halt).again() from error
+        return None
+
+    def _last(self) -> bool:
+        shown = self.shown is not None and self.shown.any
+        return shown or self._used_up >= self._engine.line.retry.attempts
+
+    def _told(self, failure: Failure) -> bool:
+        """Tell the limiter of a failure.
+
+        Returns:
+            Whether the attempt is one of those that the call has. Where the provider is away it is not: how
+            long that is borne, the breaker decides. But an address where nobody ever was is soon found out.
+        """
+        if self._ticket is None:
+            return True
+        self._ticket.failed(failure)
+        limiter = self._engine.limiter
+        away = limiter is not None and limiter.state().breaker != "closed"
+        return not away or not (failure.sent or self._engine.model.answered)
+
+    def _refused(self, failure: Failure) -> bool:
+        """Whether a provider that has answered nothing yet refuses a request: it would refuse any."""
+        engine = self._engine
+        return failure.remedy == "give_up" and engine.limiter is not None and not engine.model.answered
+
+    def _pause(self, failure: Failure, *, counts: bool) -> float:
+        retry = self._engine.line.retry
+        if self._engine.limiter is not None and (not counts or (failure.retry_after or 0) > 0):
+            return 0.0  # the limiter lets nobody through until then
+        return retry.pause(self._used_up, failure.retry_after, self._key)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next attempt, but no longer than calls may be made."""
+        clock = self._engine.line.clock
+        until = clock.monotonic() + seconds
+        while not self._engine.gate.shut() and (left := until - clock.monotonic()) > 0:
+            clock.sleep(min(left, _GLANCE))
+
+    def _book(self, usage: Usage | None, reason: str, *, billed: bool) -> None:
+        engine = self._engine
+        try:
+            engine.line.journal.fail(self._attempt, reason, usage=usage, billed=billed)
+        except StorageError as error:
+            raise engine.storage_halt(error) from error
+        if not billed:
+            engine.gate.account.settle(self._worst, 0, 0.0)
+        else:
+            engine.gate.account.settle(self._worst, total(usage), usage.usd if usage else None)
