@@ -31,7 +31,11 @@ def service(tmp_path_factory, ran):
     root: Path = make_workspace(tmp_path_factory.mktemp("workspace"))
     command = script(root / "m", f"echo x >> {ran}; echo fine")
     registry = {
-        "mine": {"model": "command/mine", "command": [*command, "--secret-flag"], "command_env": ["MY_KEY"]}
+        "mine": {
+            "model": "command/mine",
+            "command": [*command, "--of-the-operator"],
+            "command_env": ["MY_KEY"],
+        }
     }
     config = {"models": {"registry": registry}}
     (root / "config" / "config.yaml").write_text(json.dumps(config))
