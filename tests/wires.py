@@ -38,7 +38,7 @@ class Asked:
 
 @dataclass
 class WireServer:
-    """Its address, what it answers (the last for ever), what it was asked, and how many connections it took."""
+    """Its address, what it answers (the last for ever), what it was asked, how many connections it took."""
 
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
@@ -52,7 +52,7 @@ class WireServer:
             return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
-def handler_of(state: WireServer) -> type[BaseHTTPRequestHandler]:
+def handler_of(state: WireServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - the methods of a class
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
@@ -163,7 +163,8 @@ def chat_events(*words: str, finish: str = "stop", usage: bool = True) -> list[s
     """The same as a stream; usage in a last chunk without choices."""
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m-2026"}
     chunks: list[dict[str, Any]] = [
-        {**head, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]} for word in words
+        {**head, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]}
+        for word in words
     ]
     chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     if usage:

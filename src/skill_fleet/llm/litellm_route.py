@@ -9,7 +9,7 @@ import concurrent.futures
 import importlib.util
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,12 @@ from dspy import lm15
 from dspy.clients.engines import AsyncLiteLLMEngine, LiteLLMEngine
 from dspy.clients.errors import error_boundary
 from dspy.lm15 import Request, Response
+from dspy.utils.exceptions import LMError
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.llm.routes import LONGEST_ATTEMPT
+from skill_fleet.llm.vendor_words import retyped
 
 
 class LitellmClient:
@@ -91,8 +93,16 @@ class LitellmClient:
         """No call after this one; the connections are litellm's."""
         self._engine.close()
 
-    def _typed(self) -> Any:
-        return error_boundary(self._model, provider="litellm", unexpected=True)
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        try:
+            with error_boundary(self._model, provider="litellm", unexpected=True):
+                yield
+        except LMError as error:
+            meant = retyped(error)
+            if meant is error:
+                raise
+            raise meant from error
 
     def _routed(self, request: Request) -> Request:
         return replace(request, model=self._wire)

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +19,12 @@ from dspy.lm15 import (
     Response,
     RouterConfig,
 )
+from dspy.utils.exceptions import LMError
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.routes import COMPATIBLE, OWN_DOORS, door_of, effective_address, login_in, route_of
 from skill_fleet.llm.transport import AsyncTransport, OnHeaders, Rules, Transport
+from skill_fleet.llm.vendor_words import retyped
 
 
 class NativeClient:
@@ -42,9 +44,9 @@ class NativeClient:
     def __init__(self, spec: ModelSpec, key: str, on_headers: OnHeaders | None = None) -> None:
         self._route = route_of(spec.model)
         self._model = spec.model
+        self._address = str(effective_address(spec))
         self._door = door_of(spec)
         self._wire = f"{self._door}:{spec.model.partition('/')[2]}"
-        self._address = str(effective_address(spec))
         self._key = key
         self._rules = Rules(self._address, spec.timeout, on_headers, _login(spec))
         self._transport = Transport(self._rules)
@@ -79,8 +81,16 @@ class NativeClient:
         self._engine.close()
         self._transport.close()
 
-    def _typed(self) -> Any:
-        return error_boundary(self._model, provider=self._route.prefix, unexpected=True)
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        try:
+            with error_boundary(self._model, provider=self._route.prefix, unexpected=True):
+                yield
+        except LMError as error:
+            meant = retyped(error)
+            if meant is error:
+                raise
+            raise meant from error
 
     def _routed(self, request: Request) -> Request:
         return replace(request, model=self._wire)

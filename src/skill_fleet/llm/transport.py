@@ -31,6 +31,7 @@ from dspy._vendor.lm15.transports import (
 )
 
 from skill_fleet.llm.routes import LONGEST_ATTEMPT, is_loopback, origin_of
+from skill_fleet.llm.vendor_words import usual_form
 
 OnHeaders = Callable[[Mapping[str, str]], None]
 
@@ -39,6 +40,7 @@ LARGEST_ANSWER = 64 * 2**20
 CONNECTIONS = 512
 """Most connections at once: more than the 256 threads that a run may have."""
 _CONNECT = 10.0
+_ERROR = 400
 _OPEN = ("self", "parsed", "proxy", "origin", "connect_timeout")
 
 
@@ -47,6 +49,7 @@ def usable() -> bool:
     version = importlib.metadata.version("dspy")
     opening = getattr(StdlibTransport, "_open", None)
     known = opening is not None and tuple(inspect.signature(opening).parameters) == _OPEN
+    known = known and "chunks" in inspect.signature(TransportResponse).parameters
     return known and version.startswith("3.4.")
 
 
@@ -200,9 +203,11 @@ class Transport:
             response = self._inner.stream(sent)
         except (ReadTimeout, WriteTimeout) as error:
             raise rules.late() from error
-        chunks = self._chunks(response, until)
+        chunks = body = self._chunks(response, until)
         try:
             rules.incoming(response)
+            if response.status >= _ERROR:
+                body = _yielded(usual_form(b"".join(chunks)))
         except BaseException:
             next(chunks, None)  # a body that is never begun would keep its place in the pool
             chunks.close()
@@ -213,7 +218,7 @@ class Transport:
             reason=response.reason,
             headers=response.headers,
             http_version=response.http_version,
-            chunks=chunks,
+            chunks=body,
             release=lambda _: response.close(),
         )
 
@@ -228,6 +233,9 @@ class Transport:
                 yield chunk
         except ReadTimeout as error:
             raise self._rules.late() from error
+        finally:
+            # What is left unread gives its place in the pool back here, not when memory is next cleared up.
+            response._chunks.close()  # noqa: SLF001 - see `usable`
 
     def close(self) -> None:
         """Close every connection."""
@@ -255,12 +263,13 @@ class AsyncTransport:
             raise rules.late() from error
         async with response:
             rules.incoming(response)
+            chunks = self._chunks(response, until)
             yield AsyncTransportResponse(
                 status=response.status,
                 reason=response.reason,
                 headers=response.headers,
                 http_version=response.http_version,
-                chunks=self._chunks(response, until),
+                chunks=chunks if response.status < _ERROR else _error(chunks),
                 release=lambda _: response.aclose(),
             )
 
@@ -284,3 +293,11 @@ class AsyncTransport:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._inner.aclose()
+
+
+async def _error(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield usual_form(b"".join([chunk async for chunk in chunks]))
+
+
+def _yielded(data: bytes) -> Generator[bytes, None, None]:
+    yield data
