@@ -67,6 +67,7 @@ def build() -> typer.Typer:
         job_skills,
         jobs,
         keys,
+        models,
         optimize,
         runs,
         serve,
@@ -122,7 +123,7 @@ def build() -> typer.Typer:
     )
     _add(app, "keys", "Keys that let clients into a service.", keys.create, keys.list_, keys.revoke)
     app.command("optimizers")(catalog.optimizers)
-    app.command("models")(catalog.models)
+    _add(app, "models", "The models.", models.list_, models.add, alone=models.alone, test=models.try_out)
     _add(app, "config", "The settings.", config.show)
     app.command("doctor")(doctor.doctor)
     return app
@@ -147,11 +148,31 @@ def _help_alone(ctx: typer.Context) -> None:
         typer.echo(ctx.get_help())
 
 
-def _add(app: typer.Typer, name: str, text: str, *commands: Command) -> None:
-    """A command of two words; the second is the function's name."""
+def _add(
+    app: typer.Typer,
+    name: str,
+    text: str,
+    *commands: Command,
+    alone: Command | None = None,
+    **others: Command,
+) -> None:
+    """A command of two words; the second is the function's name.
+
+    Args:
+        app: Where to.
+        name: The first word.
+        text: Its help.
+        *commands: What the second word may be.
+        alone: What the first word does by itself; None is help.
+        **others: Commands whose second word is not the function's name.
+    """
     group = _group(text)
+    if alone is not None:
+        group.callback()(alone)
     for command in commands:
         group.command(command.__name__.rstrip("_").replace("_", "-"))(command)
+    for word, command in others.items():
+        group.command(word)(command)
     app.add_typer(group, name=name)
 
 

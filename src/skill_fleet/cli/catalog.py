@@ -1,4 +1,4 @@
-"""`optimizers` and `models`."""
+"""`optimizers`."""
 
 import typer
 
@@ -16,12 +16,3 @@ def optimizers(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) 
     for broken in value["unusable"]:
         view.warn(f"warning: {broken['problem']}")
 
-
-def models(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
-    """The models that are registered, and what uses them."""
-    from skill_fleet.cli.show_catalog import shown_models
-    from skill_fleet.services.catalog import list_models
-
-    value = list_models(opened(ctx))
-    view = screen(as_json=as_json, quiet=quiet)
-    view.data({"models": value}, lambda found: shown_models(found["models"]))

@@ -1,4 +1,4 @@
-"""What there is, for people: optimizers, models, settings, checks."""
+"""What there is, for people: optimizers, settings, checks."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -39,21 +39,6 @@ def shown_optimizers(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
     return group(*parts[:-1])
 
 
-def shown_models(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
-    """Every registered model."""
-    lines = [
-        (
-            f"{one['name']}{' (default)' if one['default'] else ''}",
-            one["model"],
-            ", ".join(one["phases"]) or "–",
-            _price(one),
-            _key(one),
-        )
-        for one in found
-    ]
-    return rows(("!name", "model", "phases", "$/M tokens", "key"), lines)
-
-
 def shown_settings(found: Sequence[Mapping[str, Any]], *, origin: bool) -> "RenderableType":
     """Every setting."""
     lines = [(one["key"], json.dumps(one["value"], ensure_ascii=False), one["origin"]) for one in found]
@@ -70,16 +55,3 @@ def shown_checks(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
         lines.append((words(check["status"], _STYLES[check["status"]]), check["name"], said))
     return rows(("!status", "!what", "found"), lines)
 
-
-def _price(one: Mapping[str, Any]) -> str:
-    if one["simulated"]:
-        return "0 (simulated)"
-    if one["price"] is None:
-        return "unknown"
-    return f"{one['price']['input_per_million']:g} in, {one['price']['output_per_million']:g} out"
-
-
-def _key(one: Mapping[str, Any]) -> str:
-    if one["key"] is None:
-        return "–"
-    return f"{one['api_key_env']} {'is set' if one['key'] else 'is empty'}"

@@ -46,6 +46,20 @@ def spliced(text: str, path: Sequence[str], value: Any) -> str:
     return made
 
 
+def holds(text: str, path: Sequence[str]) -> bool:
+    """Whether there is something at `path`.
+
+    Raises:
+        YAMLError: The text is not YAML.
+    """
+    node = _loaded(text)
+    for key in path:
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return True
+
+
 def in_yaml(value: Any, key: str) -> str:
     """A key and its value as a block of YAML, for people to paste."""
     return _pair(key, value, 0, _STEP, "\n")

@@ -1,0 +1,119 @@
+"""Why a model does not answer, and what to do: the cause beneath an error, in words."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.llm.routes import is_loopback
+from skill_fleet.services.catalog import address_of, key_variables
+
+_NO_TLS_THERE = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+_TIMEOUTS = ("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a model does not work.
+
+    Attributes:
+        code: Stable short name: `auth`, `billing`, `rate_limit`, `unsupported_model`, `dns`, `unreachable`,
+            `tls`, `timeout`, `bad_address`, `truncated`, …
+        message: What is wrong, and where.
+        hint: What to do.
+    """
+
+    code: str
+    message: str
+    hint: str
+
+
+def diagnosed(cause: Exception, told: SkillFleetError, spec: ModelSpec) -> Problem:
+    """The cause beneath a failed call.
+
+    Args:
+        cause: What was raised where the call was made.
+        told: The same as it would be told to the user, without secrets.
+        spec: The model.
+    """
+    address = address_of(spec)
+    if address is not None:
+        beneath = _connection(cause, spec, address) or _protocol(cause, told, address)
+        if beneath is not None:
+            return beneath
+    return Problem(told.code, told.message, _advice(told, spec))
+
+
+def connection_problem(error: BaseException, address: str) -> Problem | None:
+    """Why there is no connection to an address; None where the error is another."""
+    host = urlsplit(address).hostname or address
+    links = list(_chain(error))
+    kinds = {type(link).__name__ for link in links}
+    words = " ".join(str(link) for link in links)
+    if any(isinstance(link, ssl.SSLError) for link in links) or "certificate" in words.lower():
+        return _tls_problem(words, host, address)
+    if any(isinstance(link, socket.gaierror) for link in links):
+        return Problem("dns", f"There is no host named {host}.", "Check api_base, and the network.")
+    if any(isinstance(link, ConnectionRefusedError) for link in links):
+        own = is_loopback(address)
+        hint = "Start the server, or change api_base." if own else "Check api_base and the firewall."
+        return Problem("unreachable", f"Nothing listens at {address}.", hint)
+    if kinds & {"ConnectTimeout", "ConnectError"} or any(isinstance(link, OSError) for link in links):
+        return Problem("unreachable", f"{address} cannot be reached.", "Check the network, and any proxy.")
+    return None
+
+
+def _tls_problem(words: str, host: str, address: str) -> Problem:
+    if any(mark in words for mark in _NO_TLS_THERE):
+        hint = "Write http:// in its api_base, or ask for the port that speaks TLS."
+        return Problem("tls", f"{host} does not speak TLS at {address}.", hint)
+    hint = "Behind a proxy or with a certificate of your own: export SSL_CERT_FILE=FILE of its authority."
+    return Problem("tls", f"The certificate of {host} is not accepted.", hint)
+
+
+def _connection(cause: Exception, spec: ModelSpec, address: str) -> Problem | None:
+    kinds = {type(link).__name__ for link in _chain(cause)}
+    if "ConnectTimeout" not in kinds and (
+        any(kind in kinds for kind in _TIMEOUTS)
+        or any(isinstance(one, TimeoutError) for one in _chain(cause))
+    ):
+        hint = "Raise its timeout (below 120), or see whether the server is overloaded."
+        return Problem("timeout", f"{address} did not answer within {spec.timeout:g} s.", hint)
+    return connection_problem(cause, address)
+
+
+def _protocol(cause: Exception, told: SkillFleetError, address: str) -> Problem | None:
+    """Something answers there, but not a provider of this protocol."""
+    status = getattr(cause, "status", None)
+    unread = told.code not in {"unsupported_model", "auth", "billing", "rate_limit"}
+    if unread and (status in {404, 405, 301, 302, 307, 308} or (status is not None and status < 300)):
+        hint = "Check api_base: most servers answer below /v1, for example http://localhost:8000/v1."
+        said = f"{address} answers, but not as this provider does (status {status})."
+        return Problem("bad_address", said, hint)
+    return None
+
+
+def _advice(told: SkillFleetError, spec: ModelSpec) -> str:
+    """What to do about an error of a call that is not part of a run."""
+    variables = " or ".join(key_variables(spec))
+    if told.code == "auth":
+        return f"Check the key in {variables}." if variables else "Name its key's variable: api_key_env."
+    if told.code == "unsupported_model":
+        return "Check the model's name with the provider; skill-fleet doctor asks which there are."
+    if told.code == "truncated":
+        return f"Raise its max_tokens, now {spec.max_tokens}." if spec.max_tokens else "Set its max_tokens."
+    if told.code == "rate_limit":
+        return "Wait, and set rpm, tpm or in_flight to what the provider allows."
+    return "Try again in a moment." if "resume" in told.hint.lower() else told.hint
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
