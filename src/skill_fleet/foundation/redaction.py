@@ -1,37 +1,71 @@
 """What others may read of a text: without the secrets it may have caught on its way."""
 
+import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 _PLACEHOLDER = "[secret]"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|DATABASE_URL", re.IGNORECASE)
 # Shorter values of variables that only sound secret (`1`, `true`) would tear holes into every sentence.
 _SHORTEST_VALUE = 6
+# A shorter secret is not looked for in base64: what is left of it there may be part of any word.
+_SHORTEST_ENCODED = 8
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """A text without secrets: each as it is and percent-decoded, and of an address the password alone too."""
+def without_secrets(text: str, secrets: Iterable[str], placeholder: str = _PLACEHOLDER) -> str:
+    """A text without secrets, and of an address without its password.
+
+    Each is found as it is, percent-encoded or decoded, and in base64, also within something longer, as the
+    header of a login has it.
+    """
     forms = {form for secret in secrets for form in _forms(secret)}
     for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, _PLACEHOLDER)
+        text = text.replace(form, placeholder)
     return text
 
 
 def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The values of variables whose names say that they are secret."""
+    """The values of variables whose names say that they are secret, and addresses with a password in them."""
     return tuple(
         value
         for name, value in environment.items()
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_VALUE
+        if len(value) >= _SHORTEST_VALUE and (_SECRET_NAME.search(name) or _has_password(value))
     )
 
 
+def without_password(value: Any) -> Any:
+    """A value as it may be shown: an address without the password in it."""
+    return _USERINFO.sub("[key]@", value) if isinstance(value, str) else value
+
+
 def _forms(secret: str) -> Iterator[str]:
-    for form in (secret, *_passwords(secret)):
-        if form:
-            yield form
-            yield unquote(form)
+    for plain in (secret, *_passwords(secret)):
+        for form in {plain, unquote(plain)}:
+            if form:
+                yield from (form, quote(form), quote(form, safe=""), quote_plus(form))
+                yield from _encoded(form.encode())
+
+
+def _encoded(secret: bytes) -> Iterator[str]:
+    """What base64 makes of it, wherever it begins in a longer text.
+
+    The characters at both ends that depend on what stands beside it are left off.
+    """
+    if len(secret) < _SHORTEST_ENCODED:
+        return
+    for before in range(3):
+        whole = base64.b64encode(b"\0" * before + secret)
+        inside = whole[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6].decode()
+        yield inside
+        yield inside.translate(str.maketrans("+/", "-_"))
+
+
+def _has_password(value: str) -> bool:
+    """Whether it is an address, as of a proxy, with a password long enough to be looked for."""
+    return any(len(password) >= _SHORTEST_VALUE for password in _passwords(value))
 
 
 def _passwords(address: str) -> Iterator[str]:

@@ -1,16 +1,16 @@
 """The settings in force, without secrets, and where each is from."""
 
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from skill_fleet.config.load import DATABASE_URL
+from skill_fleet.foundation.redaction import without_password
 from skill_fleet.services.context import Context
 
 if TYPE_CHECKING:
     from skill_fleet.jobs.records import ApiKey
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+__all__ = ["configuration_view", "database_in_words", "show_settings", "without_password"]
 
 
 def show_settings(context: Context) -> list[dict[str, Any]]:
@@ -77,8 +77,3 @@ def _flat(value: Any, key: str) -> list[tuple[str, Any]]:
         below = [_flat(inner, f"{key}.{name}" if key else str(name)) for name, inner in value.items()]
         return [pair for pairs in below for pair in pairs]
     return [(key, value)]
-
-
-def without_password(value: Any) -> Any:
-    """A value as it may be shown: an address without the password in it."""
-    return _USERINFO.sub("[key]@", value) if isinstance(value, str) else value
