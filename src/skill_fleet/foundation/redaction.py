@@ -13,6 +13,13 @@ _SHORTEST_VALUE = 6
 # A shorter secret is not looked for in base64: what is left of it there may be part of any word.
 _SHORTEST_ENCODED = 8
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+# How keys look: with a vendor's prefix, after "Bearer", after "API key", or as one long mixed word.
+_KEY_SHAPES = (
+    re.compile(r"(?i)(\bbearer\s+)\S+"),
+    re.compile(r"(?i)(\bapi[ _-]?key(?: provided)?\s*[:=]\s*[\"']?)[^\s\"',;]+"),
+    re.compile(r"()\b(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|AIza)[-_]?(?=[\w*-]*[\d*])[\w*-]{8,}"),
+    re.compile(r"()\b(?=\w*\d)(?=\w*[A-Za-z])\w{32,}\b"),
+)
 
 
 def without_secrets(text: str, secrets: Iterable[str], placeholder: str = _PLACEHOLDER) -> str:
@@ -34,6 +41,13 @@ def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
         for name, value in environment.items()
         if len(value) >= _SHORTEST_VALUE and (_SECRET_NAME.search(name) or _has_password(value))
     )
+
+
+def without_keys(text: str) -> str:
+    """A text without whatever looks like a key, and without the passwords of addresses."""
+    for shape in _KEY_SHAPES:
+        text = shape.sub(r"\1[key]", text)
+    return _USERINFO.sub("[key]@", text)
 
 
 def without_password(value: Any) -> Any:

@@ -28,6 +28,7 @@ from dspy.utils.exceptions import (
 )
 
 from skill_fleet.foundation.errors import KeyMissing, ProviderError
+from skill_fleet.foundation.redaction import without_keys, without_secrets
 
 Remedy = Literal["retry", "give_up", "stop"]
 
@@ -62,14 +63,6 @@ _UNSENT = frozenset(
     }
 )
 _ATTEMPTS = "_attempts_at_the_call"
-
-# How keys look: with a vendor's prefix, after "Bearer", after "API key", or as one long mixed word.
-_KEY_SHAPES = (
-    re.compile(r"(?i)(\bbearer\s+)\S+"),
-    re.compile(r"(?i)(\bapi[ _-]?key(?: provided)?\s*[:=]\s*[\"']?)[^\s\"',;]+"),
-    re.compile(r"()\b(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|AIza)[-_]?(?=[\w*-]*[\d*])[\w*-]{8,}"),
-    re.compile(r"()\b(?=\w*\d)(?=\w*[A-Za-z])\w{32,}\b"),
-)
 
 
 class UnusableAnswer(LMProviderError):
@@ -168,11 +161,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     """A text without keys: the given ones, and whatever looks like one."""
-    for secret in secrets:
-        text = text.replace(secret, "[key]")
-    for shape in _KEY_SHAPES:
-        text = shape.sub(r"\1[key]", text)
-    return text
+    return without_keys(without_secrets(text, secrets, "[key]"))
 
 
 def redact(error: BaseException, secrets: Iterable[str] = ()) -> None:

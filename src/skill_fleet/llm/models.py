@@ -7,7 +7,9 @@ from dspy.utils.exceptions import LMConfigurationError
 
 from skill_fleet.config.load import Loaded, model_spec
 from skill_fleet.config.settings import PHASES, ModelSpec, Phase
+from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import ConfigError, UsageError
+from skill_fleet.foundation.redaction import without_keys, without_password
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.commands import identity_of
 from skill_fleet.llm.engine import Inner, Line, MeteredEngine, OnFailure
@@ -42,8 +44,13 @@ class PhaseModels:
 
 def _identity(spec: ModelSpec) -> dict[str, object]:
     keys = ("model", "api_base", "temperature", "max_tokens")
+    told = {key: without_password(getattr(spec, key)) for key in keys}
     command = identity_of(spec)
-    return {key: getattr(spec, key) for key in keys} | ({} if command is None else {"command": command})
+    if command is None:
+        return told
+    shown = [without_keys(argument) for argument in command]
+    # A key does not belong among the arguments; where one does, two commands are still told apart.
+    return {**told, "command": shown if shown == command else [*shown, f"sha256:{digest(command)}"]}
 
 
 def phase_models(loaded: Loaded, overrides: Mapping[Phase, str | None] | None = None) -> PhaseModels:
