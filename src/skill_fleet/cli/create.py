@@ -60,12 +60,23 @@ def create_skill(
 
 def _created(context: "Context", request: "CreationRequest", view: "Screen") -> int:
     from skill_fleet.cli.job_screens import creation_code
-    from skill_fleet.cli.running import worked
+    from skill_fleet.cli.page import shows_pages
+    from skill_fleet.cli.running import read, worked
     from skill_fleet.cli.show_skills import shown_creation
     from skill_fleet.services.creation import create_skill as create
 
-    value = worked(
-        view, "Writing", lambda control, drafted: create(context, request, control=control, on_draft=drafted)
-    )
+    if shows_pages(view):
+        value = read(
+            view,
+            lambda control, page: create(
+                context, request, control=control, on_draft=page.drafted, reader=page
+            ),
+        )
+    else:
+        value = worked(
+            view,
+            "Writing",
+            lambda control, drafted: create(context, request, control=control, on_draft=drafted),
+        )
     view.data(value, shown_creation)
     return creation_code(value, view)

@@ -9,6 +9,7 @@ from skill_fleet.cli.screen import Screen
 from skill_fleet.cli.waiting import waited
 
 if TYPE_CHECKING:
+    from skill_fleet.cli.page import Page
     from skill_fleet.optimization.session import Control
     from skill_fleet.services.context import Context
     from skill_fleet.services.optimization import Prepared
@@ -84,6 +85,27 @@ def worked(view: Screen, title: str, work: Callable[["Control", OnDone], T]) -> 
 
     with counting(view, title) as done:
         return waited(lambda: work(control, done), on_first=stop, on_second=lambda: restore(view))
+
+
+def read(view: Screen, work: Callable[["Control", "Page"], T]) -> T:
+    """The same, for what is written before the reader's eyes.
+
+    Args:
+        view: A terminal.
+        work: Given a control and the page that it is shown on.
+    """
+    from skill_fleet.cli.page import reading
+    from skill_fleet.optimization.session import Control
+
+    hush_dspy(view)
+    control = Control()
+    with reading(view) as page:
+
+        def stop() -> None:
+            control.interrupt()
+            page.say("Stopping: calls under way end first. Ctrl-C again to stop at once.")
+
+        return waited(lambda: work(control, page), on_first=stop, on_second=lambda: restore(view))
 
 
 def restore(view: Screen) -> None:

@@ -163,6 +163,7 @@ def streamed(engine: "MeteredEngine", request: Request) -> Iterator[Any]:
         dspy LMError: As for a whole answer; also where it broke off after words of it were passed on.
     """
     document, key, context = engine.keyed(request)
+    paid: _Paid | None = None
     while True:
         stored = engine.stored(key, context)
         if stored is not None:
@@ -183,7 +184,7 @@ def streamed(engine: "MeteredEngine", request: Request) -> Iterator[Any]:
             paid = yield from _paid(engine, request, Paying(engine, request, document, key, context))
     finally:
         engine.line.land(key, flight)  # before the rest: those who wait have no use for it
-    yield from paid.rest() if stored is None else as_events(stored)
+    yield from paid.rest() if paid is not None else as_events(stored)
 
 
 def _paid(engine: "MeteredEngine", request: Request, paying: Paying) -> Generator[Any, None, _Paid]:

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dspy
 
 from skill_fleet.core.dspy.attempts import MOST
+from skill_fleet.core.dspy.step_names import StepNames
 from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.core.programs.catalog import BUILT_IN, find_program
 from skill_fleet.core.programs.history import exclusive
@@ -25,6 +26,7 @@ from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetEr
 from skill_fleet.foundation.files import write_bytes
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.listening import Listener, heard_by
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.findings import finding_json
@@ -32,6 +34,14 @@ from skill_fleet.services.metered import Metered, metered, without_run
 from skill_fleet.services.programs import notes_of
 
 OnDraft = Callable[[int, int], None]
+
+
+class Reader(Listener, Protocol):
+    """Who reads a skill while it is written."""
+
+    def step(self, name: str) -> None:
+        """The program takes a step, by the name of its predictor."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ def create_skill(
     *,
     control: Control | None = None,
     on_draft: OnDraft | None = None,
+    reader: Reader | None = None,
     repeatable: Repeatable | None = None,
 ) -> dict[str, Any]:
     """Write one skill.
@@ -106,6 +117,7 @@ def create_skill(
         request: What is wanted.
         control: The user's hand on it.
         on_draft: Told at the beginning and after each draft: how many there are, of how many.
+        reader: Shown what the model writes while it does. Nothing else changes by it.
         repeatable: What to go by where it can be done again; it is then written whole or not at all: what
             stops it is raised, also with drafts at hand.
 
@@ -127,7 +139,7 @@ def create_skill(
         drafts: list[_Draft] = []
         stopped: SkillFleetError | None = None
         try:
-            for draft in _drafts(request, paths, program, model, on_draft):
+            for draft in _drafts(request, paths, program, model, on_draft, reader):
                 drafts.append(draft)  # noqa: PERF402 - those made before a halt are kept
         except Halt as halt:
             if not drafts or repeatable is not None:
@@ -190,6 +202,7 @@ def _drafts(
     program: dspy.Module,
     model: Metered,
     on_draft: OnDraft | None,
+    reader: Reader | None,
 ) -> Iterator[_Draft]:
     inputs = {
         "task_description": request.task,
@@ -201,7 +214,7 @@ def _drafts(
     if on_draft is not None:
         on_draft(0, whole)
     with _readable():
-        made = _predictions(request, program, model, inputs)
+        made = _predictions(request, program, model, inputs, reader)
         for number, prediction in enumerate(made, start=1):
             skill = Skill.parse(str(prediction.skill_content))
             quality = guard(skill, request.task).value
@@ -211,7 +224,11 @@ def _drafts(
 
 
 def _predictions(
-    request: CreationRequest, program: dspy.Module, model: Metered, inputs: Mapping[str, str]
+    request: CreationRequest,
+    program: dspy.Module,
+    model: Metered,
+    inputs: Mapping[str, str],
+    reader: Reader | None,
 ) -> Iterator[dspy.Prediction]:
     """What the program answers, the first as one would get it without asking for several."""
     if request.refine > 1:
@@ -219,8 +236,11 @@ def _predictions(
         drafts: Iterator[dspy.Prediction] = (one.prediction for one in tried)
     else:
         drafts = _drawn(request.best_of, program, model, inputs)
+    told = [] if reader is None else [StepNames(reader.step)]
     while True:
-        with dspy.context(lm=model.lm, disable_history=True):
+        watched = [*dspy.settings.callbacks, *told]
+        heard = nullcontext() if reader is None else heard_by(reader)
+        with heard, dspy.context(lm=model.lm, disable_history=True, callbacks=watched):
             made = next(drafts, None)
         if made is None:
             return
