@@ -93,14 +93,20 @@ def _full(error: Exception) -> "SkillFleetError | None":
 def _bug(error: Exception) -> "SkillFleetError":
     from skill_fleet.config.load import environment
     from skill_fleet.foundation.errors import SkillFleetError
+    from skill_fleet.foundation.redaction import secrets_of, without_keys, without_secrets
+
+    environ = environment()
+
+    def shown(text: str) -> str:
+        return without_keys(without_secrets(text, secrets_of(environ)))
 
     hint = f"This is a bug; {_TRACEBACK}=1 shows the traceback."
-    if environment().get(_TRACEBACK):
+    if environ.get(_TRACEBACK):
         import traceback
 
-        traceback.print_exception(error)
+        sys.stderr.write(shown("".join(traceback.format_exception(error))))
         hint = "This is a bug."
-    return SkillFleetError(f"Unexpected {type(error).__name__}: {error}.", hint=hint, code="bug")
+    return SkillFleetError(shown(f"Unexpected {type(error).__name__}: {error}."), hint=hint, code="bug")
 
 
 def _exit_refused(left: SystemExit) -> "SkillFleetError":

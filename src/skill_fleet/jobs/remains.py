@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from skill_fleet.foundation.redaction import secrets_of, without_secrets
+from skill_fleet.foundation.redaction import secrets_of, without_keys, without_secrets
 
 _KEPT_BYTES = 4096
 _FIRST_LOOK_SECONDS = 0.1
@@ -39,7 +39,7 @@ class Remains:
     def last_words(self, environment: Mapping[str, str]) -> str:
         """The end of its standard error, at most 4 kB, without the secrets of its environment."""
         text = self._stderr.decode("utf-8", "replace").strip()
-        return without_secrets(text, secrets_of(environment))
+        return without_keys(without_secrets(text, secrets_of(environment)))
 
 
 def _peak_megabytes(pid: int) -> float | None:

@@ -3,7 +3,6 @@
 DSPy's public errors are the vocabulary; `dspy.utils.exceptions` lists them.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
