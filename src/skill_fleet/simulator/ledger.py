@@ -58,6 +58,11 @@ class Record:
         """Whether any of it was billed."""
         return self.billed_prompt_tokens + self.billed_completion_tokens > 0
 
+    @property
+    def refused(self) -> bool:
+        """Whether the client was told that it gets no answer."""
+        return self.status is not None and self.status >= 400
+
     def to_json(self) -> dict[str, Any]:
         """As a line of the ledger."""
         return asdict(self)
@@ -77,8 +82,8 @@ class Totals:
         billed_prompt_tokens: Of the bill.
         billed_completion_tokens: Of the bill.
         billed_usd: Of the bill; 0 without a price.
-        billed_without_answer: Requests that were billed though the client got nothing it can read: the
-            connection hung or broke, the body was cut off or broken, or the client had left.
+        billed_without_answer: Requests that were billed though the client got no answer it can read: the
+            connection hung or broke, the body was cut off or broken, the client had left, or errors are billed.
         most_in_flight: Most requests under way at once.
     """
 
@@ -151,7 +156,7 @@ class Ledger:
             counts["requests"] += 1
             counts["answered"] += answered
             counts["rejected"] += record.fault == "limit"
-            counts["billed_without_answer"] += lost and record.billed
+            counts["billed_without_answer"] += record.billed and (lost or record.refused)
             for name in _TOKENS:
                 counts[name] += getattr(record, name)
             if record.fault is not None:
@@ -173,7 +178,7 @@ class Ledger:
             record.delivered = delivered and not lost
             if answered and not delivered:
                 self._counts["answered"] -= 1
-            if not delivered and not lost and record.billed:
+            if not delivered and record.billed and not (lost or record.refused):
                 self._counts["billed_without_answer"] += 1
             self._write(record)
 

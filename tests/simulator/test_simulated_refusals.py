@@ -1,0 +1,252 @@
+"""What a simulated provider does not take: errors in OpenAI's shape, never a traceback, and it goes on."""
+
+import json
+import socket
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from skill_fleet.simulator import SimulatorSettings, running
+from skill_fleet.simulator.asking import read_asked
+from skill_fleet.simulator.bodies import ApiError
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def error_of(answer, status):
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": 5}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": ["hello"]}, "messages[0]"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [*HELLO, {"role": "user"}]}, "messages[1].content"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -5}, "max_completion_tokens"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": True}, "stream_options"),
+        ({"response_format": "json"}, "response_format.type"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"properties": [1]}}}},
+            "response_format.json_schema",
+        ),
+    ],
+)
+def test_a_bad_request_names_what_is_wrong(provider, changes, param):
+    here = provider()
+    error = error_of(here.ask(**changes), 400)
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    (record,) = here.server.records()
+    assert (record.status, record.fault, record.billed, record.delivered) == (400, None, False, True)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 5000])
+def test_a_body_that_is_no_object_is_refused(provider, body):
+    error_of(provider().post(body), 400)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 300) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "text", "role", "content", "schema", "json_schema", "items", "enum", "properties"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+fields = st.sampled_from(
+    [
+        "messages",
+        "temperature",
+        "n",
+        "seed",
+        "max_tokens",
+        "stream",
+        "stream_options",
+        "response_format",
+        "tools",
+    ]
+)
+
+
+@given(st.dictionaries(fields, json_values, max_size=4))
+def test_no_body_is_more_than_refused(changes):
+    body = {"model": "offline/rules-v1", "messages": HELLO, **changes}
+    try:
+        status = 200 if read_asked(json.dumps(body).encode()) else 0
+    except ApiError as error:
+        status = error.status
+    assert status in {200, 400}
+
+
+@pytest.fixture(scope="module")
+def one_server():
+    with running(SimulatorSettings()) as server:
+        yield server
+
+
+schemas = st.recursive(
+    st.sampled_from([{"type": "string"}, {"type": "number"}, {"enum": ["a", 2]}, {"$ref": "#/$defs/x"}, {}]),
+    lambda inner: (
+        st.builds(lambda value: {"type": "array", "items": value}, inner)
+        | st.builds(lambda value: {"anyOf": [value, {"type": "null"}]}, inner)
+        | st.builds(
+            lambda values: {"type": "object", "properties": values, "required": ["a", "b"]},
+            st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(schemas, json_values)
+def test_any_schema_is_answered_or_refused(provider_of_module, schema, odd):
+    for each in (schema, odd):
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": each}}
+        answer = provider_of_module.ask(response_format=form)
+        assert answer.status_code in {200, 400}
+        if answer.status_code == 200:
+            json.loads(answer.json()["choices"][0]["message"]["content"])
+
+
+@pytest.fixture(scope="module")
+def provider_of_module(one_server):
+    import httpx2
+    from simulator_client import Provider
+
+    with httpx2.Client(timeout=10, trust_env=False) as http:
+        yield Provider(one_server, http)
+
+
+def test_a_wrong_key_is_refused_and_not_repeated(provider):
+    here = provider(api_key="right-key-of-nobody")
+    for headers in ({}, {"authorization": "Bearer wrong-key"}, {"authorization": "Bearer rïght".encode()}):
+        answer = here.ask(headers=headers)
+        assert error_of(answer, 401)["code"] == "invalid_api_key"
+        assert "wrong-key" not in answer.text
+    assert here.ask(headers={"authorization": "Bearer right-key-of-nobody"}).status_code == 200
+    assert "right-key-of-nobody" not in repr(SimulatorSettings(api_key="right-key-of-nobody"))
+
+
+def test_without_a_key_of_its_own_it_takes_any(provider):
+    assert provider().ask(headers={"authorization": "Bearer whatever"}).status_code == 200
+
+
+def test_a_model_that_is_not_served_is_not_found(provider):
+    error = error_of(provider().ask(model="gpt-5"), 404)
+    assert error["code"] == "model_not_found"
+    assert "gpt-5" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("POST", "/v1/responses"), ("GET", "/v1/chat/completions")]
+)
+def test_what_is_not_there_says_what_is(provider, method, path):
+    here = provider()
+    error = error_of(here.http.request(method, here.root + path), 404)
+    assert "POST /v1/chat/completions" in error["message"]
+    assert here.server.totals().requests == 0
+
+
+def test_a_body_beyond_the_limit_is_refused_before_it_is_there(provider, monkeypatch):
+    monkeypatch.setattr("skill_fleet.simulator.server.MAX_BODY_BYTES", 1000)
+    here = provider()
+    assert here.ask("x" * 700).status_code == 200
+    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2]))) as raw:
+        raw.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n" + b"x" * 2000
+        )
+        said = raw.recv(65536)
+    assert said.startswith(b"HTTP/1.1 413 ")
+    assert here.ask("x").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nlong: " + b"x" * 70_000,
+    ],
+)
+def test_what_is_no_http_is_refused_and_the_rest_goes_on(provider, sent):
+    here = provider()
+    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2])), timeout=5) as raw:
+        raw.sendall(sent + b"\r\n\r\n")
+        said = raw.recv(65536)
+        assert b" 200 " not in said.partition(b"\r\n")[0]
+        assert said.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5"))
+    assert here.ask().status_code == 200
+
+
+def test_connections_that_say_nothing_or_leave_early_hurt_nobody(provider):
+    here = provider()
+    port = int(here.root.rpartition(":")[2])
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for raw in silent[:10]:
+        raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        raw.close()
+    assert here.ask().status_code == 200
+    for raw in silent:
+        raw.close()
+    assert here.server.totals().requests == 1
+
+
+def test_a_client_that_waits_for_100_continue_is_told_to_go_on(provider):
+    here = provider()
+    body = json.dumps({"model": "offline/rules-v1", "messages": HELLO}).encode()
+    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2])), timeout=5) as raw:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
+        raw.sendall(head + b"content-length: %d\r\n\r\n" % len(body))
+        assert raw.recv(65536).startswith(b"HTTP/1.1 100 ")
+        raw.sendall(body)
+        assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_requests_sent_at_once_on_one_connection_are_answered_in_order(provider):
+    here = provider()
+    bodies = [
+        json.dumps({"model": name, "messages": HELLO}).encode() for name in ("offline/rules-v1", "none")
+    ]
+    sent = b"".join(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+        for body in bodies
+    )
+    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2])), timeout=5) as raw:
+        raw.sendall(sent)
+        said = b""
+        while b"model_not_found" not in said:
+            said += raw.recv(65536)
+    assert said.index(b"HTTP/1.1 200 ") < said.index(b"HTTP/1.1 404 ")
