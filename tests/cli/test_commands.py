@@ -8,7 +8,8 @@ import typer
 from skill_fleet.cli.app import build
 
 COMMANDS = (
-    "optimize estimate recommend create-skill evaluate validate compare optimizers models doctor "
+    "optimize estimate recommend create-skill evaluate validate compare optimizers doctor "
+    "models:list models:add models:test "
     "dataset:build dataset:lint dataset:split dataset:show runs:list runs:show runs:resume "
     "artifacts:list artifacts:show artifacts:rollback artifacts:promote "
     "cache:path cache:stats cache:clear config:show serve worker keys:create keys:list keys:revoke "
@@ -71,6 +72,7 @@ def test_alone_it_prints_its_help(cli):
     [
         ("optimizers",),
         ("models",),
+        ("models", "list"),
         ("config", "show"),
         ("config", "show", "--origin"),
         ("cache", "path"),

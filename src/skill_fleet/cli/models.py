@@ -67,7 +67,7 @@ def add(
         str | None, typer.Option(metavar="VAR", help="Name of the variable that holds the key.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="Longest answer.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, max=2, metavar="T")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=2, metavar="T", help="Of sampling.")] = None,
     rpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most requests a minute.")] = None,
     tpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most tokens a minute.")] = None,
     in_flight: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most calls at once.")] = None,
@@ -168,7 +168,7 @@ def _model(model: str | None, words: list[str] | None) -> str:
     if model is not None:
         return model
     if words:
-        return f"command/{words[0].rpartition('/')[2]}"
+        return f"command/{'-'.join(words[0].rpartition('/')[2].split())}"
     from skill_fleet.foundation.errors import UsageError
 
     raise UsageError(

@@ -104,12 +104,13 @@ def add_model(
 
 
 def _check_name(name: str) -> None:
+    shown = " ".join(name.split())
     if "/" in name:
-        raise UsageError(f"A model cannot be called '{name}': {_IN_PLACE_OF_SLASHES}.")
+        raise UsageError(f"A model cannot be called '{shown}': {_IN_PLACE_OF_SLASHES}.")
     plain = all(character.isalnum() or character in "._-" for character in name)
     if not name or not plain or name.startswith(("-", ".")) or len(name) > _LONGEST_NAME:
         raise UsageError(
-            f"A model cannot be called '{name}'.",
+            f"A model cannot be called '{shown}'.",
             hint=f"Letters, digits, '.', '_' and '-', at most {_LONGEST_NAME}, for example gpt-4.1-mini.",
         )
 

@@ -170,25 +170,22 @@ def _asked(lm: Any, watch: _Watch, spec: ModelSpec) -> tuple[str | None, Problem
     import dspy
     from dspy.utils.exceptions import AdapterParseError, LMError
 
-    signature = dspy.Signature("question -> answer", "Answer the question in one word.")
-    adapter = dspy.ChatAdapter()
-    messages = adapter.format(signature, [], {"question": _QUESTION})
+    predict = dspy.Predict(dspy.Signature("question -> answer", "Answer the question in one word."))
+    adapter = dspy.ChatAdapter(use_json_adapter_fallback=False)  # that would be a second call
+    fresh = {"rollout_id": 1 + secrets.randbelow(_SEEDS - 1)}
     try:
-        with warnings.catch_warnings():
+        with dspy.context(lm=lm, adapter=adapter), warnings.catch_warnings():
             # A rollout does without a temperature here: it makes the call a new one, and sends a seed.
             warnings.filterwarnings("ignore", message="rollout_id has no effect", category=UserWarning)
-            output = lm(messages=messages, rollout_id=1 + secrets.randbelow(_SEEDS - 1))[0]
+            return line_of(str(predict(question=_QUESTION, config=fresh).answer)), None
+    except AdapterParseError:
+        return None, None
     except LMError as error:
         return None, diagnosed(error, explained(error, understand(error), spec.model), spec)
     except Halt as halt:
         if halt.cause != "provider":
             raise
         return None, diagnosed(watch.error or halt.error, halt.error, spec)
-    text = output if isinstance(output, str) else str(output.get("text") or "")
-    try:
-        return line_of(str(adapter.parse(signature, text)["answer"])), None
-    except AdapterParseError:
-        return None, None
 
 
 def _seen(trial: Trial, watch: _Watch, problem: Problem | None) -> Trial:

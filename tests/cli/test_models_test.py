@@ -1,0 +1,210 @@
+"""`models test`: one real call, counted, and the cause in words when it fails."""
+
+import socket
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings, running
+
+MODEL = "openai/offline/rules-v1"
+
+
+@pytest.fixture
+def registered(cli):
+    """Registers a model at an address by the command line."""
+
+    def add(url, *options, model=MODEL):
+        ended = cli("models", "add", "it", "--model", model, "--api-base", url, "--force", *options)
+        assert ended.code == 0, ended.err
+        return ended
+
+    return add
+
+
+@contextmanager
+def answering(status, body=b"<html>nothing here</html>", headers=()):
+    """A web server that gives every request the same answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(status)
+            for name, value in (("content-length", str(len(body))), *headers):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+def test_one_call_is_made_and_told_of(cli, registered, ws):
+    settings = SimulatorSettings(limits=Limits(rpm=600, burst=5), price=Price(1.0, 2.0))
+    with running(settings) as server:
+        registered(server.url, "--price-in", "1", "--price-out", "2", "--max-tokens", "300")
+        one = cli("models", "test", "it", "--json").json["models"][0]
+        assert (one["ok"], one["error"], one["simulated"]) == (True, None, True)
+        assert one["parsed"]
+        assert "[[ ##" not in one["answer"]
+        assert one["finish_reason"] == "stop"
+        assert one["seed"] == "sent and taken"
+        assert one["latency_seconds"] > 0
+        assert one["limits"]["limit-requests"] == "600"
+        assert one["price"] == {"input_per_million": 1.0, "output_per_million": 2.0}
+        tokens = one["tokens"]
+        assert one["usd"] == pytest.approx((tokens["input"] + 2 * tokens["output"]) / 1e6)
+        served = server.totals()
+        assert served.requests == 1
+        assert (served.prompt_tokens, served.completion_tokens) == (tokens["input"], tokens["output"])
+        said = cli("models", "test", "it")
+        assert server.totals().requests == 2, "no stored answer is taken for a real one"
+    assert said.code == 0
+    assert said.out.startswith(f"it answers: {MODEL} at http://127.0.0.1:")
+    assert "a simulator answers, not a language model" in said.out
+    with closing(sqlite3.connect(ws / ".skill-fleet" / "ledger.sqlite")) as db:
+        booked = db.execute("select run, state from attempt").fetchall()
+    assert [state for _, state in booked] == ["settled", "settled"]
+    assert all(run.startswith("models-test-") for run, _ in booked)
+
+
+def test_usage_and_price_that_nobody_tells_are_unknown(cli, registered):
+    with running(SimulatorSettings(faults=Faults({"no_usage": 1.0}))) as server:
+        registered(server.url)
+        one = cli("models", "test", "it", "--json").json["models"][0]
+        shown = cli("models", "test", "it").out
+    assert one["ok"]
+    assert one["tokens"] == {"input": None, "output": None}
+    assert one["usd"] is None
+    assert one["price"] is None
+    assert "cost        unknown" in shown
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "advice"),
+    [
+        ("auth", "auth", "FLEET_TEST_KEY"),
+        ("quota", "billing", "billing"),
+        ("not_found", "unsupported_model", "model's name"),
+        ("rate_limit", "rate_limit", "rpm"),
+        ("context", "context_window_exceeded", "context"),
+        ("server_error", None, "Try again"),
+        ("bad_gateway", None, "Try again"),
+        ("reset", None, ""),
+        ("truncated", None, ""),
+        ("length", "truncated", "max_tokens"),
+        ("content_filter", "content_filter", ""),
+        ("blank", "empty", ""),
+    ],
+)
+def test_each_fault_is_one_request_one_sentence_and_exit_6(cli, registered, fault, code, advice, monkeypatch):
+    monkeypatch.setenv("FLEET_TEST_KEY", "planted.key.of.nobody")
+    with running(SimulatorSettings(faults=Faults({fault: 1.0}))) as server:
+        registered(server.url, "--api-key-env", "FLEET_TEST_KEY", "--max-tokens", "50")
+        ended = cli("models", "test", "it", "--json")
+        assert server.totals().requests == 1
+    assert ended.code == 6
+    error = ended.json["models"][0]["error"]
+    assert code is None or error["code"] == code, error
+    assert advice in error["hint"], error
+    assert "esume" not in error["hint"], error
+    assert "\n" not in error["message"]
+    assert len(error["message"]) < 400
+    assert "planted" not in ended.out + ended.err
+
+
+def test_nothing_listens(cli, registered):
+    with closing(socket.socket()) as bound:
+        bound.bind(("127.0.0.1", 0))
+        registered(f"http://127.0.0.1:{bound.getsockname()[1]}/v1")
+        ended = cli("models", "test", "it", "--json")
+    one = ended.json["models"][0]
+    assert ended.code == 6
+    assert one["error"]["code"] == "unreachable"
+    assert "Start the server" in one["error"]["hint"]
+    assert one["usd"] == 0, "what was never sent costs nothing, for sure"
+
+
+@pytest.mark.parametrize("status", [404, 405, 200, 302])
+def test_a_web_server_that_is_no_provider(cli, registered, status):
+    with answering(status, headers=(("location", "/elsewhere"),)) as url:
+        registered(url)
+        error = cli("models", "test", "it", "--json").json["models"][0]["error"]
+    assert error["code"] == "bad_address", error
+    assert "/v1" in error["hint"]
+
+
+def test_tls_asked_of_a_server_that_has_none(cli, registered):
+    with answering(200) as url:
+        registered(url.replace("http:", "https:"))
+        error = cli("models", "test", "it", "--json").json["models"][0]["error"]
+    assert error["code"] == "tls", error
+    assert "http://" in error["hint"]
+
+
+def test_a_server_that_never_answers(cli, registered):
+    with running(SimulatorSettings(faults=Faults({"hang": 1.0}))) as server:
+        registered(server.url, "--timeout", "0.5")
+        error = cli("models", "test", "it", "--json").json["models"][0]["error"]
+    assert error["code"] == "timeout", error
+    assert "0.5 s" in error["message"]
+
+
+def test_a_key_that_is_missing_is_said_before_anything_is_sent(cli, registered):
+    with running(SimulatorSettings()) as server:
+        registered(server.url, "--api-key-env", "FLEET_TEST_KEY")
+        ended = cli("models", "test", "it", "--json")
+        assert server.totals().requests == 0
+    one = ended.json["models"][0]
+    assert ended.code == 6
+    assert one["error"]["code"] == "key_missing"
+    assert one["error"]["hint"] == "export FLEET_TEST_KEY=…"
+    assert one["latency_seconds"] is None
+
+
+def test_an_answer_without_the_fields_is_said_to_be_so(cli, registered):
+    body = (
+        b'{"id": "x", "object": "chat.completion", "model": "m", "choices": [{"index": 0, '
+        b'"finish_reason": "stop", "message": {"role": "assistant", "content": "Blue\\u001b[2J, I think."}}]}'
+    )
+    with answering(200, body, (("content-type", "application/json"),)) as url:
+        registered(url, model="openai/chatty")
+        one = cli("models", "test", "it", "--json").json["models"][0]
+        shown = cli("models", "test", "it")
+    assert (one["ok"], one["parsed"]) == (True, False)
+    assert "Blue\\x1b[2J, I think. (the fields that were asked for are not in it)" in shown.out
+
+
+def test_which_models_are_asked(cli, registered):
+    assert [one["name"] for one in cli("models", "test", "--json").json["models"]] == ["offline"]
+    with running(SimulatorSettings()) as server:
+        registered(server.url, "--phase", "judge")
+        asked = cli("models", "test", "--json")
+        assert [one["name"] for one in asked.json["models"]] == ["it", "offline"]
+        assert [one["name"] for one in cli("models", "test", "--all", "--json").json["models"]] == [
+            "it",
+            "offline",
+        ]
+        assert cli("models", "test", "--all", "it").code == 2
+        asked = server.totals().requests
+        unknown = cli("models", "test", "it", "nobody", "--json")
+        assert unknown.code == 2
+        assert "There is no model named 'nobody'" in unknown.err
+        assert server.totals().requests == asked, "names are looked up before anything is paid"
+
+
+def test_a_program_that_fails_is_told_of_like_a_provider(cli):
+    assert cli("models", "add", "prog", "--command", "/nowhere/program -x").code == 0
+    ended = cli("models", "test", "prog", "--json")
+    assert ended.code == 6
+    assert "/nowhere/program" in ended.json["models"][0]["error"]["message"]
