@@ -1,0 +1,129 @@
+"""The breaker: whether a provider is asked at all.
+
+```
+closed ──failures in a row──> open ──1, 2, 4… s──> half open (one probe) ──answer──> closed
+                               ^──────────────────────── failure ┘
+open, and no answer for `outage_seconds` ──> given up (everybody is told) ──a few seconds──> half open
+```
+"""
+
+import math
+import random
+from typing import Literal
+
+from skill_fleet.foundation.errors import ProviderError
+
+BreakerState = Literal["closed", "open", "half_open", "given_up"]
+
+IN_A_ROW = 5
+"""So many failures one after another, of whatever calls, open the breaker."""
+COOL = 5.0
+"""Seconds after giving up before a later call asks again."""
+_LONGEST_REST = 15.0
+
+
+class Breaker:
+    """Whether a provider is asked. Not locked: its owner is.
+
+    Args:
+        outage_seconds: A provider that has answered nothing for so long, while it was asked, is given up.
+        rng: For the jitter between probes.
+    """
+
+    def __init__(self, outage_seconds: float, rng: random.Random) -> None:
+        self.state: BreakerState = "closed"
+        self.opened_at = -math.inf
+        self._outage = outage_seconds
+        self._rng = rng
+        self._failures = 0
+        self._openings = 0
+        self._since: float | None = None
+        self._again = -math.inf
+        self._last: ProviderError | None = None
+        self._refused: dict[str, tuple[ProviderError, float]] = {}
+
+    def wait(self, now: float) -> float:
+        """Seconds until a call may go; infinite while a probe is under way."""
+        if self.state == "closed":
+            return 0.0
+        return math.inf if self.state == "half_open" else max(0.0, self._again - now)
+
+    def given_up(self, model: str, now: float) -> ProviderError | None:
+        """Why a call of this model is not even made; None when it is."""
+        error, until = self._refused.get(model, (None, now))
+        if error is not None and now < until:
+            return error
+        return self._last if self.state == "given_up" and now < self._again else None
+
+    def admitted(self, model: str) -> bool:
+        """A call goes.
+
+        Returns:
+            Whether it is the probe.
+        """
+        self._refused.pop(model, None)
+        if self.state == "closed":
+            return False
+        if self.state == "given_up":
+            self._since, self._openings = None, 0
+        self.state = "half_open"
+        return True
+
+    def answered(self, now: float, *, probe: bool) -> None:
+        """The provider answered: well, or that this request is not acceptable."""
+        self._failures, self._since = 0, None
+        if probe or self.state == "closed":
+            self.state, self._openings = "closed", 0
+        elif self.state in {"open", "given_up"}:
+            # An answer to a call from before the breaker opened: reason enough to ask at once, not to trust.
+            self.state, self._again = "open", now
+
+    def limited(self, now: float, error: ProviderError, *, probe: bool) -> None:
+        """The provider turned a call away for its rate: it is there, but that is no answer."""
+        self._last = error
+        self._since = now if self._since is None else self._since
+        self._failures = 0
+        if probe:
+            self.state = "closed"
+        if self.state == "closed" and now - self._since >= self._outage:
+            self._give_up(now)
+
+    def failed(self, now: float, error: ProviderError, *, probe: bool) -> None:
+        """No answer, or one that says that the provider is out of order."""
+        self._since = now if self._since is None else self._since
+        if self.state == "closed":
+            self._failures += 1
+            self._last = error
+            if self._failures >= IN_A_ROW:
+                self._open(now)
+        elif probe:
+            self._last = error
+            if now - self._since >= self._outage:
+                self._give_up(now)
+            else:
+                self._open(now)
+
+    def refused(self, now: float, model: str, error: ProviderError, *, probe: bool) -> None:
+        """The key or the account is not accepted: no further call of this model; of others, one to see."""
+        self._refused[model] = (error, now + COOL)
+        if probe or self.state == "closed":
+            self.state, self.opened_at, self._again = "open", now, now
+
+    def dropped(self, now: float, *, probe: bool) -> None:
+        """A call ended without a word of the provider: another probe may go."""
+        if probe and self.state == "half_open":
+            self.state, self._again = "open", now
+
+    def idle(self) -> None:
+        """Nobody asked for a while: silence was no outage."""
+        self._since = None
+
+    def _open(self, now: float) -> None:
+        rest = min(_LONGEST_REST, 2.0**self._openings) * self._rng.uniform(1.0, 1.2)
+        self.state, self.opened_at = "open", now
+        self._openings = min(self._openings + 1, 10)
+        since = now if self._since is None else self._since
+        self._again = max(now, min(now + rest, since + self._outage))  # the last probe is at the end
+
+    def _give_up(self, now: float) -> None:
+        self.state, self.opened_at, self._again = "given_up", now, now + COOL

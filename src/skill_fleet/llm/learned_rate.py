@@ -1,0 +1,144 @@
+"""The rate that a provider was found to bear, learned from the calls it turns away.
+
+Nothing is known, nothing is slowed. The first call turned away sets the rate to a little less than what was
+accepted before it. Later ones lower it by a factor, and leave a ceiling. While calls are answered the rate
+rises towards just below that ceiling, rests there, and only then looks beyond.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from skill_fleet.llm.pace import Pace
+
+_LOOKBACKS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_REMEMBERED = 10_000
+_MARGIN = 0.96
+_SLOWEST = 1 / 600
+
+
+@dataclass(eq=False)
+class Sent:
+    """A call as far as the rate is concerned.
+
+    Attributes:
+        at: When it was let go, in monotonic seconds.
+        number: Its place in the order of all calls of the account.
+        accepted: Whether it was not turned away; true until known better.
+    """
+
+    at: float
+    number: int
+    accepted: bool = True
+
+
+class LearnedRate:
+    """Calls a second, once there is a reason to count them. Not locked: its owner is."""
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+        self._sent: deque[Sent] = deque(maxlen=_REMEMBERED)
+        self._base: float | None = None
+        self._ceiling: float | None = None
+        self._quiet = 0.0
+        self._blind = False
+        self._cut = 0
+        self._cut_at = -math.inf
+        self._asked = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Calls a second; None as long as no limit was met."""
+        if self._base is None:
+            return None
+        if self._blind:
+            return self._base * 2.0 ** min(30.0, self._quiet / 3.0)
+        if self._ceiling is None:
+            rested = max(10.0, min(60.0, 20.0 / self._base))
+            return self._base * (1.0 + (max(0.0, self._quiet - rested) / 20.0) ** 2)
+        return self._below(self._ceiling)
+
+    def _below(self, ceiling: float) -> float:
+        assert self._base is not None  # noqa: S101 - its caller looked
+        top = max(self._base, 0.97 * ceiling)
+        rise = max(60.0, 200.0 / top)
+        if self._quiet < rise:
+            return top - (top - self._base) * (1.0 - self._quiet / rise) ** 3
+        return top * (1.0 + (max(0.0, self._quiet - 1.5 * rise) / rise) ** 2)
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next call may go."""
+        return 0.0 if self._base is None else self._pace.wait(now)
+
+    def take(self, call: Sent) -> None:
+        """A call goes."""
+        self._sent.append(call)
+        rate = self.rate
+        if rate is not None:
+            self._pace.take(call.at, 1.0 / rate)
+
+    def hold(self, until: float) -> None:
+        """After a pause calls go one by one, not all at once."""
+        self._pace.hold(until)
+
+    def answered(self) -> None:
+        """A call was answered: at this rate all is well."""
+        rate = self.rate
+        if rate is not None:
+            self._quiet += 1.0 / rate
+
+    def rejected(self, call: Sent, now: float, asked: float) -> bool:
+        """A call was turned away.
+
+        Args:
+            call: Which.
+            now: When that became known.
+            asked: Seconds the provider asked to wait; 0 where it did not.
+
+        Returns:
+            Whether it was let go at the present rate. The others of one herd say nothing new: they only
+            correct what was taken for accepted.
+        """
+        call.accepted = False
+        if call.number < self._cut:
+            self._corrected()
+            return False
+        before = self.rate
+        self._cut, self._cut_at, self._asked = self._next_number(), now, asked
+        self._ceiling = None if before is None or self._blind else before
+        measured = self._measured()
+        if before is not None:
+            measured = max(measured or 0.0, before / 2 / _MARGIN)
+            measured = min(measured, before)
+        self._set(measured, before)
+        return True
+
+    def _next_number(self) -> int:
+        return self._sent[-1].number + 1 if self._sent else 0
+
+    def _corrected(self) -> None:
+        if self._ceiling is None and self._quiet == 0.0 and not self._blind:
+            self._set(self._measured(), None)
+
+    def _set(self, measured: float | None, before: float | None) -> None:
+        self._quiet = 0.0
+        self._blind = measured is None or (self._blind and self._ceiling is None and before is not None)
+        found = 1.0 / max(1.0, self._asked) if measured is None else measured * _MARGIN
+        self._base = max(_SLOWEST, found)
+
+    def _measured(self) -> float | None:
+        """Accepted calls a second before the last cut; the best of several spans. None: none was accepted.
+
+        What the provider asked to wait is part of the span: a limit by the minute, used up in five seconds,
+        is no rate of those five seconds.
+        """
+        best = 0.0
+        for span in _LOOKBACKS:
+            inside = [
+                call for call in self._sent if self._cut_at - span <= call.at and call.number < self._cut
+            ]
+            if not inside:
+                continue
+            length = max(1.0, self._cut_at - inside[0].at + self._asked)
+            best = max(best, sum(call.accepted for call in inside) / length)
+        return best or None
