@@ -17,9 +17,8 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from skill_fleet.config.settings import ModelSpec
+from skill_fleet.config.load import environment
 from skill_fleet.llm.failures import understand
-from skill_fleet.llm.provider import Provider
 from skill_fleet.simulator import CATALOGUE, Faults, Limits, Price, SimulatorSettings, running
 
 RAISED = {
@@ -49,20 +48,26 @@ ANSWERED = {
 }
 
 
+@pytest.fixture(autouse=True)
+def packaged_prices():
+    """DSPy reads prices from its package from now on, not from the network."""
+    environment()
+
+
 @pytest.fixture
 def asked():
-    """One attempt at a simulator, by the client of the product."""
+    """One attempt at a simulator, by DSPy's own client."""
     opened = []
 
     def ask(server, prompt="Say hello.", timeout=10.0):
-        spec = ModelSpec(model="openai/offline/rules-v1", api_base=server.url, timeout=timeout)
-        provider = Provider(spec, {})
-        opened.append(provider)
-        return provider.complete(Request("offline/rules-v1", messages=(Message.user(prompt),)))
+        where = {"api_base": server.url, "api_key": "none", "timeout": timeout}
+        lm = dspy.LM("openai/offline/rules-v1", engine="lm15", cache=False, num_retries=0, **where)
+        opened.append(lm)
+        return lm(request=Request("openai/offline/rules-v1", messages=(Message.user(prompt),)))
 
     yield ask
-    for provider in opened:
-        provider._lm.close()
+    for lm in opened:
+        lm.close()
 
 
 def test_the_tables_hold_every_fault():

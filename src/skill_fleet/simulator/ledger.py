@@ -83,7 +83,7 @@ class Totals:
         billed_completion_tokens: Of the bill.
         billed_usd: Of the bill; 0 without a price.
         billed_without_answer: Requests that were billed though the client got no answer it can read: the
-            connection hung or broke, the body was cut off or broken, the client had left, or errors are billed.
+            connection hung or broke, the body was cut off or broken, the client had left, or it was an error.
         most_in_flight: Most requests under way at once.
     """
 
