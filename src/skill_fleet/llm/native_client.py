@@ -1,7 +1,6 @@
 """DSPy's native client with our transport under it: one attempt, typed as DSPy types it."""
 
 import asyncio
-import base64
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing, contextmanager
@@ -22,8 +21,10 @@ from dspy.lm15 import (
 from dspy.utils.exceptions import LMError
 
 from skill_fleet.config.settings import ModelSpec
-from skill_fleet.llm.routes import COMPATIBLE, OWN_DOORS, door_of, effective_address, login_in, route_of
-from skill_fleet.llm.transport import AsyncTransport, OnHeaders, Rules, Transport
+from skill_fleet.llm.attempt_rules import OnHeaders, Rules, Unmended
+from skill_fleet.llm.routes import COMPATIBLE, OWN_DOORS, basic_login, door_of, effective_address, route_of
+from skill_fleet.llm.stream_usage import StreamUsage
+from skill_fleet.llm.transport import AsyncTransport, Transport
 from skill_fleet.llm.vendor_words import retyped
 
 
@@ -48,7 +49,8 @@ class NativeClient:
         self._door = door_of(spec)
         self._wire = f"{self._door}:{spec.model.partition('/')[2]}"
         self._key = key
-        self._rules = Rules(self._address, spec.timeout, on_headers, _login(spec))
+        mender = StreamUsage if self._route.wire == "anthropic" else Unmended
+        self._rules = Rules(self._address, spec.timeout, on_headers, basic_login(spec), mender)
         self._transport = Transport(self._rules)
         self._engine = LM15Engine(self._config(self._transport))
         self._loops: dict[asyncio.AbstractEventLoop, AsyncLM15Engine] = {}
@@ -132,8 +134,3 @@ def _declared(door: str, address: str) -> ProviderDefinition:
         tool_result_media="reject",
     )
     return ProviderDefinition.chat(access, compat=compat, placeholder_key="none")
-
-
-def _login(spec: ModelSpec) -> str | None:
-    pair = login_in(spec)
-    return None if pair is None else "Basic " + base64.b64encode(":".join(pair).encode()).decode()

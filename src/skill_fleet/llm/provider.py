@@ -13,11 +13,11 @@ from skill_fleet.foundation.errors import KeyMissing
 from skill_fleet.foundation.redaction import secrets_of
 from skill_fleet.llm.failures import redact
 from skill_fleet.llm.rollout_seed import seeded
-from skill_fleet.llm.routes import LITELLM, login_in, route_of, takes_seed
+from skill_fleet.llm.routes import LITELLM, basic_login, login_in, route_of, takes_seed
 
 if TYPE_CHECKING:
+    from skill_fleet.llm.attempt_rules import OnHeaders
     from skill_fleet.llm.native_client import NativeClient
-    from skill_fleet.llm.transport import OnHeaders
 
 NO_KEY = "none"
 """What servers of one's own are given: they want a key and ignore it."""
@@ -65,8 +65,8 @@ class Provider:
     ) -> None:
         environment()  # DSPy then reads prices from its packaged snapshot, not from the network
         key = key_of(spec, environ)
-        login = login_in(spec)
-        known = (*secrets_of(environ), key or "", *(login or ()))
+        login = (*(login_in(spec) or ()), (basic_login(spec) or "").removeprefix("Basic "))
+        known = (*secrets_of(environ), key or "", *login)
         self._secrets = tuple({value for value in known if len(value) >= 8})
         self._seeds = takes_seed(spec)
         self._client = client_of(spec, key, on_headers)

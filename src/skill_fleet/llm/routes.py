@@ -5,6 +5,7 @@ of its own for a local server (`llama_cpp/`, `lm_studio/`, `llamafile/`), ours i
 parts. What has none at all is refused in one sentence, and never handed to another client silently.
 """
 
+import base64
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -202,6 +203,12 @@ def login_in(spec: ModelSpec) -> tuple[str, str] | None:
     if parts.username is None and parts.password is None:
         return None
     return unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def basic_login(spec: ModelSpec) -> str | None:
+    """What is sent in place of a key where `api_base` has a user name and a password; else None."""
+    pair = login_in(spec)
+    return None if pair is None else "Basic " + base64.b64encode(":".join(pair).encode()).decode()
 
 
 def origin_of(address: str) -> tuple[str, str, int]:

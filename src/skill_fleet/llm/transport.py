@@ -15,11 +15,10 @@ import inspect
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dspy import lm15
 from dspy._vendor.lm15.transports import (
     AsyncTransportResponse,
     ReadTimeout,
@@ -30,16 +29,9 @@ from dspy._vendor.lm15.transports import (
     WriteTimeout,
 )
 
-from skill_fleet.llm.routes import LONGEST_ATTEMPT, is_loopback, origin_of
+from skill_fleet.llm.attempt_rules import Rules
 from skill_fleet.llm.vendor_words import usual_form
 
-OnHeaders = Callable[[Mapping[str, str]], None]
-
-LARGEST_ANSWER = 64 * 2**20
-"""Bytes of the longest answer that is read."""
-CONNECTIONS = 512
-"""Most connections at once: more than the 256 threads that a run may have."""
-_CONNECT = 10.0
 _ERROR = 400
 _OPEN = ("self", "parsed", "proxy", "origin", "connect_timeout")
 
@@ -51,87 +43,6 @@ def usable() -> bool:
     known = opening is not None and tuple(inspect.signature(opening).parameters) == _OPEN
     known = known and "chunks" in inspect.signature(TransportResponse).parameters
     return known and version.startswith("3.4.")
-
-
-class Rules:
-    """What holds for every request to one provider.
-
-    Args:
-        address: Where it answers; everything else of the same origin may be asked too.
-        seconds: For one attempt, from the beginning of the request to the last byte of the answer.
-        on_headers: Told the headers of every response, names in lower case.
-        login: Sent in place of a key, where the address asks for a user name and a password.
-    """
-
-    def __init__(
-        self, address: str, seconds: float, on_headers: OnHeaders | None = None, login: str | None = None
-    ) -> None:
-        self.origin = origin_of(address)
-        self.direct = is_loopback(address)
-        self.seconds = min(seconds, LONGEST_ATTEMPT)
-        self._on_headers = on_headers
-        self._login = login
-
-    def options(self) -> dict[str, Any]:
-        """How a transport of DSPy's client is made."""
-        return {
-            "connect_timeout": min(_CONNECT, self.seconds),
-            "read_timeout": self.seconds,
-            "write_timeout": self.seconds,
-            "pool_timeout": self.seconds,
-            "max_connections": CONNECTIONS,
-            "user_agent": "skill-fleet",
-            "trust_env": not self.direct,
-        }
-
-    def outgoing(self, request: TransportRequest) -> TransportRequest:
-        """The request as it may be sent.
-
-        Raises:
-            dspy.lm15.ConfigurationError: It would go to another origin.
-        """
-        if origin_of(request.url) != self.origin:
-            raise lm15.ConfigurationError(
-                f"A request to {_shown(origin_of(request.url))} was refused: the configured address is "
-                f"{_shown(self.origin)}."
-            )
-        if self._login is not None:
-            kept = [pair for pair in request.headers if pair[0].lower() != "authorization"]
-            request.headers = [*kept, ("Authorization", self._login)]
-        return request
-
-    def incoming(self, response: TransportResponse | AsyncTransportResponse) -> None:
-        """Look at the head of a response.
-
-        Raises:
-            dspy.lm15.ConfigurationError: It sends us elsewhere.
-        """
-        if self._on_headers is not None:
-            self._on_headers({name.lower(): value for name, value in response.headers})
-        if 300 <= response.status < 400:
-            raise lm15.ConfigurationError(
-                f"{_shown(self.origin)} answered with a redirect (HTTP {response.status}), which is not "
-                "followed: api_base must name the address that answers itself.",
-                status=response.status,
-            )
-
-    def grown(self, size: int) -> None:
-        """An answer has so many bytes.
-
-        Raises:
-            dspy.lm15.ProviderError: More than any answer has.
-        """
-        if size > LARGEST_ANSWER:
-            raise lm15.ProviderError(f"The answer is longer than {LARGEST_ANSWER // 2**20} MB.")
-
-    def late(self) -> lm15.TimeoutError:
-        """That the attempt's time is over; the provider may have done the work, and billed it."""
-        return lm15.TimeoutError(f"No complete answer within {self.seconds:g} s (the model's timeout).")
-
-
-def _shown(origin: tuple[str, str, int]) -> str:
-    scheme, host, port = origin
-    return f"{scheme}://{host}:{port}"
 
 
 class _Timed:
@@ -223,14 +134,15 @@ class Transport:
         )
 
     def _chunks(self, response: TransportResponse, until: float) -> Generator[bytes, None, None]:
-        size = 0
+        size, mender = 0, self._rules.mender()
         try:
             for chunk in response:
                 size += len(chunk)
                 self._rules.grown(size)
                 if time.monotonic() > until:
                     raise self._rules.late()
-                yield chunk
+                yield mender.feed(chunk)
+            yield mender.rest()
         except ReadTimeout as error:
             raise self._rules.late() from error
         finally:
@@ -276,7 +188,7 @@ class AsyncTransport:
     async def _chunks(self, response: AsyncTransportResponse, until: float) -> AsyncIterator[bytes]:
         import asyncio
 
-        size = 0
+        size, mender = 0, self._rules.mender()
         parts = aiter(response)
         while True:
             try:
@@ -285,10 +197,11 @@ class AsyncTransport:
             except (TimeoutError, ReadTimeout) as error:
                 raise self._rules.late() from error
             if chunk is None:
-                return
+                break
             size += len(chunk)
             self._rules.grown(size)
-            yield chunk
+            yield mender.feed(chunk)
+        yield mender.rest()
 
     async def aclose(self) -> None:
         """Close every connection."""

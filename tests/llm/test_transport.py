@@ -1,0 +1,312 @@
+"""What a paid attempt must never do: last for ever, go elsewhere, fill the memory, say its key."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from dspy.lm15 import Config, Message, Request
+from dspy.utils.exceptions import LMConfigurationError, LMError, LMProviderError, LMTimeoutError
+
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.llm import attempt_rules, transport
+from skill_fleet.llm.failures import Failure, understand
+from skill_fleet.llm.provider import Provider
+from skill_fleet.llm.routes import LONGEST_ATTEMPT
+from wires import Reply, Write, chat, chat_events, drip, wire_server
+
+REQUEST = Request(model="openai/m", messages=(Message.user("hello"),), config=Config(max_tokens=200))
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+SECONDS = 0.25
+SLACK = 1.0
+
+Ask = Callable[[Provider], Any]
+
+
+def at_once(provider: Provider) -> Any:
+    return provider.complete(REQUEST)
+
+
+def awaited(provider: Provider) -> Any:
+    return asyncio.run(provider.acomplete(REQUEST))
+
+
+def streamed(provider: Provider) -> Any:
+    return list(provider.stream(REQUEST))
+
+
+def awaited_stream(provider: Provider) -> Any:
+    async def all_of_it() -> list[Any]:
+        return [event async for event in provider.astream(REQUEST)]
+
+    return asyncio.run(all_of_it())
+
+
+ASKS = [at_once, awaited, streamed, awaited_stream]
+
+
+@pytest.fixture
+def to() -> Iterator[Callable[..., Provider]]:
+    opened: list[Provider] = []
+
+    def make(
+        url: str,
+        timeout: float = 5.0,
+        environ: Mapping[str, str] | None = None,
+        told: Any = None,
+        **changes: Any,
+    ) -> Provider:
+        spec = ModelSpec(model="openai/m", api_base=f"{url}/v1", timeout=timeout, **changes)
+        opened.append(Provider(spec, environ or {}, told))
+        return opened[-1]
+
+    yield make
+    for provider in opened:
+        provider.close()
+
+
+def then_silent(data: bytes) -> Callable[[Write, Callable[[], bool]], None]:
+    def send(put: Write, go_on: Callable[[], bool]) -> None:
+        put(data)
+        while go_on():
+            time.sleep(0.02)
+
+    return send
+
+
+SLOW = {
+    "no byte at all": then_silent(b""),
+    "half an answer": then_silent(HEAD + b'{"a'),
+    "a head byte by byte": drip(b"HTTP/1.1 200 OK\r\nx: " + b"a" * 10**4, 0.02),
+    "a body byte by byte": drip(HEAD + b"{", 0.01),
+    "the length of a chunk byte by byte": drip(CHUNKED + b"5;" + b"x" * 10**4, 0.01),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+@pytest.mark.parametrize("slow", SLOW)
+def test_an_attempt_ends_with_its_time_however_the_server_spends_it(
+    to: Callable[..., Provider], slow: str, ask: Ask
+) -> None:
+    with wire_server(Reply(raw=SLOW[slow])) as server:
+        begin = time.monotonic()
+        with pytest.raises(LMTimeoutError, match=r"within 0\.25 s") as caught:
+            ask(to(server.url, timeout=SECONDS))
+        assert SECONDS - 0.05 <= time.monotonic() - begin < SECONDS + SLACK
+    assert understand(caught.value) == Failure("timeout", "retry", sent=True)
+
+
+def test_every_timeout_that_is_allowed_ends_before_dspy_sends_a_call_again() -> None:
+    for seconds in (0.1, 100.0, 119.9):
+        rules = attempt_rules.Rules(
+            "http://127.0.0.1:1/v1", ModelSpec(model="openai/m", timeout=seconds).timeout
+        )
+        assert rules.seconds == min(seconds, LONGEST_ATTEMPT)
+        assert rules.seconds + 4 < 120
+
+
+def test_an_attempt_that_found_nobody_was_not_sent(to: Callable[..., Provider]) -> None:
+    with wire_server(Reply(chat())) as server:
+        gone = server.url
+    for ask in ASKS:
+        with pytest.raises(LMError) as caught:
+            ask(to(gone))
+        assert understand(caught.value) == Failure("transport", "retry", sent=False)
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def test_a_redirect_is_not_followed_and_says_what_to_do(to: Callable[..., Provider], ask: Ask) -> None:
+    with wire_server(Reply(chat(), headers={})) as elsewhere:
+        moved = Reply(b"moved", 307, {"location": f"{elsewhere.url}/v1/chat/completions"})
+        with wire_server(moved) as server, pytest.raises(LMConfigurationError, match="redirect") as caught:
+            ask(to(server.url))
+        assert not elsewhere.asked
+        assert elsewhere.connections == 0
+    assert understand(caught.value).remedy == "stop"
+    assert "api_base" in str(caught.value)
+
+
+def test_a_request_to_another_origin_is_refused() -> None:
+    rules = attempt_rules.Rules("https://api.example/v1", 1.0)
+    for url in ("http://api.example/v1", "https://api.example:8443/v1", "https://other.example/v1"):
+        request = transport.TransportRequest(method="POST", url=url)
+        with pytest.raises(Exception, match="refused"):
+            rules.outgoing(request)
+    same = transport.TransportRequest(method="POST", url="https://API.example:443/v2/x")
+    assert rules.outgoing(same) is same
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def test_an_answer_without_end_is_given_up(
+    to: Callable[..., Provider], ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_rules, "LARGEST_ANSWER", 2**20)
+
+    def flood(put: Write, go_on: Callable[[], bool]) -> None:
+        put(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9000000000\r\n\r\n")
+        while go_on():
+            put(b": \n" * 2**16)
+
+    with (
+        wire_server(Reply(raw=flood)) as server,
+        pytest.raises(LMProviderError, match="longer than 1 MB") as caught,
+    ):
+        ask(to(server.url))
+    assert understand(caught.value) == Failure("provider", "give_up", sent=True)
+
+
+@pytest.mark.parametrize("ask", [at_once, awaited], ids=lambda ask: ask.__name__)
+@pytest.mark.parametrize("status", [200, 429, 500, 302])
+def test_the_headers_of_every_response_are_told(to: Callable[..., Provider], ask: Ask, status: int) -> None:
+    told: list[Mapping[str, str]] = []
+    limits = {"X-RateLimit-Remaining-Requests": "7", "Retry-After": "1"}
+    with wire_server(Reply(chat(), status, limits)) as server:
+        try:
+            ask(to(server.url, told=told.append))
+        except LMError:
+            assert status != 200
+    assert [one["x-ratelimit-remaining-requests"] for one in told] == ["7"]
+
+
+def test_connections_are_kept_and_there_are_enough_for_256_threads(to: Callable[..., Provider]) -> None:
+    together = threading.Event()
+    with wire_server(Reply(chat(), hold=together)) as server:
+        provider = to(server.url, timeout=30.0)
+        answers: list[str] = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(provider.complete(REQUEST).message.text or ""))
+            for _ in range(256)
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 20
+        while len(server.asked) < 256 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        at_the_server = len(server.asked)
+        together.set()
+        for thread in threads:
+            thread.join()
+        assert at_the_server == 256, "all of them were there before the first was answered"
+        assert answers == ["fine"] * 256
+        opened = server.connections
+        for _ in range(5):
+            provider.complete(REQUEST)
+        assert server.connections == opened
+
+
+def test_streams_that_are_left_early_give_their_places_back(to: Callable[..., Provider]) -> None:
+    with wire_server(Reply(chat_events("one", "two", "three"))) as server:
+        provider = to(server.url)
+        for _ in range(attempt_rules.CONNECTIONS + 1):
+            events = provider.stream(REQUEST)
+            next(events)
+            events.close()
+        assert [event.type for event in provider.stream(REQUEST)][-1] == "end"
+
+
+def test_failed_attempts_give_their_places_back(
+    to: Callable[..., Provider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_rules, "CONNECTIONS", 2)
+    cut = HEAD + b"{"
+    replies = [Reply(raw=lambda put, _: put(cut)), Reply(b"moved", 302), Reply(b"", 500), Reply(b"{")] * 2
+    with wire_server(*replies, Reply(chat())) as server:
+        provider = to(server.url, timeout=2.0)
+        kept = []
+        for _ in replies:
+            with pytest.raises(LMError) as caught:
+                provider.complete(REQUEST)
+            kept.append(caught.value)  # what an error holds on to must not be a place in the pool
+        assert provider.complete(REQUEST).message.text == "fine"
+
+
+def test_many_event_loops_one_after_another_share_a_provider(to: Callable[..., Provider]) -> None:
+    with wire_server(Reply(chat())) as server:
+        provider = to(server.url)
+        for _ in range(3):
+            assert awaited(provider).message.text == "fine"
+
+        async def many() -> list[Any]:
+            return await asyncio.gather(*(provider.acomplete(REQUEST) for _ in range(20)))
+
+        assert len(asyncio.run(many())) == 20
+
+
+def test_a_cancelled_task_leaves_its_attempt_at_once(to: Callable[..., Provider]) -> None:
+    async def cancelled(provider: Provider) -> float:
+        task = asyncio.ensure_future(provider.acomplete(REQUEST))
+        await asyncio.sleep(0.2)
+        begin = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.monotonic() - begin
+
+    with wire_server(Reply(raw=then_silent(HEAD))) as server:
+        assert asyncio.run(cancelled(to(server.url, timeout=30.0))) < 1.0
+
+
+def test_proxies_of_the_environment_are_used_but_not_for_this_machine(
+    to: Callable[..., Provider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with wire_server(Reply(chat())) as proxy, wire_server(Reply(chat())) as server:
+        for name in ("no_proxy", "NO_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        at_once(to(server.url))
+        awaited(to(server.url))
+        assert (len(server.asked), len(proxy.asked)) == (2, 0)
+        at_once(to("http://models.example"))
+        awaited(to("http://models.example"))
+        assert {one.path for one in proxy.asked} == {"http://models.example/v1/chat/completions"}
+        assert len(proxy.asked) == 2
+
+
+def test_a_user_name_and_password_in_the_address_are_sent_and_never_shown(
+    to: Callable[..., Provider],
+) -> None:
+    echoing = Reply({"error": {"message": "wrong: someone / pass%word1 Basic c29tZW9uZTpwYXNzJXdvcmQx"}}, 401)
+    with wire_server(Reply(chat()), echoing) as server:
+        at = server.url.replace("http://", "http://someone:pass%25word1@")
+        provider = to(at)
+        at_once(provider)
+        assert server.asked[0].headers["authorization"] == "Basic c29tZW9uZTpwYXNzJXdvcmQx"
+        with pytest.raises(LMError) as caught:
+            at_once(provider)
+    assert "pass%word1" not in f"{caught.value} {caught.value.__cause__}"
+    assert "c29tZW9u" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_nothing_is_logged(to: Callable[..., Provider], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with wire_server(Reply(chat()), Reply(b"oops", 500)) as server:
+        provider = to(server.url, environ={"K": "planted-key-1"}, api_key_env="K")
+        at_once(provider)
+        with pytest.raises(LMError):
+            at_once(provider)
+    assert "planted-key-1" not in caplog.text
+    assert "hello" not in caplog.text
+
+
+def test_the_inside_of_dspys_client_is_the_one_that_is_relied_on() -> None:
+    assert transport.usable(), "look at llm/transport.py before moving the bound of dspy"
+
+
+@pytest.mark.parametrize("prefix", ["openai", "ollama_chat", "vllm", "llama_cpp", "groq"])
+def test_with_another_inside_dspys_own_model_answers(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
+    assert not transport.usable()
+    with wire_server(Reply(chat())) as server:
+        spec = ModelSpec(model=f"{prefix}/m", api_base=f"{server.url}/v1", api_key_env="K")
+        provider = Provider(spec, {"K": "planted-key-1"})
+        request = Request(model=spec.model, messages=(Message.user("hello"),))
+        assert provider.complete(request).message.text == "fine"
+        assert asyncio.run(provider.acomplete(request)).message.text == "fine"
+        assert [event.type for event in provider.stream(request)][-1] == "end"
+        provider.close()
+    assert {one.path for one in server.asked} == {"/v1/chat/completions"}
+    assert server.asked[0].headers["authorization"] == "Bearer planted-key-1"
