@@ -1,17 +1,11 @@
 """On a terminal: colours unless NO_COLOR, a moving line on stderr, 80 columns, a question before money."""
 
-import fcntl
-import os
-import pty
 import re
-import select
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import pytest
+
+from terminals import Terminal, bare
 
 GOLD = Path(__file__).resolve().parents[2] / "skills"
 PRICED = (
@@ -25,39 +19,11 @@ def terminal(ws):
     """Runs a command line on a terminal: its exit code, and all that was written to the terminal."""
 
     def run(*words, columns=80, typed="", **environ):
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
-        with subprocess.Popen(
-            [sys.executable, "-m", "skill_fleet", *map(str, words)],
-            cwd=ws,
-            env={**inherited, "TERM": "xterm-256color", **environ},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        ) as process:
-            os.close(theirs)
-            os.write(ours, typed.encode())
-            said = b""
-            while select.select([ours], [], [], 20)[0]:
-                try:
-                    part = os.read(ours, 65536)
-                except OSError:
-                    break
-                if not part:
-                    break
-                said += part
-            else:
-                process.kill()
-        os.close(ours)
-        return process.returncode, said.decode()
+        started = Terminal(ws, words, columns, **environ)
+        started.type(typed)
+        return started.ended()
 
     return run
-
-
-def bare(text):
-    """What a terminal shows, without its commands."""
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
 def test_colours_unless_they_are_unwanted(terminal):
