@@ -134,12 +134,16 @@ def journal(tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture
 def rig(journal: Any, clock: FakeClock) -> Callable[..., Rig]:
     """Makes a scripted model behind the real call path; calls share the journal unless told otherwise."""
-    from skill_fleet.config.settings import ModelSpec
+    from skill_fleet.config.settings import Calls, ModelSpec
+    from skill_fleet.foundation.clock import SYSTEM_CLOCK
     from skill_fleet.llm.budget import Account, Gate, Limits
     from skill_fleet.llm.engine import Line, MeteredEngine, Retry
     from skill_fleet.llm.fleet_lm import FleetLM
+    from skill_fleet.llm.limiters import Limiters
     from skill_fleet.llm.pricing import price_of
     from skill_fleet.llm.testing import ScriptedModel
+
+    limiters = Limiters()
 
     def make(
         model: Any = None,
@@ -153,12 +157,15 @@ def rig(journal: Any, clock: FakeClock) -> Callable[..., Rig]:
         gate: Any = None,
         phase: Any = "evaluation",
         store: Any = None,
+        limiter: Any = None,
     ) -> Rig:
         model = model or ScriptedModel()
         spec = spec or ModelSpec(model="offline/scripted", temperature=0.7)
         line = line or Line(store or journal, run, clock, retry or Retry())
         gate = gate or Gate(Account(limits or Limits(), clock))
-        engine = MeteredEngine(model, spec, line, gate, price_of(spec), on_failure)
+        if limiter is None and spec.at_once is not None:
+            limiter = limiters.of(spec, None, SYSTEM_CLOCK, Calls())
+        engine = MeteredEngine(model, spec, line, gate, price_of(spec), on_failure, limiter=limiter)
         lm = FleetLM(engine, phase=phase, temperature=spec.temperature, max_tokens=spec.max_tokens)
         return Rig(lm, engine, model, line, gate, line.journal, clock)
 

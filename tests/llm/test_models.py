@@ -111,7 +111,7 @@ def test_one_connection_a_model_for_all_phases_and_stages(loaded: Loaded, rig: A
 def test_a_missing_key_is_told_when_the_model_is_built(loaded: Loaded, rig: Any) -> None:
     made = rig()
     with pytest.raises(KeyMissing, match="BIG_KEY"):
-        build_lms(phase_models(loaded), made.line, made.gate, Connections.of({}))
+        build_lms(phase_models(loaded), made.line, made.gate, Connections.of({"OPENAI_API_KEY": "none"}))
 
 
 def test_a_reasoning_model_with_the_wrong_settings_is_a_configuration_error(rig: Any) -> None:

@@ -54,7 +54,8 @@ def get_task_lm(name: str, config_path: str | Path | None = None) -> FleetLM:
     limits = _limits(loaded)
     check_limits(PhaseModels({phase: name}, {phase: spec}), limits, (phase,))
     line, gate = _shared(loaded.workspace, loaded.database, limits, loaded.settings.calls)
-    return build_lm(spec, phase, line, gate, Connections.of(loaded.environ), "raise")
+    connections = Connections.of(loaded.environ, calls=loaded.settings.calls)
+    return build_lm(spec, phase, line, gate, connections, "raise")
 
 
 def _limits(loaded: Loaded) -> Limits:
@@ -67,4 +68,5 @@ def _shared(workspace: Workspace, database: str | None, limits: Limits, calls: C
     """One journal and one budget a workspace and process, however many LMs are asked for."""
     journal = journal_at(workspace, database)
     run = f"library-{iso(SYSTEM_CLOCK.now())}"
-    return Line(journal, run, SYSTEM_CLOCK, Retry.of(calls)), Gate(Account(limits, SYSTEM_CLOCK))
+    line = Line(journal, run, SYSTEM_CLOCK, Retry.of(calls), calls.max_failed_share)
+    return line, Gate(Account(limits, SYSTEM_CLOCK))

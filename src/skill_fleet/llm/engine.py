@@ -9,7 +9,7 @@ the JSON adapter's second try) exactly once.
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import orjson
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict
@@ -22,14 +22,12 @@ from skill_fleet.llm.budget import Gate
 from skill_fleet.llm.call_context import CallContext, current_call
 from skill_fleet.llm.commands import identity_of
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.limiter import Limiter, Quota
 from skill_fleet.llm.line import Line, Retry, Traffic
 from skill_fleet.llm.listening import asked, awaited_asked
 from skill_fleet.llm.paying import Paying
 from skill_fleet.llm.pricing import Price
 from skill_fleet.llm.streaming import astreamed, streamed
-
-if TYPE_CHECKING:
-    from skill_fleet.llm.limiter import Limiter
 
 __all__ = ["AsyncMeteredEngine", "Inner", "Line", "MeteredEngine", "OnFailure", "Place", "Retry", "Traffic"]
 
@@ -89,7 +87,7 @@ class MeteredEngine:
         price: Price | None,
         on_failure: OnFailure = "halt",
         *,
-        limiter: "Limiter | None" = None,
+        limiter: Limiter | None = None,
         place: Place | None = None,
     ) -> None:
         self.inner = inner
@@ -100,9 +98,10 @@ class MeteredEngine:
         self.on_failure = on_failure
         self.limiter = limiter
         self.place = place
-        self.quota = _quota(spec) if limiter is not None else None
+        self.quota = Quota(spec.model, spec.rpm, spec.tpm, spec.at_once)
         self.model = line.acquaintance(spec)
         command = identity_of(spec)
+        self._address = address_of(spec)
         self._command = () if command is None else (command,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -159,7 +158,7 @@ class MeteredEngine:
         """A request as JSON, its key, and what it is part of."""
         context = current_call()
         document = orjson.dumps(request_to_dict(request), option=orjson.OPT_SORT_KEYS)
-        place = [self.spec.model, self.spec.api_base, context.rollout, context.candidate, *self._command]
+        place = [self.spec.model, self._address, context.rollout, context.candidate, *self._command]
         return document, digest([document.decode(), place]), context
 
     def confirm(self, answers: Sequence[tuple[str, str]]) -> bool:
@@ -258,9 +257,3 @@ class AsyncMeteredEngine:
         while True:
             async with paying:
                 return paying.settled(await awaited_asked(self.sync.inner, request))
-
-
-def _quota(spec: ModelSpec) -> Any:
-    from skill_fleet.llm.limiter import Quota
-
-    return Quota(spec.model, spec.rpm, spec.tpm, spec.at_once)

@@ -102,12 +102,14 @@ class Line:
         run: What the attempts are booked on.
         clock: For pauses.
         retry: For passing failures.
+        max_failed_share: Of the examples of a measurement, before it is given up.
     """
 
     journal: JournalStore
     run: str
     clock: Clock
     retry: Retry = Retry()
+    max_failed_share: float = Calls().max_failed_share
     traffic: Traffic = field(default_factory=Traffic)
     flights: dict[str, Flight] = field(default_factory=dict)
     memo: Memo[bytes, Any] = field(default_factory=lambda: Memo(_MEMO_ENTRIES, _MEMO_BYTES), repr=False)

@@ -1,22 +1,27 @@
 """From settings to language models: a phase names a registered model, and gets a metered LM for it."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dspy.utils.exceptions import LMConfigurationError
 
 from skill_fleet.config.load import Loaded, model_spec
-from skill_fleet.config.settings import PHASES, ModelSpec, Phase
+from skill_fleet.config.settings import PHASES, Calls, ModelSpec, Phase
 from skill_fleet.foundation.canonical import digest
+from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ConfigError, UsageError
 from skill_fleet.foundation.redaction import without_keys, without_password
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.commands import identity_of
 from skill_fleet.llm.engine import Inner, Line, MeteredEngine, OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
+from skill_fleet.llm.limiter import Limiter
+from skill_fleet.llm.limiters import PROCESS_LIMITERS, Limiters
 from skill_fleet.llm.pricing import price_of
-from skill_fleet.llm.provider import Awaitable, Provider
+from skill_fleet.llm.provider import Awaitable, Provider, key_of
 
+_DEFAULTS = Calls()
 InnerFactory = Callable[[ModelSpec, Mapping[str, str]], Inner]
 
 
@@ -96,8 +101,15 @@ def check_limits(models: PhaseModels, limits: Limits, phases: tuple[Phase, ...] 
             )
 
 
-def inner_of(spec: ModelSpec, environ: Mapping[str, str]) -> Inner:
+def inner_of(
+    spec: ModelSpec, environ: Mapping[str, str], on_headers: Callable[[Mapping[str, str]], None] | None = None
+) -> Inner:
     """What answers for a model: the built-in offline model, a program of this machine, or its provider.
+
+    Args:
+        spec: The model.
+        environ: Where keys are read from.
+        on_headers: Told the headers of a provider's responses.
 
     Raises:
         KeyMissing: Its key is not in the environment.
@@ -112,27 +124,74 @@ def inner_of(spec: ModelSpec, environ: Mapping[str, str]) -> Inner:
         from skill_fleet.llm.command_model import CommandModel
 
         return CommandModel(spec, environ)
-    return Provider(spec, environ)
+    return Provider(spec, environ, on_headers)
 
 
 @dataclass(frozen=True)
 class Connections:
-    """One provider connection a model, shared by all stages of a process."""
+    """One provider connection a model, and one limiter an account, shared by all stages of a run.
+
+    Attributes:
+        environ: Where keys are read from.
+        factory: Makes a connection; None makes the true ones.
+        calls: How failures are taken.
+        clock: Of the limiters.
+        limiters: Of all runs of the process where the connections are true. Made ones have their own.
+        open: Those that are open.
+    """
 
     environ: Mapping[str, str]
-    factory: InnerFactory
+    factory: InnerFactory | None
+    calls: Calls
+    clock: Clock
+    limiters: Limiters
     open: dict[ModelSpec, Inner]
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], factory: InnerFactory = inner_of) -> "Connections":
+    def of(
+        cls,
+        environ: Mapping[str, str],
+        factory: InnerFactory | None = None,
+        *,
+        calls: Calls = _DEFAULTS,
+        clock: Clock = SYSTEM_CLOCK,
+        limiters: Limiters | None = None,
+    ) -> "Connections":
         """No connection yet."""
-        return cls(environ, factory, {})
+        if limiters is None:
+            limiters = PROCESS_LIMITERS if factory is None else Limiters()
+        return cls(environ, factory, calls, clock, limiters, {})
 
     def to(self, spec: ModelSpec) -> Inner:
         """The connection to a model; opened on first use."""
         if spec not in self.open:
-            self.open[spec] = self.factory(spec, self.environ)
+            self.open[spec] = self._opened(spec)
         return self.open[spec]
+
+    def limiter(self, spec: ModelSpec) -> Limiter | None:
+        """What bounds the calls to a model's account; None for the offline model in here, if it has no bound.
+
+        Raises:
+            KeyMissing: The model's key is not in the environment.
+            ConfigError: There is no route to it.
+        """
+        if spec.offline and spec.rpm is None and spec.tpm is None and spec.in_flight is None:
+            return None
+        return self.limiters.of(spec, self._account(spec), self.clock, self.calls)
+
+    def _opened(self, spec: ModelSpec) -> Inner:
+        if self.factory is not None:
+            return self.factory(spec, self.environ)
+        limiter = self.limiter(spec)
+        if limiter is None:
+            return inner_of(spec, self.environ)
+        return inner_of(spec, self.environ, functools.partial(limiter.headers, spec.model))
+
+    def _account(self, spec: ModelSpec) -> str | None:
+        """What tells the accounts with one provider apart."""
+        if spec.is_command:
+            return spec.model  # each program has its own
+        return None if spec.offline or self.factory is not None else key_of(spec, self.environ)
 
 
 def build_lm(
@@ -144,7 +203,8 @@ def build_lm(
         KeyMissing: The model's key is not in the environment.
         ConfigError: The model does not take the temperature or `max_tokens` it is given.
     """
-    engine = MeteredEngine(connections.to(spec), spec, line, gate, price_of(spec), on_failure)
+    inner, limiter = connections.to(spec), connections.limiter(spec)
+    engine = MeteredEngine(inner, spec, line, gate, price_of(spec), on_failure, limiter=limiter)
     try:
         return FleetLM(engine, phase=phase, temperature=spec.temperature, max_tokens=spec.max_tokens)
     except LMConfigurationError as error:

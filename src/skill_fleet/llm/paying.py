@@ -9,23 +9,23 @@ next attempt.
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from dspy._vendor.lm15.serde import response_to_dict
 from dspy.lm15 import Request, Response
 
-from skill_fleet.foundation.errors import LeaseLost, StorageError
+from skill_fleet.foundation.errors import LeaseLost, ProviderError, StorageError
 from skill_fleet.llm.answers import as_text, total, unusable
 from skill_fleet.llm.call_context import CallContext, current_subject
 from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, note_attempts, understand
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.limiter import Broken, Ticket
 from skill_fleet.llm.pricing import cost_of, worst_case
 from skill_fleet.llm.remembered import unchangeable
 from skill_fleet.llm.spent import Usage
 
 if TYPE_CHECKING:
     from skill_fleet.llm.engine import MeteredEngine
-    from skill_fleet.llm.limiter import Ticket
 
 # How often one who waits looks whether it may still go on, in seconds.
 _GLANCE = 0.2
@@ -88,10 +88,11 @@ class Paying:
                 self._ticket = engine.limiter.admit(engine.quota, self._expected(), engine.gate.shut)
             engine.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
             self._open()
-        except BaseException as error:
+        except Broken as broken:
             self._leave(met=False)
-            if type(error).__name__ == "Broken":
-                raise self._given_up(error) from error
+            raise self._given_up(broken) from broken
+        except BaseException:
+            self._leave(met=False)
             raise
         return self
 
@@ -109,10 +110,11 @@ class Paying:
                 self._ticket = await engine.limiter.aadmit(engine.quota, expected, engine.gate.shut)
             await engine.gate.aenter(self._worst)
             self._open()
-        except BaseException as error:
+        except Broken as broken:
             self._leave(met=False)
-            if type(error).__name__ == "Broken":
-                raise self._given_up(error) from error
+            raise self._given_up(broken) from broken
+        except BaseException:
+            self._leave(met=False)
             raise
         return self
 
@@ -175,7 +177,7 @@ class Paying:
         longest = self._request.config.max_tokens or engine.spec.max_tokens
         return self._prompt_tokens + engine.model.expected(longest)
 
-    def _given_up(self, broken: Any) -> Halt:
+    def _given_up(self, broken: Broken) -> Halt:
         return self._engine.gate.close(Halt("provider", broken.error)).again()
 
     def _open(self) -> None:
@@ -234,10 +236,11 @@ class Paying:
         engine = self._engine
         counts = True
         if not isinstance(error, UnusableAnswer):
+            said = explained(error, failure, engine.spec.model)
             if failure.remedy != "give_up":
-                engine.gate.account.failed(explained(error, failure, engine.spec.model))
+                engine.gate.account.failed(said)
             self._book(None, failure.code, billed=failure.sent)
-            counts = self._told(failure)
+            counts = self._told(failure, said)
         self._used_up += counts
         if engine.gate.closed is not None:
             raise engine.gate.closed.again() from error
@@ -255,7 +258,7 @@ class Paying:
         shown = self.shown is not None and self.shown.any
         return shown or self._used_up >= self._engine.line.retry.attempts
 
-    def _told(self, failure: Failure) -> bool:
+    def _told(self, failure: Failure, said: ProviderError) -> bool:
         """Tell the limiter of a failure.
 
         Returns:
@@ -264,15 +267,15 @@ class Paying:
         """
         if self._ticket is None:
             return True
-        self._ticket.failed(failure)
-        limiter = self._engine.limiter
-        away = limiter is not None and limiter.state().breaker != "closed"
-        return not away or not (failure.sent or self._engine.model.answered)
+        self._ticket.failed(failure, said)
+        return not self._ticket.excused or not (failure.sent or self._engine.model.answered)
 
     def _refused(self, failure: Failure) -> bool:
         """Whether a provider that has answered nothing yet refuses a request: it would refuse any."""
         engine = self._engine
-        return failure.remedy == "give_up" and engine.limiter is not None and not engine.model.answered
+        if engine.limiter is None or engine.model.answered:
+            return False
+        return failure.remedy == "give_up" and failure.code != "content_filter"
 
     def _pause(self, failure: Failure, *, counts: bool) -> float:
         retry = self._engine.line.retry

@@ -6,6 +6,7 @@ from typing import Any
 
 import dspy
 
+from skill_fleet.config.settings import Calls
 from skill_fleet.core.dspy.examples import coerce_examples
 from skill_fleet.core.programs.catalog import input_fields
 from skill_fleet.domain.trainset import SKILL_INPUTS
@@ -13,6 +14,7 @@ from skill_fleet.evaluation.runner import measure
 from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.errors import DataError, UsageError
 from skill_fleet.llm.dspy_config import get_task_lm
+from skill_fleet.llm.fleet_lm import FleetLM
 
 _logger = logging.getLogger("dspy")
 
@@ -68,12 +70,14 @@ class Evaluate:
         if chosen is None:
             raise UsageError("Evaluate needs a metric.")
         examples = examples_for(program, self.devset)
+        lm = default_lm()
         found = measure(
             program,
             examples,
             adapt_metric(chosen),
-            lm=default_lm(),
+            lm=lm,
             num_threads=self.num_threads,
+            max_failed_share=failed_share_of(lm),
             on_outcome=_log_progress if self.display_progress else None,
         )
         if found.mean is None:
@@ -101,6 +105,11 @@ def examples_for(program: dspy.Module, values: Sequence[Any]) -> list[dspy.Examp
     """
     names = input_fields(program)
     return coerce_examples(values, SKILL_INPUTS if set(names) == set(SKILL_INPUTS) else names)
+
+
+def failed_share_of(lm: Any) -> float:
+    """The share of examples that may fail with a model, as configured where it is one of skill-fleet's."""
+    return lm.engine.line.max_failed_share if isinstance(lm, FleetLM) else Calls().max_failed_share
 
 
 def default_lm() -> Any:

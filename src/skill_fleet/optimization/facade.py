@@ -32,7 +32,13 @@ from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import PhaseModels, check_limits
 from skill_fleet.optimization.door import Doorkeeper
-from skill_fleet.optimization.evaluate import Evaluate, EvaluationScore, default_lm, examples_for
+from skill_fleet.optimization.evaluate import (
+    Evaluate,
+    EvaluationScore,
+    default_lm,
+    examples_for,
+    failed_share_of,
+)
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.search import Effort, Search, Tracker, uncompiled, unfocused
@@ -278,7 +284,14 @@ def _measured(setup: _Setup, program: dspy.Module, examples: list[dspy.Example],
     if isinstance(lm, FleetLM) and isinstance(judge, FleetLM):
         judge = _metered(judge, "judge", lm.engine.gate, lm.engine.on_failure)
     metric = Judged(setup.metric, judge, own_models=not setup.capped)
-    return measure(program, examples, metric, lm=lm, num_threads=setup.effort.num_threads)
+    return measure(
+        program,
+        examples,
+        metric,
+        lm=lm,
+        num_threads=setup.effort.num_threads,
+        max_failed_share=failed_share_of(lm),
+    )
 
 
 def _warn_of_budget(halt: Halt) -> None:

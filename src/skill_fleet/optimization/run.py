@@ -85,6 +85,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
         LeaseLost: Another process has taken the job up before it began.
         KeyMissing: A model's key is not in the environment.
     """
+    calls = loaded.settings.calls
     with folder.locked():
         resumed = folder.request.exists()
         if not resumed:
@@ -98,8 +99,8 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
             EventLog(folder.events, clock, listener),
             clock=clock,
             control=control or Control(),
-            connections=connections or Connections.of(loaded.environ),
-            retry=retry or Retry.of(loaded.settings.calls),
+            connections=connections or Connections.of(loaded.environ, calls=calls, clock=clock),
+            retry=retry or Retry.of(calls),
             lease=lease,
             may_publish=may_publish,
         )

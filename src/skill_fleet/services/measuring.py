@@ -190,6 +190,7 @@ def measure_programs(
                 lm=model.lm,
                 num_threads=threads,
                 on_outcome=tell,
+                max_failed_share=context.settings.calls.max_failed_share,
                 clock=context.clock,
             )
             for named in programs

@@ -98,12 +98,11 @@ def metered(
     caps = limits or Limits()
     models = phase_models(context.loaded, {_PHASE: model, "judge": judge})
     check_limits(models, caps, phases)
-    environ = context.loaded.environ
-    connections = Connections.of(environ, context.models) if context.models else Connections.of(environ)
+    calls = context.settings.calls
+    connections = Connections.of(context.loaded.environ, context.models, calls=calls, clock=context.clock)
     journal = open_journal(context.loaded, context.clock, context.lease)
     try:
-        retry = Retry.of(context.loaded.settings.calls)
-        line = Line(journal, _booked_on(context, purpose), context.clock, retry)
+        line = Line(journal, _booked_on(context, purpose), context.clock, Retry.of(calls))
         gate = (control or Control()).watch(Gate(_account(context, line, caps)))
         specs = {phase: models.specs[phase] for phase in phases}
         lms = {

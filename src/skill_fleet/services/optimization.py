@@ -235,8 +235,8 @@ def start_optimization(
 
 
 def _connections(context: Context) -> Connections:
-    environ = context.loaded.environ
-    return Connections.of(environ, context.models) if context.models else Connections.of(environ)
+    calls = context.settings.calls
+    return Connections.of(context.loaded.environ, context.models, calls=calls, clock=context.clock)
 
 
 def _given(context: Context) -> set[str]:

@@ -1,0 +1,81 @@
+"""Each fault of the simulated provider through the real call path: what the page on faults says of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dspy.utils.exceptions import LMError
+
+from skill_fleet.config.settings import ModelSpec, PriceOverride
+from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.provider import Provider
+from skill_fleet.simulator import CATALOGUE, Faults, SimulatorSettings, running
+
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "providers-and-faults.md"
+BILLED = {"no": (0, False), "perhaps": (1, False), "yes": (1, True)}
+
+
+def rows() -> dict[str, list[str]]:
+    """Fault -> the other cells of its row."""
+    lines = [line.strip("|").split("|") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    return {name.strip(" `"): [cell.strip(" `") for cell in cells] for name, *cells in lines}
+
+
+def ledger(made: Any) -> list[tuple[Any, ...]]:
+    query = "select state, reason, possibly_billed, input_tokens is not null from ledger.attempt order by id"
+    return made.journal._db.execute(query).fetchall()
+
+
+def met(rig: Any, name: str, in_a_row: int) -> tuple[Any, BaseException | None]:
+    """One call at a provider where the fault happens so often in a row."""
+    faults = Faults(rates={name: 1.0}, in_a_row=in_a_row, slow_seconds=0.1, hang_seconds=2.0)
+    with running(SimulatorSettings(faults=faults)) as server:
+        spec = ModelSpec(
+            model="openai/offline/rules-v1",
+            api_base=server.url,
+            timeout=0.3 if name == "hang" else 10.0,
+            max_tokens=400,
+            price=PriceOverride(input_per_million=1, output_per_million=1),
+        )
+        made = rig(Provider(spec, {}), spec=spec, on_failure="raise", run=f"{name} {in_a_row}")
+        end: BaseException | None = None
+        try:
+            made.lm("Say hello to the world.")
+        except (LMError, Halt) as error:
+            end = error
+        assert server.totals().requests == made.spent.calls, "the ledger counts what the server counts"
+        return made, end
+
+
+def test_every_fault_has_its_row() -> None:
+    assert set(rows()) == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_fault_is_taken_as_the_page_says(rig: Any, name: str) -> None:
+    _, attempts, reason, billed, for_good = rows()[name]
+    made, end = met(rig, name, 4)
+    lines = ledger(made)
+    if attempts == "up to 6":
+        assert end is None, "four in a row are waited out"
+        assert [line[0] for line in lines] == ["failed"] * 4 + ["settled"]
+    else:
+        assert len(lines) == 1
+        assert made.clock.slept == []
+    if not reason:
+        assert end is None
+        assert lines[0][:2] == ("settled", None)
+        assert (lines[0][3] == 0) == ("unknown" in billed), "a usage that nobody told is unknown"
+        return
+    assert lines[0][1] == reason
+    assert (lines[0][2], bool(lines[0][3])) == BILLED[billed]
+    if attempts == "1":
+        assert isinstance(end, Halt) == (for_good == "the run stops")
+
+
+@pytest.mark.parametrize("name", ["server_error", "malformed", "length", "rate_limit"])
+def test_what_does_not_pass_is_tried_six_times(rig: Any, name: str) -> None:
+    made, end = met(rig, name, 99)
+    assert len(ledger(made)) == 6
+    assert isinstance(end, LMError)
+    assert made.gate.closed is None, "only this call fails"
