@@ -20,7 +20,11 @@ def unusable(response: Response) -> UnusableAnswer | None:
         return UnusableAnswer(said, code="content_filter", finish_reason=reason)
     if reason == "error":
         return UnusableAnswer("The provider broke the answer off.", code="broken_off", finish_reason=reason)
-    if not (response.message.text or "").strip() and reason != "tool_call":
+    text = (response.message.text or "").strip()
+    if not text and any(part.type == "refusal" for part in response.message.parts):
+        said = "The model refused to answer."
+        return UnusableAnswer(said, code="content_filter", finish_reason="refusal")
+    if not text and reason != "tool_call":
         return UnusableAnswer("The provider sent an empty answer.", code="empty", finish_reason=reason)
     return None
 

@@ -1,4 +1,4 @@
-"""What holds for every request to one provider, and is looked at before it goes out and when an answer begins."""
+"""What holds for every request to one provider: looked at before it goes out and when an answer begins."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol

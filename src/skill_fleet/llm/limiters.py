@@ -6,6 +6,7 @@ import threading
 from skill_fleet.config.settings import Calls, ModelSpec
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.llm.limiter import Limiter
+from skill_fleet.llm.routes import address_of
 
 
 class Limiters:
@@ -25,7 +26,7 @@ class Limiters:
             calls: How long it pauses, and when it gives up; as the first who asked for the account had it.
         """
         digest = None if key is None else hashlib.sha256(key.encode()).hexdigest()
-        account = (spec.provider, spec.api_base, digest, id(clock))
+        account = (address_of(spec) or spec.provider, digest, id(clock))
         with self._lock:
             if account not in self._known:
                 self._known[account] = Limiter(

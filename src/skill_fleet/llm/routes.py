@@ -180,6 +180,14 @@ def effective_address(spec: ModelSpec) -> str | None:
     return route.address
 
 
+def address_of(spec: ModelSpec) -> str | None:
+    """What tells servers apart in keys and accounts: the effective address, or what is configured."""
+    try:
+        return effective_address(spec)
+    except ConfigError:
+        return spec.api_base
+
+
 def _address(text: str, model: str, root: str) -> str:
     try:
         parts = urlsplit(text.strip())

@@ -1,7 +1,7 @@
 """The input tokens of a streamed answer of Anthropic's, which begin the stream and are missing at its end.
 
 Its first event counts the input, its last but one the output, and DSPy's client reads that one alone: a
-streamed call would have no known cost. Here the last count gets what the first one said and it does not repeat.
+streamed call would have no known cost. Here the last count gets what the first one said.
 """
 
 import json
