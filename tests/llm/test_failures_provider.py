@@ -19,6 +19,7 @@ from skill_fleet.foundation.errors import KeyMissing
 from skill_fleet.llm.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.provider import Provider
+from wires import chat_events
 
 # Of no shape that a pattern would know.
 KEY = "planted.key.of.nobody"
@@ -85,6 +86,11 @@ def server() -> Iterator[Server]:
                 "long": (400, {"error": {"message": "too long", "code": "context_length_exceeded"}}, {}),
             }[step]
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            if state.asked[-1].get("stream") and step == "fields":
+                words = body["choices"][0]["message"]["content"].split(" ")
+                data = "".join(
+                    f"{event}\n\n" for event in chat_events(words[0], *(f" {w}" for w in words[1:]))
+                ).encode()
             self.send_response(status)
             for name, value in {
                 "content-type": "application/json",
