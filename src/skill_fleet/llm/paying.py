@@ -9,7 +9,7 @@ next attempt.
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 from dspy._vendor.lm15.serde import response_to_dict
 from dspy.lm15 import Request, Response
@@ -20,12 +20,10 @@ from skill_fleet.llm.call_context import CallContext, current_subject
 from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, note_attempts, understand
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.limiter import Broken, Ticket
+from skill_fleet.llm.meter import Meter
 from skill_fleet.llm.pricing import cost_of, worst_case
 from skill_fleet.llm.remembered import unchangeable
 from skill_fleet.llm.spent import Usage
-
-if TYPE_CHECKING:
-    from skill_fleet.llm.engine import MeteredEngine
 
 # How often one who waits looks whether it may still go on, in seconds.
 _GLANCE = 0.2
@@ -45,10 +43,10 @@ class Shown(Protocol):
 
 
 class Paying:
-    """One call of an engine that the journal has no answer to.
+    """One call that the journal has no answer to.
 
     Args:
-        engine: Whose.
+        meter: Of the model it is made with.
         request: What is asked.
         document: The same as JSON.
         key: Of the call.
@@ -63,13 +61,13 @@ class Paying:
     """
 
     def __init__(
-        self, engine: "MeteredEngine", request: Request, document: bytes, key: str, context: CallContext
+        self, meter: Meter, request: Request, document: bytes, key: str, context: CallContext
     ) -> None:
-        self._engine = engine
+        self._meter = meter
         self._request = request
         self._key = key
         self._context = context
-        self._worst = worst_case(engine.spec, engine.price, len(document), request.config.max_tokens)
+        self._worst = worst_case(meter.spec, meter.price, len(document), request.config.max_tokens)
         self._prompt_tokens = len(document) // _BYTES_A_TOKEN
         self._attempt = ""
         self._made = 0
@@ -79,14 +77,14 @@ class Paying:
         self.shown: Shown | None = None
 
     def __enter__(self) -> Self:
-        engine = self._engine
-        if engine.place is not None:
-            self._placed = engine.place.acquire()
+        meter = self._meter
+        if meter.place is not None:
+            self._placed = meter.place.acquire()
         try:
-            if engine.limiter is not None:
-                self._ahead = engine.model.ahead(engine.gate.shut)
-                self._ticket = engine.limiter.admit(engine.quota, self._expected(), engine.gate.shut)
-            engine.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
+            if meter.limiter is not None:
+                self._ahead = meter.model.ahead(meter.gate.shut)
+                self._ticket = meter.limiter.admit(meter.quota, self._expected(), meter.gate.shut)
+            meter.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
             self._open()
         except Broken as broken:
             self._leave(met=False)
@@ -97,18 +95,18 @@ class Paying:
         return self
 
     async def __aenter__(self) -> Self:
-        engine = self._engine
+        meter = self._meter
         # Threads and tasks share the places, so a task never blocks on one.
-        while engine.place is not None and not self._placed:
-            self._placed = engine.place.acquire(blocking=False)
+        while meter.place is not None and not self._placed:
+            self._placed = meter.place.acquire(blocking=False)
             if not self._placed:
                 await asyncio.sleep(_TASK_GLANCE)
         try:
-            if engine.limiter is not None:
-                self._ahead = await engine.model.awaited_ahead(engine.gate.shut)
+            if meter.limiter is not None:
+                self._ahead = await meter.model.awaited_ahead(meter.gate.shut)
                 expected = self._expected()
-                self._ticket = await engine.limiter.aadmit(engine.quota, expected, engine.gate.shut)
-            await engine.gate.aenter(self._worst)
+                self._ticket = await meter.limiter.aadmit(meter.quota, expected, meter.gate.shut)
+            await meter.gate.aenter(self._worst)
             self._open()
         except Broken as broken:
             self._leave(met=False)
@@ -136,7 +134,7 @@ class Paying:
             self._leave(met=True)
             return False
         pause = self._ended(error)
-        while pause is not None and pause > 0 and not self._engine.gate.shut():
+        while pause is not None and pause > 0 and not self._meter.gate.shut():
             await asyncio.sleep(min(pause, _GLANCE))
             pause -= _GLANCE
         return pause is not None
@@ -150,54 +148,54 @@ class Paying:
         Raises:
             UnusableAnswer: It is none.
         """
-        engine = self._engine
-        dollars = cost_of(engine.spec, engine.price, self._request, response)
+        meter = self._meter
+        dollars = cost_of(meter.spec, meter.price, self._request, response)
         usage = Usage(response.usage.input_tokens, response.usage.output_tokens, dollars)
         if self._ticket is not None:
             self._ticket.answered(total(usage))  # first: others need not wait until it is written
-        engine.model.answers(usage.output_tokens)
-        engine.gate.account.answered()
+        meter.model.answers(usage.output_tokens)
+        meter.gate.account.answered()
         problem = unusable(response)
         if problem is not None:
             self._book(usage, problem.code or "unusable", billed=True)
             raise problem
         body, exact = as_text(response_to_dict(response, include_provider_data=True))
         try:
-            stored = engine.line.journal.settle(self._attempt, self._key, engine.spec.model, body, usage)
+            stored = meter.line.journal.settle(self._attempt, self._key, meter.spec.model, body, usage)
         except StorageError as error:
-            raise engine.storage_halt(error) from error
-        engine.gate.account.settle(self._worst, total(usage), usage.usd)
+            raise meter.storage_halt(error) from error
+        meter.gate.account.settle(self._worst, total(usage), usage.usd)
         if stored is body and exact and unchangeable(response):
-            return engine.given(response, body, self._key, self._context)
+            return meter.given(response, body, self._key, self._context)
         # Read back, so that the caller gets what whoever replays it will get.
-        return engine.parsed(stored, self._key, self._context)
+        return meter.parsed(stored, self._key, self._context)
 
     def _expected(self) -> int:
-        engine = self._engine
-        longest = self._request.config.max_tokens or engine.spec.max_tokens
-        return self._prompt_tokens + engine.model.expected(longest)
+        meter = self._meter
+        longest = self._request.config.max_tokens or meter.spec.max_tokens
+        return self._prompt_tokens + meter.model.expected(longest)
 
     def _given_up(self, broken: Broken) -> Halt:
-        return self._engine.gate.close(Halt("provider", broken.error)).again()
+        return self._meter.gate.close(Halt("provider", broken.error)).again()
 
     def _open(self) -> None:
-        engine, worst = self._engine, self._worst
+        meter, worst = self._meter, self._worst
         try:
-            self._attempt = engine.line.journal.open_attempt(
-                engine.line.run,
+            self._attempt = meter.line.journal.open_attempt(
+                meter.line.run,
                 self._key,
                 self._context.phase,
-                engine.spec.model,
+                meter.spec.model,
                 reserved_tokens=worst.tokens if worst.bounded else None,
                 reserved_usd=worst.usd,
             )
         except (StorageError, LeaseLost) as error:
             # Nothing was sent: a journal that cannot note the call, or may not, forbids it.
-            engine.gate.account.settle(worst, 0, 0.0)
+            meter.gate.account.settle(worst, 0, 0.0)
             if isinstance(error, LeaseLost):
-                raise engine.gate.close(Halt("lease", error)).again() from error
-            raise engine.storage_halt(error) from error
-        engine.line.traffic.count("made")
+                raise meter.gate.close(Halt("lease", error)).again() from error
+            raise meter.storage_halt(error) from error
+        meter.line.traffic.count("made")
         self._made += 1
 
     def _leave(self, *, met: bool) -> None:
@@ -207,10 +205,10 @@ class Paying:
             self._ticket = None
         if self._ahead:
             self._ahead = False
-            self._engine.model.back(met=met)
-        if self._placed and self._engine.place is not None:
+            self._meter.model.back(met=met)
+        if self._placed and self._meter.place is not None:
             self._placed = False
-            self._engine.place.release()
+            self._meter.place.release()
 
     def _ended(self, error: BaseException) -> float | None:
         """Book an attempt that ended with an error.
@@ -233,30 +231,30 @@ class Paying:
             self._leave(met=met)
 
     def _failed(self, error: Exception, failure: Failure) -> float | None:
-        engine = self._engine
+        meter = self._meter
         counts = True
         if not isinstance(error, UnusableAnswer):
-            said = explained(error, failure, engine.spec.model)
+            said = explained(error, failure, meter.spec.model)
             if failure.remedy != "give_up":
-                engine.gate.account.failed(said)
+                meter.gate.account.failed(said)
             self._book(None, failure.code, billed=failure.sent)
             counts = self._told(failure, said)
         self._used_up += counts
-        if engine.gate.closed is not None:
-            raise engine.gate.closed.again() from error
+        if meter.gate.closed is not None:
+            raise meter.gate.closed.again() from error
         if failure.remedy == "retry" and not self._last():
             return self._pause(failure, counts=counts)
         note_attempts(error, self._made)
-        if failure.remedy == "stop" or self._refused(failure) or engine.on_failure == "halt":
+        if failure.remedy == "stop" or self._refused(failure) or meter.on_failure == "halt":
             # Whose own request was why: there the search can go on without the example.
             subject = None if failure.remedy == "stop" or self._refused(failure) else current_subject()
-            halt = Halt("provider", explained(error, failure, engine.spec.model), subject)
-            raise engine.gate.close(halt).again() from error
+            halt = Halt("provider", explained(error, failure, meter.spec.model), subject)
+            raise meter.gate.close(halt).again() from error
         return None
 
     def _last(self) -> bool:
         shown = self.shown is not None and self.shown.any
-        return shown or self._used_up >= self._engine.line.retry.attempts
+        return shown or self._used_up >= self._meter.line.retry.attempts
 
     def _told(self, failure: Failure, said: ProviderError) -> bool:
         """Tell the limiter of a failure.
@@ -268,35 +266,35 @@ class Paying:
         if self._ticket is None:
             return True
         self._ticket.failed(failure, said)
-        return not self._ticket.excused or not (failure.sent or self._engine.model.answered)
+        return not self._ticket.excused or not (failure.sent or self._meter.model.answered)
 
     def _refused(self, failure: Failure) -> bool:
         """Whether a provider that has answered nothing yet refuses a request: it would refuse any."""
-        engine = self._engine
-        if engine.limiter is None or engine.model.answered:
+        meter = self._meter
+        if meter.limiter is None or meter.model.answered:
             return False
         return failure.remedy == "give_up" and failure.code != "content_filter"
 
     def _pause(self, failure: Failure, *, counts: bool) -> float:
-        retry = self._engine.line.retry
-        if self._engine.limiter is not None and (not counts or (failure.retry_after or 0) > 0):
+        retry = self._meter.line.retry
+        if self._meter.limiter is not None and (not counts or (failure.retry_after or 0) > 0):
             return 0.0  # the limiter lets nobody through until then
         return retry.pause(self._used_up, failure.retry_after, self._key)
 
     def _rest(self, seconds: float) -> None:
         """Wait before the next attempt, but no longer than calls may be made."""
-        clock = self._engine.line.clock
+        clock = self._meter.line.clock
         until = clock.monotonic() + seconds
-        while not self._engine.gate.shut() and (left := until - clock.monotonic()) > 0:
+        while not self._meter.gate.shut() and (left := until - clock.monotonic()) > 0:
             clock.sleep(min(left, _GLANCE))
 
     def _book(self, usage: Usage | None, reason: str, *, billed: bool) -> None:
-        engine = self._engine
+        meter = self._meter
         try:
-            engine.line.journal.fail(self._attempt, reason, usage=usage, billed=billed)
+            meter.line.journal.fail(self._attempt, reason, usage=usage, billed=billed)
         except StorageError as error:
-            raise engine.storage_halt(error) from error
+            raise meter.storage_halt(error) from error
         if not billed:
-            engine.gate.account.settle(self._worst, 0, 0.0)
+            meter.gate.account.settle(self._worst, 0, 0.0)
         else:
-            engine.gate.account.settle(self._worst, total(usage), usage.usd if usage else None)
+            meter.gate.account.settle(self._worst, total(usage), usage.usd if usage else None)

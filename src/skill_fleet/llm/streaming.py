@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from dspy.lm15 import (
     AsyncResponseStream,
@@ -30,10 +30,8 @@ from dspy.lm15 import (
 from dspy.utils.exceptions import LMStreamAssemblyError
 
 from skill_fleet.llm.failures import UnusableAnswer
+from skill_fleet.llm.meter import Meter
 from skill_fleet.llm.paying import Paying
-
-if TYPE_CHECKING:
-    from skill_fleet.llm.engine import MeteredEngine
 
 _WORD = re.compile(r"\s*\S+|\s+")
 
@@ -155,43 +153,43 @@ def _words(response: Response) -> str:
     return "".join(part.text for part in response.message.parts if isinstance(part, TextPart))
 
 
-def streamed(engine: "MeteredEngine", request: Request) -> Iterator[Any]:
+def streamed(meter: Meter, request: Request) -> Iterator[Any]:
     """The events of one answer: stored, shared with an equal call under way, or paid for as they come.
 
     Raises:
         Halt: As for a whole answer.
         dspy LMError: As for a whole answer; also where it broke off after words of it were passed on.
     """
-    document, key, context = engine.keyed(request)
+    document, key, context = meter.keyed(request)
     paid: _Paid | None = None
     while True:
-        stored = engine.stored(key, context)
+        stored = meter.stored(key, context)
         if stored is not None:
             yield from as_events(stored)
             return
-        flight, landing = engine.line.claim(key)
+        flight, landing = meter.line.claim(key)
         if landing is None:
             break
         if flight.thread == threading.get_ident():
             # A task of this very thread makes it, and cannot go on while we wait for it.
-            paid = yield from _paid(engine, request, Paying(engine, request, document, key, context))
+            paid = yield from _paid(meter, request, Paying(meter, request, document, key, context))
             yield from paid.rest()
             return
         landing.result()
     try:
-        stored = engine.landed(key, context)
+        stored = meter.landed(key, context)
         if stored is None:
-            paid = yield from _paid(engine, request, Paying(engine, request, document, key, context))
+            paid = yield from _paid(meter, request, Paying(meter, request, document, key, context))
     finally:
-        engine.line.land(key, flight)  # before the rest: those who wait have no use for it
+        meter.line.land(key, flight)  # before the rest: those who wait have no use for it
     yield from paid.rest() if paid is not None else as_events(stored)
 
 
-def _paid(engine: "MeteredEngine", request: Request, paying: Paying) -> Generator[Any, None, _Paid]:
+def _paid(meter: Meter, request: Request, paying: Paying) -> Generator[Any, None, _Paid]:
     while True:
         passed = paying.shown = _Passed()
         with paying:  # also left by a caller who does not want the rest: that is booked
-            response, end = yield from _passing(engine.inner, request, passed)
+            response, end = yield from _passing(meter.inner, request, passed)
             return _Paid(paying.settled(response), passed, end)
 
 
@@ -208,44 +206,44 @@ def _passing(
         return stream.response, end
 
 
-async def astreamed(engine: "MeteredEngine", request: Request) -> AsyncGenerator[Any, None]:
+async def astreamed(meter: Meter, request: Request) -> AsyncGenerator[Any, None]:
     """The awaited twin of `streamed`."""
-    document, key, context = engine.keyed(request)
+    document, key, context = meter.keyed(request)
     bill: list[_Paid] = []
     while True:
-        stored = engine.stored(key, context)
+        stored = meter.stored(key, context)
         if stored is not None:
             break
-        flight, landing = engine.line.claim(key)
+        flight, landing = meter.line.claim(key)
         if landing is not None:
             await asyncio.wrap_future(landing)
             continue
         try:
-            stored = engine.landed(key, context)
+            stored = meter.landed(key, context)
             if stored is None:
-                paying = Paying(engine, request, document, key, context)
-                async with contextlib.aclosing(_awaited_paid(engine, request, paying, bill)) as events:
+                paying = Paying(meter, request, document, key, context)
+                async with contextlib.aclosing(_awaited_paid(meter, request, paying, bill)) as events:
                     async for event in events:
                         yield event
         finally:
-            engine.line.land(key, flight)
+            meter.line.land(key, flight)
         break
     for event in bill[0].rest() if stored is None else as_events(stored):
         yield event
 
 
 async def _awaited_paid(
-    engine: "MeteredEngine", request: Request, paying: Paying, bill: list[_Paid]
+    meter: Meter, request: Request, paying: Paying, bill: list[_Paid]
 ) -> AsyncGenerator[Any, None]:
     """The events of an attempt that succeeds; what comes of it is put into `bill`."""
     while not bill:
         passed = paying.shown = _Passed()
         end: StreamEndEvent | None = None
         async with paying:
-            if not can_stream(engine.inner):
-                bill.append(_Paid(paying.settled(await engine.inner.acomplete(request)), passed, None))
+            if not can_stream(meter.inner):
+                bill.append(_Paid(paying.settled(await meter.inner.acomplete(request)), passed, None))
                 return
-            source = AsyncResponseStream(engine.inner.astream(request), request)
+            source = AsyncResponseStream(meter.inner.astream(request), request)
             with assembling():
                 async with contextlib.aclosing(source) as stream:
                     async for event in stream.events():
