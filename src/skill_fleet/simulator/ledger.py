@@ -4,9 +4,10 @@ import json
 import threading
 from collections import deque
 from dataclasses import asdict, dataclass, field
+from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.simulator.settings import Price
@@ -185,9 +186,10 @@ class Ledger:
     def _write(self, record: Record) -> None:
         if self._file is None or self._path is None:
             return
+        line = json.dumps(record.to_json(), ensure_ascii=True).encode() + b"\n"
         try:
-            self._file.write(json.dumps(record.to_json(), ensure_ascii=True) + "\n")
-            self._file.flush()
+            while line:
+                line = line[self._file.write(line) :]
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
@@ -221,23 +223,25 @@ class Ledger:
     def close(self) -> None:
         """Close the file; what is under way is written as not delivered."""
         with self._lock:
-            for record in self._open.values():
-                record.delivered = False
-                self._write(record)
-            self._open.clear()
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            try:
+                for record in self._open.values():
+                    record.delivered = False
+                    self._write(record)
+            finally:
+                self._open.clear()
+                if self._file is not None:
+                    self._file.close()
+                    self._file = None
 
 
 _TOKENS = ("prompt_tokens", "completion_tokens", "billed_prompt_tokens", "billed_completion_tokens")
 _COUNTED = ("requests", "answered", "rejected", *_TOKENS, "billed_without_answer", "most_in_flight")
 
 
-def _opened(path: Path) -> TextIO:
+def _opened(path: Path) -> FileIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8")
+        return path.open("wb", buffering=0)
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -89,28 +89,31 @@ def rules_of(value: Any, where: str) -> tuple[Rule, ...]:
 
 
 def _rule(item: Any, where: str) -> Rule:
+    keys = f"Its keys are {', '.join(_KEYS)}."
     if not isinstance(item, Mapping):
-        raise DataError(f"{where} is not a mapping.", hint=f"Its keys are {', '.join(_KEYS)}.")
+        raise DataError(f"{where} is not a mapping.", hint=keys)
     unknown = [str(key) for key in item if key not in _KEYS]
     if unknown:
-        raise DataError(
-            f"{where} has an unknown key '{unknown[0]}'.", hint=f"Its keys are {', '.join(_KEYS)}."
-        )
+        raise DataError(f"{where} has an unknown key '{unknown[0]}'.", hint=keys)
     match, answer, fault, times = (item.get(key) for key in _KEYS)
-    if not isinstance(match, str):
-        raise DataError(f"{where} has no match.", hint="It is a regular expression; '' matches all.")
-    try:
-        pattern = re.compile(match)
-    except re.error as error:
-        raise DataError(f"{where} has a match that is no regular expression: {error}.") from error
-    if (answer is None) == (fault is None):
-        raise DataError(
-            f"{where} has {'no' if answer is None else 'both an'} answer and fault.", hint="Give one."
-        )
+    if answer is None and fault is None:
+        raise DataError(f"{where} has neither an answer nor a fault.", hint="Give one of them.")
+    if answer is not None and fault is not None:
+        raise DataError(f"{where} has both an answer and a fault.", hint="Give one of them.")
     if answer is not None and not isinstance(answer, str):
         raise DataError(f"{where} has an answer that is no text.", hint="Put it in quotes.")
-    if fault is not None and fault not in CATALOGUE:
+    if fault is not None and str(fault) not in CATALOGUE:
         raise DataError(f"{where} has an unknown fault '{fault}'.", hint=f"Known: {', '.join(CATALOGUE)}.")
     if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
         raise DataError(f"{where} has times that are no whole number above 0.", hint="Without it: always.")
-    return Rule(pattern, answer, fault, times)
+    return Rule(_pattern(match, where), answer, fault, times)
+
+
+def _pattern(match: Any, where: str) -> re.Pattern[str]:
+    if not isinstance(match, str):
+        raise DataError(f"{where} has no match.", hint="It is a regular expression; '' matches all.")
+    try:
+        return re.compile(match)
+    except re.error as error:
+        said = f"{where} has a match that is no regular expression: {error}."
+        raise DataError(said, hint="Try it with Python's re.compile.") from error
