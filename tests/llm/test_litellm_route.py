@@ -68,5 +68,7 @@ for model in ("mistral/m", "together_ai/m", "bedrock/m", "nobody/m"):
     raise SystemExit(model)
 sys.exit("litellm" in sys.modules)
 """
-    done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done: Any = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
