@@ -1,5 +1,6 @@
 """Metered models for a use case that is not a run: journal, budget and control like a run's."""
 
+import copy
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,6 +136,7 @@ def without_run(error: SkillFleetError) -> SkillFleetError:
     """An error of what is no run, and so cannot be resumed: only said again, with the answers kept."""
     if "resume" not in error.hint.lower():
         return error
-    what = "Raise the cap" if isinstance(error, BudgetExhausted) else "When the provider answers again"
-    error.hint = f"{what} and give the command once more: answers that are there cost nothing."
-    return error
+    first = "Raise the cap and" if isinstance(error, BudgetExhausted) else "When the provider answers again,"
+    told = copy.copy(error)  # who has given a provider up tells others of the very same error
+    told.hint = f"{first} give the command once more: answers that are there cost nothing."
+    return told
