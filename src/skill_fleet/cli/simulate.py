@@ -157,6 +157,9 @@ def _serve(simulator: "Simulator", settings: "SimulatorSettings", view: Screen) 
     import signal
     import threading
 
+    if simulator.reached_by_others:
+        view.warn(f"Other machines can reach it: it listens at {settings.host}.")
+
     def ready() -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):

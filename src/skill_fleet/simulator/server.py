@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from skill_fleet.foundation.addresses import is_loopback_address
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import UsageError
 from skill_fleet.simulator.changing import changed
@@ -50,6 +51,11 @@ class Simulator:
         """Where a client finds it: the `api_base`."""
         host, port = self._listener.getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+    @property
+    def reached_by_others(self) -> bool:
+        """Whether it listens at an address that is not this machine's alone."""
+        return not is_loopback_address(str(self._listener.getsockname()[0]))
 
     def serve(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until it is stopped, or has served what it was to.
