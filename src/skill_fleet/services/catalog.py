@@ -4,13 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from skill_fleet.config.settings import PHASES, ModelSpec
-from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.llm.models import phase_models
 from skill_fleet.llm.pricing import price_of
-from skill_fleet.llm.routes import effective_address, route_of
 from skill_fleet.optimization.registry import installed_optimizers
 from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
+from skill_fleet.services.model_access import address_of, key_variables
 
 _PER_MILLION = 1_000_000
 _DIGITS = 6
@@ -81,25 +80,3 @@ def price_in_millions(spec: ModelSpec) -> dict[str, float] | None:
         "output_per_million": round(price.output * _PER_MILLION, _DIGITS),
     }
 
-
-def key_variables(spec: ModelSpec) -> tuple[str, ...]:
-    """The variables that may hold a model's key: the one named for it, else its provider's usual ones.
-
-    A server of one's own, and what is no provider, wants none.
-    """
-    if spec.api_key_env is not None:
-        return (spec.api_key_env,)
-    try:
-        route = route_of(spec.model)
-    except ConfigError:
-        return ()
-    own_server = route.local or (spec.api_base is not None and route.address is not None)
-    return () if own_server else route.keys
-
-
-def address_of(spec: ModelSpec) -> str | None:
-    """Where the requests of a model go, without a password; None where there is no telling."""
-    try:
-        return effective_address(spec)
-    except ConfigError:
-        return None

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.routes import is_loopback
-from skill_fleet.services.catalog import address_of, key_variables
+from skill_fleet.services.model_access import address_of, key_variables
 
 _NO_TLS_THERE = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 _TIMEOUTS = ("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException")

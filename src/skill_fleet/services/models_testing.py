@@ -19,9 +19,10 @@ from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import InnerFactory, inner_of, phase_models
 from skill_fleet.llm.provider import Provider
 from skill_fleet.llm.routes import takes_seed
-from skill_fleet.services.catalog import address_of, price_in_millions
+from skill_fleet.services.catalog import price_in_millions
 from skill_fleet.services.context import Context
 from skill_fleet.services.metered import metered
+from skill_fleet.services.model_access import address_of
 from skill_fleet.services.models_diagnosis import Problem, diagnosed
 
 PURPOSE = "models-test"

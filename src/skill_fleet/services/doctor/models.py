@@ -1,0 +1,76 @@
+"""The models of the phases: keys, addresses, programs, and what a cost cap needs of them."""
+
+from collections.abc import Iterator
+
+from skill_fleet.config.load import model_spec
+from skill_fleet.config.settings import PHASES, ModelSpec
+from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.llm.commands import find_program
+from skill_fleet.llm.routes import LITELLM, effective_address
+from skill_fleet.services.configuration import without_password
+from skill_fleet.services.context import Context
+from skill_fleet.services.doctor.check import Check
+from skill_fleet.services.model_access import key_variables
+
+
+def models_of(context: Context) -> dict[str, ModelSpec]:
+    """The models that phases use, by name."""
+    settings = context.settings
+    return dict(sorted(model_spec(settings, getattr(settings.phases, phase)) for phase in PHASES))
+
+
+def models(context: Context) -> Iterator[Check]:
+    """Whether each model of a phase can be used as configured."""
+    for name, spec in models_of(context).items():
+        yield _usable(context, name, spec)
+        if not spec.offline:
+            yield from _cap(context, name, spec)
+
+
+def _usable(context: Context, name: str, spec: ModelSpec) -> Check:
+    if spec.offline:
+        said = f"{name}: the built-in simulator, not a language model. No cost."
+        hint = "For real results: skill-fleet models add NAME --model PROVIDER/NAME --default."
+        return Check("model", "warning", said, hint)
+    if spec.is_command:
+        return _program(context, name, spec)
+    try:
+        if spec.provider != LITELLM:
+            effective_address(spec)
+    except SkillFleetError as error:
+        return Check("model", "error", f"{name}: {error.message}", error.hint)
+    variables = key_variables(spec)
+    if not variables:
+        place = without_password(spec.api_base) or "its usual address"
+        return Check("model", "ok", f"{name}: {spec.model} at {place}.")
+    if any(context.loaded.environ.get(variable) for variable in variables):
+        return Check("model", "ok", f"{name}: {spec.model}, key present.")
+    hint = f"export {' or '.join(variables)}=…"
+    return Check("model", "error", f"{name}: {spec.model} has no key.", hint)
+
+
+def _program(context: Context, name: str, spec: ModelSpec) -> Check:
+    try:
+        program = find_program(spec, context.loaded.environ)
+    except SkillFleetError as error:
+        return Check("model", "error", f"{name}: {error.message}", error.hint)
+    return Check("model", "ok", f"{name}: {spec.model} is {program}. Its usage is unknown.")
+
+
+def _cap(context: Context, name: str, spec: ModelSpec) -> Iterator[Check]:
+    """What a cap on dollars or tokens needs; an error only where such a cap is configured."""
+    budget = context.settings.budget
+    if spec.max_tokens is None and not spec.is_command:
+        capped = budget.max_cost is not None or budget.max_tokens is not None
+        said = f"{name}: an answer has no longest length."
+        hint = f"Set models.registry.{name}.max_tokens: --max-cost needs it."
+        yield Check("model", "error" if capped else "warning", said, hint)
+    if budget.max_cost is not None and spec.is_command:
+        said = f"{name}: budget.max_cost cannot hold for a command, whose usage is unknown."
+        yield Check("model", "error", said, "Use budget.max_calls and budget.max_minutes.")
+    elif budget.max_cost is not None and spec.price is None:
+        from skill_fleet.llm.pricing import price_of
+
+        if price_of(spec) is None:
+            said = f"{name}: its price is unknown, so budget.max_cost cannot hold."
+            yield Check("model", "error", said, f"Set models.registry.{name}.price.")
