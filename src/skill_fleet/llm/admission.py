@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.breaker import Breaker
 from skill_fleet.llm.failures import Failure
+from skill_fleet.llm.learned_crowd import LearnedCrowd
 from skill_fleet.llm.learned_rate import LearnedRate, Sent
 from skill_fleet.llm.pace import Pace, Spent, TokenWindow, per_minute
 from skill_fleet.llm.rate_headers import Kind, Left
@@ -20,6 +21,8 @@ from skill_fleet.llm.rate_headers import Kind, Left
 _FORGOTTEN = 10.0
 _GUESS = 1.0
 _SOONER = 0.001
+_TRUST = 4
+_DOUBT = 10
 _REFUSALS = frozenset({"auth", "billing"})
 _SPOILED = frozenset({"truncated", "empty", "broken_off", "content_filter", "unusable", "malformed"})
 _LOCAL = frozenset({"lock_timeout", "not_configured", "configuration", "unsupported_feature"})
@@ -50,13 +53,15 @@ class Call(Sent):
         model: To which model.
         probe: Whether it asks on everybody's behalf if the provider is back.
         spent: Its tokens in the window of its model.
-        others: Calls of the account in flight when it went, itself included.
+        under_way: Calls of the account in flight when it went, itself included.
+        doubtful: Whether it went although an earlier answer said that nothing was left.
     """
 
     model: str = ""
     probe: bool = False
     spent: Spent | None = None
-    others: int = 1
+    under_way: int = 1
+    doubtful: bool = False
 
 
 @dataclass(eq=False)
@@ -99,6 +104,7 @@ class _Model:
     window: TokenWindow = field(default_factory=TokenWindow)
     in_flight: int = 0
     announced: dict[Kind, _Announced] = field(default_factory=dict)
+    trust: int = 0
     recent: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=2_000))
 
 
@@ -114,6 +120,7 @@ class Admission:
     def __init__(self, longest_pause: float, outage_seconds: float, rng: random.Random) -> None:
         self.breaker = Breaker(outage_seconds, rng)
         self.learned = LearnedRate()
+        self.crowd = LearnedCrowd()
         self.paused_until = -math.inf
         self.admitted = self.rejected = self.in_flight = 0
         self._longest = longest_pause
@@ -166,7 +173,11 @@ class Admission:
         """A call was answered."""
         self._ended(call, tokens)
         self._turned_away = 0
-        self.learned.answered()
+        self.learned.answered(call)
+        self.crowd.answered(call.under_way)
+        if call.doubtful:
+            model = self._model(call.model)
+            model.trust = max(-_DOUBT, model.trust - 1)
         self.breaker.answered(now, probe=call.probe)
         self.serve(now)
 
@@ -216,6 +227,8 @@ class Admission:
             used = len(since) if kind == "requests" else sum(since)
             until = at + min(one.reset, self._longest)
             entry.announced[kind] = _Announced(one.remaining - used, until, number)
+            if one.remaining == 0:
+                self.learned.exhausted(now, until)
         self.serve(now)
 
     def _model(self, name: str) -> _Model:
@@ -234,6 +247,8 @@ class Admission:
         return sorted(heads, key=lambda head: head[0].arrived)
 
     def _account_wait(self, now: float) -> float:
+        if self.crowd.most is not None and self.in_flight >= self.crowd.most:
+            return math.inf
         return max(self.paused_until - now, self.breaker.wait(now), self.learned.wait(now))
 
     def _model_wait(self, place: Place, model: _Model, now: float) -> float:
@@ -245,9 +260,19 @@ class Admission:
             wait = model.pace.wait(now)
         if quota.tpm is not None:
             wait = max(wait, model.window.wait(now, place.tokens, quota.tpm))
+        # Many say 0 left while they still take a call every moment. Once a rate is known, what they say is
+        # heeded as far as calls made in spite of it were turned away.
+        if self.learned.rate is None or model.trust > 0:
+            wait = max(wait, self._announced_wait(place, model, now))
+        return wait
+
+    def _announced_wait(self, place: Place, model: _Model, now: float) -> float:
+        """Seconds until there is more, as far as responses told."""
+        wait = 0.0
         for kind, one in list(model.announced.items()):
             if now >= one.until:
                 del model.announced[kind]
+                model.trust -= model.trust > 0
             elif one.left < (1 if kind == "requests" else max(1, place.tokens)):
                 wait = max(wait, one.until - now)
         return wait
@@ -258,7 +283,8 @@ class Admission:
         self.in_flight += 1
         model.in_flight += 1
         probe = self.breaker.admitted(place.quota.model)
-        call = Call(now, self.admitted, model=place.quota.model, probe=probe, others=self.in_flight)
+        call = Call(now, self.admitted, model=place.quota.model, probe=probe, under_way=self.in_flight)
+        call.doubtful = self._announced_wait(place, model, now) > 0
         if place.quota.rpm is not None:
             model.pace.take(now, per_minute(place.quota.rpm))
         if place.quota.tpm is not None:
@@ -279,13 +305,20 @@ class Admission:
 
     def _limited(self, call: Call, asked: float | None, error: ProviderError, now: float) -> None:
         self.rejected += 1
+        if call.doubtful:
+            model = self._model(call.model)
+            model.trust = min(_TRUST, model.trust + _TRUST)
+        paced = self.learned.rate is not None
         fresh = self.learned.rejected(call, now, min(asked or 0.0, self._longest))
         if fresh:
             self._turned_away += 1
+            if paced and self.crowd.rejected(call.under_way):
+                self.learned.forget()
         if asked is not None:
             self._pause(asked, now)
         elif fresh:
-            self._pause(_GUESS * 2.0 ** (min(self._turned_away, 30) - 1), now)
+            guess = _GUESS / 2 if paced else _GUESS
+            self._pause(guess * 2.0 ** (min(self._turned_away, 30) - 1), now)
         self.breaker.limited(now, error, probe=call.probe)
 
     def _pause(self, seconds: float, now: float) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from skill_fleet.llm.pace import Pace
 
-_LOOKBACKS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_LOOKBACK = 60.0
 _REMEMBERED = 10_000
-_MARGIN = 0.96
+_MARGIN = 0.97
 _SLOWEST = 1 / 600
 
 
@@ -45,17 +45,21 @@ class LearnedRate:
         self._cut = 0
         self._cut_at = -math.inf
         self._asked = 0.0
+        self._least = 1.0
+        self._stale = False
 
     @property
     def rate(self) -> float | None:
         """Calls a second; None as long as no limit was met."""
+        if self._stale:
+            self._correct()
         if self._base is None:
             return None
         if self._blind:
             return self._base * 2.0 ** min(30.0, self._quiet / 3.0)
         if self._ceiling is None:
-            rested = max(10.0, min(60.0, 20.0 / self._base))
-            return self._base * (1.0 + (max(0.0, self._quiet - rested) / 20.0) ** 2)
+            rested = max(10.0, min(60.0, 60.0 / self._base))
+            return self._base * (1.0 + (max(0.0, self._quiet - rested) / (2.0 * rested)) ** 2)
         return self._below(self._ceiling)
 
     def _below(self, ceiling: float) -> float:
@@ -81,10 +85,10 @@ class LearnedRate:
         """After a pause calls go one by one, not all at once."""
         self._pace.hold(until)
 
-    def answered(self) -> None:
+    def answered(self, call: Sent) -> None:
         """A call was answered: at this rate all is well."""
         rate = self.rate
-        if rate is not None:
+        if rate is not None and call.number >= self._cut:
             self._quiet += 1.0 / rate
 
     def rejected(self, call: Sent, now: float, asked: float) -> bool:
@@ -101,44 +105,65 @@ class LearnedRate:
         """
         call.accepted = False
         if call.number < self._cut:
-            self._corrected()
+            self._stale = True
             return False
         before = self.rate
-        self._cut, self._cut_at, self._asked = self._next_number(), now, asked
-        self._ceiling = None if before is None or self._blind else before
+        # Whole seconds were rounded up: a window that ends in 0.2 s is told as 1.
+        self._mark(now, max(0.0, asked - 1.0) if asked.is_integer() else asked, least=0.0)
+        self._ceiling = None if self._blind else before
         measured = self._measured()
         if before is not None:
-            measured = max(measured or 0.0, before / 2 / _MARGIN)
-            measured = min(measured, before)
-        self._set(measured, before)
-        return True
-
-    def _next_number(self) -> int:
-        return self._sent[-1].number + 1 if self._sent else 0
-
-    def _corrected(self) -> None:
-        if self._ceiling is None and self._quiet == 0.0 and not self._blind:
-            self._set(self._measured(), None)
-
-    def _set(self, measured: float | None, before: float | None) -> None:
-        self._quiet = 0.0
-        self._blind = measured is None or (self._blind and self._ceiling is None and before is not None)
+            measured = min(before, max(measured or 0.0, before / 2 / _MARGIN))
+        self._blind = measured is None or (self._blind and self._ceiling is None)
         found = 1.0 / max(1.0, self._asked) if measured is None else measured * _MARGIN
         self._base = max(_SLOWEST, found)
+        return True
+
+    def exhausted(self, now: float, until: float) -> None:
+        """An answer said that nothing is left: as good as a rejection, where no rate is known yet.
+
+        Args:
+            now: The time.
+            until: When it said that there is more.
+        """
+        if self._base is not None:
+            return
+        self._mark(now, 0.0, least=until - now)
+        measured = self._measured()
+        if measured is not None:
+            self._base = measured * _MARGIN
+            self._pace.hold(until)
+
+    def forget(self) -> None:
+        """It was not the rate after all."""
+        self._base = self._ceiling = None
+        self._blind, self._quiet = False, 0.0
+
+    def _mark(self, now: float, asked: float, *, least: float) -> None:
+        """Calls up to here were let go at the rate that was; from here on it is another."""
+        self._cut = self._sent[-1].number + 1 if self._sent else 0
+        self._cut_at, self._asked, self._least = now, asked, max(1.0, least)
+        self._quiet, self._stale = 0.0, False
+
+    def _correct(self) -> None:
+        """Look again at what the first rate was found from: more of it was turned away since."""
+        self._stale = False
+        if self._ceiling is None and not self._blind and self._base is not None:
+            self._base = max(_SLOWEST, (self._measured() or self._base) * _MARGIN)
 
     def _measured(self) -> float | None:
-        """Accepted calls a second before the last cut; the best of several spans. None: none was accepted.
+        """Accepted calls a second before the last cut; the best of all spans. None: none was accepted.
 
         What the provider asked to wait is part of the span: a limit by the minute, used up in five seconds,
-        is no rate of those five seconds.
+        is no rate of those five seconds. A reset that a header names may as well be one full period after the
+        last call as the end of the present one: it is only the least length of a span.
         """
-        best = 0.0
-        for span in _LOOKBACKS:
-            inside = [
-                call for call in self._sent if self._cut_at - span <= call.at and call.number < self._cut
-            ]
-            if not inside:
+        best, accepted = 0.0, 0
+        for call in reversed(self._sent):
+            if call.number >= self._cut:
                 continue
-            length = max(1.0, self._cut_at - inside[0].at + self._asked)
-            best = max(best, sum(call.accepted for call in inside) / length)
+            if call.at < self._cut_at - _LOOKBACK:
+                break
+            accepted += call.accepted
+            best = max(best, accepted / max(self._least, self._cut_at - call.at + self._asked))
         return best or None
