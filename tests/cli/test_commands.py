@@ -130,7 +130,7 @@ def test_no_key_and_no_password_is_shown(cli, ws, monkeypatch):
         "      api_base: https://me:hunter2@example.org/v1\n      api_key_env: BIG_KEY\n"
     )
     monkeypatch.setenv("BIG_KEY", "sk-verysecret")
-    for words in (("config", "show"), ("models",), ("doctor",)):
+    for words in (("config", "show"), ("models",), ("doctor", "--offline")):
         for form in ((), ("--json",)):
             said = cli(*words, *form).out
             assert "verysecret" not in said
