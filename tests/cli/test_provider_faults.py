@@ -1,0 +1,138 @@
+"""A provider that refuses, dies or comes back, as a user at the command line meets it."""
+
+import hashlib
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skill_fleet.simulator import Faults, Running, SimulatorSettings, running
+
+OUTAGE = 1.5
+CONFIG = """
+models:
+  default: remote
+  registry:
+    remote: {{ model: openai/offline/rules-v1, api_base: "{url}", max_tokens: 800, timeout: 5 }}
+calls: {{ first_pause: 0.02, longest_pause: 1.0, outage_seconds: {outage} }}
+"""
+METRIC = '''
+def letters(gold, pred, trace=None):
+    """Depends on every letter of the answer: another answer, another program."""
+    return sum(map(ord, gold.task + str(pred.name))) % 11 / 10
+'''
+
+
+def use(root: Path, server: Running) -> None:
+    (root / "config").mkdir(exist_ok=True)
+    (root / "config" / "config.yaml").write_text(CONFIG.format(url=server.url, outage=OUTAGE))
+
+
+@pytest.fixture
+def searched(ws: Path, own: tuple[str, ...]) -> tuple[str, ...]:
+    """Options of a small search whose scores depend on the answers."""
+    with (ws / "naming.py").open("a") as program:
+        program.write(METRIC)
+    words = [word.replace("naming:length", "naming:letters") for word in own]
+    return (
+        *words,
+        "--optimizer",
+        "bootstrap_random_search",
+        "--trials",
+        "3",
+        "--num-threads",
+        "8",
+        "--output",
+        "found.json",
+        "--json",
+    )
+
+
+REFUSED = {"auth": "auth", "quota": "billing", "context": "context_window_exceeded", "not_found": "model"}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+@pytest.mark.parametrize("command", ["optimize", "create-skill", "evaluate"])
+def test_a_mistake_of_the_configuration_costs_one_request_and_says_one_sentence(
+    ws: Path, cli: Any, own: tuple[str, ...], command: str, fault: str
+) -> None:
+    program = own[:6]
+    words = {
+        "optimize": ("optimize", *own, "--num-threads", 16),
+        "create-skill": ("create-skill", "--task", "Write a skill for naming shops.", "--best-of", 3),
+        "evaluate": ("evaluate", *program, "--num-threads", 16),
+    }[command]
+    with running(SimulatorSettings(faults=Faults(rates={fault: 1.0}), latency=0.02)) as server:
+        use(ws, server)
+        ended = cli(*words)
+        assert server.totals().requests == 1
+    assert ended.code == 6
+    said = [line for line in ended.err.splitlines() if "failed (" in line]
+    assert len(said) == 1
+    assert REFUSED[fault] in said[0]
+    assert "Traceback" not in ended.err
+
+
+def optimized(ws: Path, words: tuple[str, ...]) -> tuple[int, dict[str, Any], str]:
+    """A command line in a process of its own: exit code, JSON result, what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "skill_fleet", *words],
+        cwd=ws,
+        text=True,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def program_of(ws: Path, result: dict[str, Any]) -> str:
+    """The digest of the program that a run found, wherever it put it."""
+    (found,) = (ws / ".skill-fleet" / "runs" / result["run_id"]).glob("candidate.json")
+    return hashlib.sha256(found.read_bytes()).hexdigest()
+
+
+def settled(ws: Path) -> list[str]:
+    with sqlite3.connect(ws / ".skill-fleet" / "ledger.sqlite") as db:
+        return [key for (key,) in db.execute("select key from attempt where state='settled' order by key")]
+
+
+def test_a_provider_that_dies_stops_the_run_and_back_again_it_ends_in_the_same_program(
+    tmp_path: Path, ws: Path, searched: tuple[str, ...]
+) -> None:
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for name in ("naming.py", "things.json"):
+        (clean / name).write_text((ws / name).read_text())
+    with running(SimulatorSettings()) as server:
+        use(clean, server)
+        code, undisturbed, said = optimized(clean, ("optimize", *searched))
+        assert code == 0, said
+        asked = server.totals().requests
+    with running(SimulatorSettings(die_after=asked // 2, latency=0.01)) as server:
+        use(ws, server)
+        code, stopped, said = optimized(ws, ("optimize", *searched))
+        assert code == 6
+        assert (stopped["status"], stopped["stop_reason"]) == ("stopped", "provider")
+        assert stopped["error"]["message"]
+        assert stopped["resume"] == f"skill-fleet runs resume {stopped['run_id']}"
+        assert stopped["resume"] in said
+        assert stopped["calls"]["made"] == server.totals().requests, "each attempt is counted"
+        answered, *_, last = (record.offset for record in server.records()[asked // 2 - 1 :])
+        assert OUTAGE - 0.5 <= last - answered <= OUTAGE + 1.0, "for as long as the breaker bears it"
+        before = settled(ws)
+        assert len(before) == asked // 2
+        server.change(die_after=None)
+        code, resumed, said = optimized(ws, ("runs", "resume", stopped["run_id"], "--json"))
+        assert code == 0, said
+        assert resumed["calls"]["made"] == server.totals().requests
+    assert program_of(ws, resumed) == program_of(clean, undisturbed)
+    for name in ("verdict", "baseline", "optimized", "accuracy", "interval"):
+        assert resumed[name] == undisturbed[name]
+    after = settled(ws)
+    assert set(before) < set(after)
+    assert len(after) == len(set(after)) == len(settled(clean)), "and nothing was paid twice"
