@@ -1,0 +1,225 @@
+"""What the doctor looks at on this machine: versions, limits, caps, disk, journal, leftovers."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skill_fleet.services.context import open_context
+from skill_fleet.services.doctor import examine
+from skill_fleet.services.doctor.disk import filesystem, locking_trouble
+from skill_fleet.services.doctor.journal import journal
+from skill_fleet.services.doctor.versions import fits, numbers, unfit, versions
+
+
+@pytest.fixture
+def checks(workspace, monkeypatch):
+    """All checks of a workspace with a configuration, nobody asked."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(workspace / "xdg"))
+
+    def look(text="", *names):
+        (workspace / "config" / "config.yaml").write_text(text)
+        return [one for one in examine(workspace, offline=True) if not names or one.name in names]
+
+    return look
+
+
+def model(entry, more=""):
+    entry = f"model: ollama_chat/m, max_tokens: 1000, {entry}".rstrip(", ")
+    return f"models: {{default: it, registry: {{it: {{{entry}}}}}}}\n{more}"
+
+
+def test_a_sound_workspace_has_nothing_wrong(checks):
+    found = checks(model("in_flight: 8"))
+    assert [one for one in found if one.status != "ok"] == []
+    assert {"versions", "configuration", "model", "state", "cache", "training set"} <= {
+        one.name for one in found
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "more", "said"),
+    [
+        ("in_flight: 1", "", "8 threads, but 1 at once"),
+        ("in_flight: 8", "optimization: {num_threads: 9}", "9 threads, but 8 at once"),
+        ("rpm: 3", "", "3 requests a minute for 8 threads: each waits about 160 s"),
+        ("tpm: 999", "", "one answer may take 1000 tokens, and a minute has 999"),
+        ("timeout: 2", "", "a timeout of 2 s is short"),
+        ("timeout: 5.5, max_tokens: 2000", "", "2000 tokens rarely come within"),
+        ("timeout: 90", "calls: {outage_seconds: 60}", "outlasts calls.outage_seconds, 60"),
+    ],
+)
+def test_limits_that_do_not_go_together(checks, entry, more, said):
+    text = model(entry.replace(", max_tokens: 2000", ""), more)
+    if "max_tokens: 2000" in entry:
+        text = text.replace("max_tokens: 1000", "max_tokens: 2000")
+    (check,) = checks(text, "limits")
+    assert check.status == "warning"
+    assert said in check.message
+    assert check.hint
+
+
+@pytest.mark.parametrize("entry", ["in_flight: 8", "rpm: 8", "tpm: 1000", "timeout: 5", ""])
+def test_limits_at_the_edge_are_fine(checks, entry):
+    assert checks(model(entry), "limits") == []
+
+
+def test_what_a_cap_on_cost_needs(checks):
+    text = "models: {default: it, registry: {it: {model: ollama_chat/m}}}\n"
+    assert [(one.status, "no longest length" in one.message) for one in checks(text, "model")] == [
+        ("ok", False),
+        ("warning", True),
+    ]
+    found = checks(f"{text}budget: {{max_cost: 5}}\n", "model")
+    assert [one.status for one in found] == ["ok", "error", "error"]
+    assert "its price is unknown" in found[2].message
+    assert found[2].hint == "Set models.registry.it.price."
+    priced = text.replace("}}}", ", max_tokens: 9, price: {input_per_million: 0, output_per_million: 0}}}}")
+    assert [one.status for one in checks(f"{priced}budget: {{max_cost: 5}}\n", "model")] == ["ok"]
+
+
+def test_programs_of_commands(checks, tmp_path, monkeypatch):
+    program = tmp_path / "answerer"
+    text = "models: {default: it, registry: {it: {model: command/mine, command: [answerer], in_flight: 8}}}\n"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (check,) = checks(text, "model")
+    assert (check.status, "answerer" in check.message) == ("error", True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (check,) = checks(text, "model")
+    assert (check.status, str(program) in check.message) == ("ok", True)
+    (wrong,) = (one for one in checks(f"{text}budget: {{max_cost: 1}}\n", "model") if one.status != "ok")
+    assert "cannot hold for a command" in wrong.message
+
+
+def test_an_address_that_is_none(checks):
+    text = model("api_base: 'localhost:8000'")
+    (check,) = checks(text, "model")
+    assert (check.status, "not the address of a web server" in check.message) == ("error", True)
+
+
+def test_proxies_are_named_without_their_password(checks, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    monkeypatch.setenv("HTTP_PROXY", "proxy.example:3128")
+    found = checks("", "proxy")
+    assert [one.status for one in found] == ["ok", "warning"]
+    assert found[0].message == (
+        "HTTPS_PROXY: providers are reached through proxy.example:3128, but for localhost."
+    )
+    assert "hunter2" not in str(found)
+
+
+def test_a_damaged_ledger(checks, workspace):
+    state = workspace / ".skill-fleet"
+    state.mkdir()
+    (state / "ledger.sqlite").write_bytes(b"SQLite format 3\0" + b"\xff" * 4000)
+    (check,) = checks("", "ledger")
+    assert check.status == "error"
+    assert "damaged" in check.message
+
+
+def test_a_large_ledger_is_looked_at_in_part(workspace, clock, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(workspace / "xdg"))
+    state = workspace / ".skill-fleet"
+    state.mkdir()
+    with closing(sqlite3.connect(state / "ledger.sqlite")) as db:
+        db.execute("create table t (x)")
+        db.executemany("insert into t values (?)", ((n,) for n in range(60_000)))
+        db.commit()
+    context = open_context(workspace, clock=clock)
+    (whole,) = journal(context)
+    assert whole.message.endswith("sound, 0.6 MB.")
+
+    class Hurried(type(clock)):
+        def monotonic(self):
+            self.time += 10
+            return self.time
+
+    (part,) = journal(open_context(workspace, clock=Hurried()))
+    assert part.status == "ok"
+    assert "no damage in the part that was read" in part.message
+
+
+def test_files_of_killed_processes(checks, workspace):
+    half = workspace / "config" / ".config.yaml.abcdefgh"
+    half.write_text("x")
+    assert checks("", "files") == [], "one that is being written is left alone"
+    os.utime(half, (0, 0))
+    (check,) = checks("", "files")
+    assert check.status == "warning"
+    assert str(half) in check.message
+
+
+def test_sqlite_locks_here_and_leaves_nothing(tmp_path):
+    assert locking_trouble(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+    assert "No such file" in locking_trouble(tmp_path / "nowhere")
+
+
+def test_network_file_systems_are_told_by_the_nearest_mount(tmp_path, checks, monkeypatch, workspace):
+    table = tmp_path / "mounts"
+    table.write_text(
+        "/dev/a / ext4 rw 0 0\nbad\nserver:/x /home/a\\040b nfs4 rw 0 0\n/dev/b /home/a\\040b/c xfs rw\n"
+    )
+    assert filesystem(Path("/home/a b/d"), table) == "nfs4"
+    assert filesystem(Path("/home/a b/c/d"), table) == "xfs"
+    assert filesystem(Path("/home"), table) == "ext4"
+    assert filesystem(Path("/home"), tmp_path / "none") is None
+    table.write_text(f"/dev/a / ext4 rw 0 0\nserver:/x {workspace} nfs rw 0 0\n")
+    monkeypatch.setattr(filesystem, "__defaults__", (table,))
+    found = [one for one in checks("", "state", "cache") if one.status == "warning"]
+    assert len(found) == 2
+    assert "network file system (nfs)" in found[0].message
+
+
+def test_what_is_installed_fits():
+    assert [one.status for one in versions()] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("version", "bounds", "fit"),
+    [
+        ("3.4.1", ">=3.4.1,<3.5", True),
+        ("3.5.0", ">=3.4.1,<3.5", False),
+        ("3.4", ">=3.4.1", False),
+        ("3.4.0", "==3.4", True),
+        ("3.4.2rc1", "!=3.4.2", False),
+        ("1.10", ">1.9", True),
+        ("1.0", "~=3", True),
+        ("1.0", "", True),
+    ],
+)
+def test_bounds(version, bounds, fit):
+    assert fits(version, bounds) is fit
+
+
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=4), st.text(max_size=6))
+def test_numbers_of_any_version(parts, rest):
+    text = ".".join(map(str, parts))
+    found = numbers(text + rest)
+    assert found[: len(parts) - 1] == tuple(parts[:-1])
+
+
+def test_a_package_that_is_missing_or_unfit():
+    said = [
+        one.message for one in unfit(["ruamel.yaml<0.1", "no-such-package>=1", "no-such; sys_platform=='x'"])
+    ]
+    assert said[0].startswith("ruamel.yaml 0.")
+    assert said[0].endswith("is installed, and <0.1 is needed.")
+    assert said[1:] == ["no-such-package is not installed."]
+
+
+def test_poisoned_releases(monkeypatch):
+    import importlib.metadata
+
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "1.82.7" if name == "litellm" else real(name)
+    )
+    found = [one for one in versions() if one.status == "error"]
+    assert [one.message for one in found] == ["litellm 1.82.7 is a release that steals credentials."]
