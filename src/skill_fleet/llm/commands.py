@@ -155,6 +155,16 @@ def identity_of(spec: ModelSpec) -> list[str] | None:
     return list(command_line(spec)) if spec.is_command else None
 
 
+def account_of(spec: ModelSpec) -> tuple[str, ...] | None:
+    """What a command's limits are of: a known one's login, whatever its model; else the whole command line.
+
+    None of a model that is no command.
+    """
+    if not spec.is_command:
+        return None
+    return (COMMAND, *(spec.command or _name_and_model(spec)[:1]))
+
+
 def _name_and_model(spec: ModelSpec) -> tuple[str, str]:
     """`command/<name>/<model>`: the name, and the model or nothing."""
     name, _, model = spec.model.partition("/")[2].partition("/")

@@ -5,6 +5,7 @@ import threading
 
 from skill_fleet.config.settings import Calls, ModelSpec
 from skill_fleet.foundation.clock import Clock
+from skill_fleet.llm.commands import account_of
 from skill_fleet.llm.limiter import Limiter
 from skill_fleet.llm.routes import address_of
 
@@ -26,7 +27,7 @@ class Limiters:
             calls: How long it pauses, and when it gives up; as the first who asked for the account had it.
         """
         digest = None if key is None else hashlib.sha256(key.encode()).hexdigest()
-        account = (address_of(spec) or spec.provider, digest, id(clock))
+        account = (account_of(spec) or address_of(spec) or spec.provider, digest, id(clock))
         with self._lock:
             if account not in self._known:
                 self._known[account] = Limiter(
