@@ -17,7 +17,8 @@ MADE = re.compile(r"(<!-- made: (?P<name>[^\n]+?) -->\n)(?P<text>.*?)(<!-- end -
 def made(name: str) -> str:
     """The table of that name.
 
-    `command WORDS`, `optimizer NAME`, `body OPERATION`, `errors`, `problems`, `commands` or `routes`.
+    `command WORDS`, `optimizer NAME`, `body OPERATION`, or `errors`, `problems`, `commands`, `routes`,
+    `providers`.
     """
     kind, _, rest = name.partition(" ")
     if kind == "command":
@@ -31,6 +32,7 @@ def made(name: str) -> str:
         "problems": problems_table,
         "commands": commands_table,
         "routes": routes_table,
+        "providers": providers_table,
     }
     return tables[name]()
 
@@ -84,6 +86,23 @@ def errors_table() -> str:
         for kind in _errors(SkillFleetError)
     ]
     return _table(("code", "exit", "class", "meaning"), rows)
+
+
+def providers_table() -> str:
+    """Every provider that there is a route to."""
+    from skill_fleet.llm.routes import ROUTES
+
+    rows = [
+        (
+            f"`{route.prefix}/`",
+            route.label,
+            f"`{route.address}`" if route.address else "yours",
+            ", ".join(f"`{name}`" for name in route.keys) or "none",
+            "yes" if route.seed else "",
+        )
+        for route in ROUTES
+    ]
+    return _table(("model", "provider", "address", "key in", "seed"), rows)
 
 
 def problems_table() -> str:

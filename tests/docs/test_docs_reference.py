@@ -40,7 +40,7 @@ def unchanged(page: Path, name: str, shown: str) -> None:
     assert shown == made(name), f"The table '{name}' is not what the program says; make it anew: {anew}"
 
 
-@pytest.mark.parametrize("page", ["cli.md", "optimizers.md", "exit-codes-and-errors.md"])
+@pytest.mark.parametrize("page", ["cli.md", "optimizers.md", "exit-codes-and-errors.md", "providers.md"])
 def test_tables_made_of_the_program_are_as_it_makes_them(page):
     path = REFERENCE / page
     tables = list(MADE.finditer(path.read_text()))
