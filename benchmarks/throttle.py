@@ -1,0 +1,211 @@
+"""Ask a provider for more than it takes: what is lost, what is turned away, and how long it takes.
+
+    uv run python benchmarks/throttle.py [--threads 16,64] [--rps 10] [--items 300] [--latency 0.2]
+                                         [--window] [--no-stock]
+
+`simulate-provider` runs in a process of its own. A program of one call is measured on so many examples: by
+`measure`, through `FleetLM`, the metered engine and the limiter; and beside it by stock DSPy, `dspy.LM`
+(`num_retries=3`, no cache) and `dspy.Evaluate`. Three servers: one whose answers carry `x-ratelimit-*` and
+whose 429 says how long to wait; one that says only the latter, in whole seconds; one that says nothing. With
+`--window` the limit is a sliding window of a second instead of a bucket that fills.
+
+Columns: examples without a score (`measure`) or with the score 0 of a failure (stock); requests; share of
+them turned away in the first second and after it; wall seconds, and these as a multiple of items / rps. Exit
+code 1 when ours loses one, has 2 % or more turned away after the first second, or takes over 1.10 of items /
+rps.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+ANSWER = "[[ ## answer ## ]]\nyes\n\n[[ ## completed ## ]]"
+MODEL = "openai/simulated/one"
+SAYS = {
+    "headers": ("--rate-headers",),
+    "Retry-After": ("--no-rate-headers", "--retry-after", "1"),
+    "nothing": ("--no-rate-headers", "--no-retry-header"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one measurement came to."""
+
+    lost: int
+    requests: int
+    first: float
+    after: float
+    wall: float
+    limit: float
+
+    def cells(self) -> list[str]:
+        shares = [f"{self.first:.0%}", f"{self.after:.1%}"]
+        return [
+            str(self.lost),
+            str(self.requests),
+            *shares,
+            f"{self.wall:.1f}",
+            f"{self.wall / self.limit:.2f}",
+        ]
+
+    @property
+    def holds(self) -> bool:
+        return self.lost == 0 and self.after < 0.02 and self.wall <= 1.10 * self.limit
+
+
+def main() -> int:
+    asked = _asked()
+    print(
+        "| who | says | threads | items | lost | requests | turned away, 1st s | after | wall s | x limit |"
+    )
+    print("|" + "---|" * 10)
+    broken = False
+    for threads in asked.threads:
+        for says in SAYS:
+            for who in ("skill-fleet", "stock DSPy")[: 1 if asked.no_stock else 2]:
+                row = _row(asked, who, says, threads)
+                broken |= who == "skill-fleet" and not row.holds
+                print(
+                    "| " + " | ".join([who, says, str(threads), str(asked.items), *row.cells()]) + " |",
+                    flush=True,
+                )
+    return int(broken)
+
+
+def _row(asked: argparse.Namespace, who: str, says: str, threads: int) -> Row:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with _serving(asked, says, folder) as url:
+            begun = time.perf_counter()
+            measured = _ours if who == "skill-fleet" else _stock
+            lost = measured(url, threads, asked.items, folder)
+            wall = time.perf_counter() - begun
+        records = [json.loads(line) for line in (folder / "served.ndjson").read_text().splitlines()]
+    start = min(record["offset"] for record in records)
+    early = [record["fault"] == "limit" for record in records if record["offset"] <= start + 1.0]
+    late = [record["fault"] == "limit" for record in records if record["offset"] > start + 1.0]
+    limit = asked.items / asked.rps
+    return Row(lost, len(records), _share(early), _share(late), wall, limit)
+
+
+def _share(turned_away: list[bool]) -> float:
+    return sum(turned_away) / len(turned_away) if turned_away else 0.0
+
+
+@contextlib.contextmanager
+def _serving(asked: argparse.Namespace, says: str, folder: Path) -> Iterator[str]:
+    script = folder / "script.json"
+    script.write_text(json.dumps([{"match": ".*", "answer": ANSWER}]))
+    command = [sys.executable, "-m", "skill_fleet", "simulate-provider", "--json", "--model", "simulated/one"]
+    command += ["--script", str(script), "--rps", str(asked.rps), "--latency", str(asked.latency)]
+    command += ["--ledger", str(folder / "served.ndjson"), "--max-seconds", "900", *SAYS[says]]
+    command += ["--window", "1"] if asked.window else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield json.loads(server.stdout.readline())["url"]
+        finally:
+            server.terminate()
+            server.wait()
+
+
+class _Yes:
+    """The metric of ours."""
+
+    def score(self, gold: Any, prediction: Any) -> Any:
+        from skill_fleet.evaluation.score import Score
+
+        return Score(_yes(gold, prediction), {}, "")
+
+
+def _yes(_gold: Any, prediction: Any, _trace: Any = None) -> float:
+    return float(prediction.answer == "yes")
+
+
+def _examples(number: int) -> list[Any]:
+    return [
+        dspy.Example(question=f"Is {i} a number?", id=f"q{i}").with_inputs("question") for i in range(number)
+    ]
+
+
+def _ours(url: str, threads: int, items: int, folder: Path) -> int:
+    from skill_fleet.config.settings import ModelSpec
+    from skill_fleet.evaluation.runner import measure
+    from skill_fleet.foundation.clock import SYSTEM_CLOCK
+    from skill_fleet.llm.budget import Account, Gate, Limits
+    from skill_fleet.llm.engine import Line
+    from skill_fleet.llm.journal import Journal
+    from skill_fleet.llm.limiters import Limiters
+    from skill_fleet.llm.models import Connections, build_lm
+
+    spec = ModelSpec(model=MODEL, api_base=url, temperature=0.0, max_tokens=50)
+    journal = Journal(folder / "ledger", folder / "responses")
+    line = Line(journal, "run", SYSTEM_CLOCK)
+    connections = Connections.of({}, limiters=Limiters())
+    lm = build_lm(spec, "evaluation", line, Gate(Account(Limits(), SYSTEM_CLOCK)), connections, "raise")
+    try:
+        found = measure(
+            dspy.Predict("question -> answer"),
+            _examples(items),
+            _Yes(),
+            lm=lm,
+            num_threads=threads,
+            max_failed_share=1.0,
+        )
+    finally:
+        journal.close()
+    return sum(getattr(outcome.score, "value", None) != 1.0 for outcome in found.outcomes)
+
+
+def _stock(url: str, threads: int, items: int, _folder: Path) -> int:
+    logging.getLogger("dspy").setLevel(logging.CRITICAL)
+    lm = dspy.LM(
+        MODEL,
+        api_base=url,
+        api_key="none",
+        engine="lm15",
+        cache=False,
+        num_retries=3,
+        max_tokens=50,
+        temperature=0.0,
+    )
+    evaluate = dspy.Evaluate(
+        devset=_examples(items),
+        metric=_yes,
+        num_threads=threads,
+        display_progress=False,
+        max_errors=items + 1,
+    )
+    with dspy.context(lm=lm), contextlib.redirect_stderr(io.StringIO()):
+        found = evaluate(dspy.Predict("question -> answer"))
+    return sum(score != 1.0 for _, _, score in found.results)
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--threads", type=lambda text: [int(part) for part in text.split(",")], default=[16, 64]
+    )
+    parser.add_argument("--rps", type=float, default=10.0)
+    parser.add_argument("--items", type=int, default=300)
+    parser.add_argument("--latency", type=float, default=0.2)
+    parser.add_argument("--window", action="store_true")
+    parser.add_argument("--no-stock", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
