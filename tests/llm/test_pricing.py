@@ -71,6 +71,19 @@ def test_an_unknown_price_is_not_zero(spec: ModelSpec) -> None:
     assert worst_case(spec, None, 1000).usd is None
 
 
+def test_a_model_by_litellm_has_the_price_of_its_own_name() -> None:
+    known = price_of(ModelSpec(model="openai/gpt-4o-mini"))
+    assert known is not None
+    assert price_of(ModelSpec(model="litellm/openai/gpt-4o-mini")) == known
+    assert price_of(ModelSpec(model="litellm/gpt-4o-mini")) == known
+
+
+@pytest.mark.parametrize("model", ["ollama/llama3", "ollama_chat/llama3", "vllm/x"])
+def test_a_server_of_ones_own_has_no_list_price_wherever_it_is(model: str) -> None:
+    assert price_of(ModelSpec(model=model)) is None
+    assert price_of(ModelSpec(model=model, api_base="http://gpu:1")) is None
+
+
 def test_the_offline_model_is_free_and_that_is_known() -> None:
     spec = ModelSpec(model="offline/rules-v1")
     assert price_of(spec) == Price(0.0, 0.0)

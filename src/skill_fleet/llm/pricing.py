@@ -6,6 +6,7 @@ from typing import Any
 from skill_fleet.config.load import environment
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.budget import Worst
+from skill_fleet.llm.routes import LITELLM, is_local
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,22 @@ def price_of(spec: ModelSpec) -> Price | None:
         return Price(spec.price.input_per_million / 1e6, spec.price.output_per_million / 1e6)
     if spec.offline:
         return Price(0.0, 0.0)
-    if spec.api_base is not None:
+    if spec.api_base is not None or is_local(spec):
         return None  # a server of one's own has no list price
     environment()  # the packaged snapshot, not the network
     from dspy.clients.model_metadata import model_info, rate
 
-    provider, _, name = spec.model.partition("/")
+    provider, name = _listed(spec)
     info = model_info(provider, name)
     per_input, per_output = rate(info, "input_cost_per_token"), rate(info, "output_cost_per_token")
     return None if per_input is None or per_output is None else Price(per_input, per_output)
+
+
+def _listed(spec: ModelSpec) -> tuple[str, str]:
+    """Provider and name as the list of prices has them; litellm takes a name without a provider for OpenAI's."""
+    model = spec.model.removeprefix(f"{LITELLM}/")
+    provider, slash, name = model.partition("/")
+    return (provider, name) if slash else ("openai", model)
 
 
 def cost_of(spec: ModelSpec, price: Price | None, request: Any, response: Any) -> float | None:
@@ -44,7 +52,7 @@ def cost_of(spec: ModelSpec, price: Price | None, request: Any, response: Any) -
     if spec.price is None and not spec.offline:
         from dspy.clients.costs import estimate_cost
 
-        provider, _, name = spec.model.partition("/")
+        provider, name = _listed(spec)
         dollars, _ = estimate_cost(response, provider=provider, requested_model=name, request=request)
         return None if dollars is None else float(dollars)
     return float(usage.input_tokens * price.input + usage.output_tokens * price.output)

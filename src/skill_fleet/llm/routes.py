@@ -137,6 +137,12 @@ def route_of(model: str) -> Route:
     )
 
 
+def is_local(spec: ModelSpec) -> bool:
+    """Whether a model is on a server of one's own by its provider's name."""
+    route = _BY_PREFIX.get(spec.provider)
+    return route is not None and route.local
+
+
 def door_of(spec: ModelSpec) -> str:
     """What DSPy's client calls the server of a model.
 
