@@ -35,7 +35,7 @@ def price_of(spec: ModelSpec) -> Price | None:
 
 
 def _listed(spec: ModelSpec) -> tuple[str, str]:
-    """Provider and name as the list of prices has them; litellm takes a name without a provider for OpenAI's."""
+    """Provider and name as the list of prices has them: to litellm a bare name is one of OpenAI."""
     model = spec.model.removeprefix(f"{LITELLM}/")
     provider, slash, name = model.partition("/")
     return (provider, name) if slash else ("openai", model)
