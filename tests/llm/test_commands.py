@@ -1,10 +1,12 @@
 """Which program a command is: its entry, the known names, its place, and what makes it another model."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dspy.lm15 import Message, Request
 
 from command_programs import script
 from skill_fleet.config.load import load
@@ -12,8 +14,9 @@ from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError, ProviderError, UsageError
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.command_model import CommandModel, environment_of
-from skill_fleet.llm.commands import KNOWN_COMMANDS, command_line, find_program, identity_of
-from skill_fleet.llm.models import PhaseModels, check_limits, inner_of, phase_models
+from skill_fleet.llm.commands import KNOWN_COMMANDS, account_of, command_line, find_program, identity_of
+from skill_fleet.llm.limiter import Quota
+from skill_fleet.llm.models import Connections, PhaseModels, check_limits, inner_of, phase_models
 
 
 def spec(model: str = "command/mine", **more: Any) -> ModelSpec:
@@ -154,3 +157,34 @@ def test_another_system_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "killpg")
     with pytest.raises(ConfigError, match="POSIX"):
         CommandModel(spec(command=["cat"]), dict(os.environ))
+
+
+def test_a_login_is_one_account_and_so_is_a_command_line() -> None:
+    assert account_of(spec("command/claude/opus")) == account_of(spec("command/claude/haiku"))
+    assert account_of(spec("command/claude")) != account_of(spec("command/codex"))
+    assert account_of(spec(command=["x", "a"])) != account_of(spec(command=["x", "b"]))
+    assert account_of(spec("openai/m")) is None
+
+
+def test_four_at_once_and_no_more_whoever_asks(tmp_path: Path) -> None:
+    """Sixteen threads, one command that says how many of it there were."""
+    running = tmp_path / "running"
+    running.mkdir()
+    text = f"cd {running}; touch $$; ls | wc -l; sleep 0.1; rm $$"
+    entry = spec(command=script(tmp_path / "m", text))
+    connections = Connections.of(dict(os.environ))
+    limiter = connections.limiter(entry)
+    assert limiter is not None
+    inner = connections.to(entry)
+    quota = Quota(entry.model, entry.rpm, entry.tpm, entry.at_once)
+
+    def one(number: int) -> int:
+        ticket = limiter.admit(quota, 10, lambda: False)
+        assert ticket is not None
+        answer = inner.complete(Request(model="m", messages=(Message.user(f"{number}"),)))
+        ticket.answered(None)
+        return int(answer.message.text or 0)
+
+    with ThreadPoolExecutor(16) as pool:
+        seen = list(pool.map(one, range(24)))
+    assert max(seen) == 4
