@@ -79,3 +79,4 @@ def test_what_does_not_pass_is_tried_six_times(rig: Any, name: str) -> None:
     assert len(ledger(made)) == 6
     assert isinstance(end, LMError)
     assert made.gate.closed is None, "only this call fails"
+    assert (sum(made.clock.slept) > 3.0) == (name != "length"), "an answer is not shorter for waiting"

@@ -279,6 +279,8 @@ class Paying:
         retry = self._meter.line.retry
         if self._meter.limiter is not None and (not counts or (failure.retry_after or 0) > 0):
             return 0.0  # the limiter lets nobody through until then
+        if failure.code == "truncated":
+            return 0.0  # it was too long, whatever the time
         return retry.pause(self._used_up, failure.retry_after, self._key)
 
     def _rest(self, seconds: float) -> None:
