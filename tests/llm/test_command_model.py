@@ -19,12 +19,14 @@ from dspy.utils.exceptions import (
     LMTimeoutError,
 )
 
+from clocks import FakeClock
 from command_programs import PYTHON, alive, python, script, seen
-from skill_fleet.config.settings import ModelSpec, PriceOverride
+from skill_fleet.config.settings import Calls, ModelSpec, PriceOverride
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.command_model import CommandModel
 from skill_fleet.llm.engine import Retry
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.limiters import Limiters
 
 REQUEST = Request(model="command/t", messages=(Message.user("Say [[ ## a ## ]] – ü."),), system="Be kind.")
 FIELDS = "[[ ## answer ## ]]\nfine\n\n[[ ## completed ## ]]"
@@ -266,9 +268,12 @@ def test_sixteen_threads_get_each_its_own_answer() -> None:
 
 
 def call_path(rig: Any, command: Any, **more: Any) -> Any:
+    """A command behind the whole call path, limits and all, on a clock on which nobody waits."""
     known = spec(command, **more.pop("entry", {}))
+    clock = FakeClock()
+    limiter = Limiters().of(known, None, clock, Calls(outage_seconds=20))
     inner = CommandModel(known, dict(os.environ))
-    return rig(inner, spec=known, retry=more.pop("retry", Retry(base=0.0)), **more)
+    return rig(inner, spec=known, retry=Retry(base=0.0), limiter=limiter, **more)
 
 
 def attempts(made: Any) -> list[tuple[Any, ...]]:
@@ -317,20 +322,23 @@ def test_what_passes_is_tried_again_and_may_have_been_billed(rig: Any, tmp_path:
         ("echo 'Not logged in' >&2; exit 1", "auth", 1),
         ('echo "You\'ve hit your usage limit" >&2; exit 1', "billing", 1),
         ("echo 'prompt is too long' >&2; exit 1", "context_window_exceeded", 1),
-        ("exit 3", "command_failed", 6),
+        ("exit 3", "command_failed", None),
         ("true", "empty", 6),
         ("printf '\\377'", "malformed", 6),
     ],
 )
 def test_each_end_is_the_failure_it_is_of_any_provider(
-    rig: Any, tmp_path: Path, text: str, reason: str, calls: int
+    rig: Any, tmp_path: Path, text: str, reason: str, calls: int | None
 ) -> None:
+    """What may pass is tried six times; where nothing but failures comes, until it counts as an outage."""
     made = call_path(rig, script(tmp_path / "m", text))
     with pytest.raises(Halt) as halted:
         made.lm("hello")
     assert halted.value.cause == "provider"
     assert (halted.value.error.exit_code, halted.value.error.code) == (6, reason)
-    assert [row[1] for row in attempts(made)] == [reason] * calls
+    reasons = [row[1] for row in attempts(made)]
+    assert set(reasons) == {reason}
+    assert len(reasons) == calls or (calls is None and len(reasons) >= 6)
 
 
 def test_caps_on_calls_hold_exactly(rig: Any) -> None:
