@@ -186,7 +186,7 @@ def _serve(simulator: "Simulator", settings: "SimulatorSettings", view: Screen) 
 def _shown(totals: dict[str, Any]) -> "RenderableType":
     from skill_fleet.cli.tables import facts
 
-    faults = ", ".join(f"{name} {count}" for name, count in totals["by_fault"].items())
+    faults = ", ".join(f"{name} {count}" for name, count in totals["by_fault"].items() if name != "limit")
     billed = f"{totals['billed_prompt_tokens']:,} + {totals['billed_completion_tokens']:,} tokens"
     return facts(
         [

@@ -46,7 +46,7 @@ class Routes:
             said = ApiError.bad(" ".join(part for part in (error.message, error.hint) if part))
             await connection.respond(said.status, [JSON], said.body())
         else:
-            await connection.respond(status, [JSON], orjson.dumps(value))
+            await connection.respond(status, [JSON], orjson.dumps(value) + b"\n")
 
     async def _complete(self, request: HttpRequest, connection: Connection) -> None:
         decision = self._decider.decide(request)
