@@ -88,9 +88,7 @@ def add(
         list[str] | None, typer.Option(metavar="VAR", help="A variable it gets; repeatable.")
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Make it the default model.")] = False,
-    phase: Annotated[
-        list[PhaseName] | None, typer.Option(metavar="PHASE", help="Have this phase use it; repeatable.")
-    ] = None,
+    phase: Annotated[list[PhaseName] | None, typer.Option(help="Have this phase use it; repeatable.")] = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -136,7 +134,7 @@ def try_out(
     ctx: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Which; default: those that phases use."),
+        typer.Argument(metavar="NAME", help="Which, or several; default: those that phases use."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All that are registered.")] = False,
     as_json: Json = False,
