@@ -108,7 +108,7 @@ def test_every_setting_is_in_the_reference_with_its_default(tmp_path):
     from skill_fleet.config.load import load
     from skill_fleet.config.settings import Settings
 
-    names = ["models", "phases", "optimization", "budget", "evaluation", "server"]
+    names = ["models", "phases", "calls", "optimization", "budget", "evaluation", "server"]
     shown = {row[0]: row[1] for name in names for row in rows(section("reference/configuration.md", name))}
     expected = settings_of(Settings)
     assert shown.keys() == expected.keys()
