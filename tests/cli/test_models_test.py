@@ -1,13 +1,17 @@
 """`models test`: one real call, counted, and the cause in words when it fails."""
 
+import signal
 import socket
 import sqlite3
+import ssl
 import threading
+import time
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from skill_fleet.services.models_diagnosis import connection_problem
 from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings, running
 
 MODEL = "openai/offline/rules-v1"
@@ -142,6 +146,51 @@ def test_a_web_server_that_is_no_provider(cli, registered, status):
         error = cli("models", "test", "it", "--json").json["models"][0]["error"]
     assert error["code"] == "bad_address", error
     assert "/v1" in error["hint"]
+
+
+def test_a_host_that_nobody_knows(cli, registered, monkeypatch):
+    def unknown(*_args, **_options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    registered("http://llm.nowhere.example/v1")
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    one = cli("models", "test", "it", "--json").json["models"][0]
+    assert one["error"]["code"] == "dns", one
+    assert one["error"]["message"] == "The host llm.nowhere.example cannot be looked up."
+    assert one["usd"] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate"), "tls"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "tls"),
+        (ConnectionRefusedError(111, "Connection refused"), "unreachable"),
+        (OSError(113, "No route to host"), "unreachable"),
+        (ValueError("something else"), None),
+    ],
+)
+def test_causes_beneath_an_error(error, code):
+    outer = RuntimeError("could not connect")
+    outer.__cause__ = error
+    found = connection_problem(outer, "https://llm.example/v1")
+    assert (found and found.code) == code
+    assert found is None or found.hint
+
+
+def test_interrupted_while_it_waits(start, cli, registered, ws):
+    with running(SimulatorSettings(faults=Faults({"hang": 1.0}))) as server:
+        registered(server.url)
+        process = start("models", "test", "it")
+        until = time.monotonic() + 60
+        while server.totals().requests == 0 and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("error: Interrupted")
+    with closing(sqlite3.connect(ws / ".skill-fleet" / "ledger.sqlite")) as db:
+        assert db.execute("select state, possibly_billed from attempt").fetchall() == [("failed", 1)]
 
 
 def test_tls_asked_of_a_server_that_has_none(cli, registered):

@@ -46,6 +46,12 @@ def test_a_light_command_imports_no_dspy(tmp_path):
         assert not modules & {"dspy", "gepa", "optuna", "litellm", "numpy"}, words
 
 
+def test_a_model_is_registered_without_dspy(tmp_path):
+    modules, _ = imported("--workspace", str(tmp_path), "models", "add", "a", "--model", "openai/x")
+    assert (tmp_path / "config" / "config.yaml").exists()
+    assert not modules & {"dspy", "gepa", "optuna", "litellm", "numpy"}
+
+
 def test_the_cpu_of_starting():
     bare = cpu("-c", "pass")
     typer = cpu("-c", "import typer")

@@ -56,7 +56,7 @@ def connection_problem(error: BaseException, address: str) -> Problem | None:
     if any(isinstance(link, ssl.SSLError) for link in links) or "certificate" in words.lower():
         return _tls_problem(words, host, address)
     if any(isinstance(link, socket.gaierror) for link in links):
-        return Problem("dns", f"There is no host named {host}.", "Check api_base, and the network.")
+        return Problem("dns", f"The host {host} cannot be looked up.", "Check api_base, and the network.")
     if any(isinstance(link, ConnectionRefusedError) for link in links):
         own = is_loopback(address)
         hint = "Start the server, or change api_base." if own else "Check api_base and the firewall."
