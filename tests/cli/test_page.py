@@ -163,6 +163,7 @@ def test_words_are_on_the_screen_while_they_are_written(ws):
     assert "│ ## Overview" in bare(all_of_it)
     left = all_of_it[all_of_it.rindex("\x1b[?25h") :]
     assert "skill" in left
+    assert "\x1b[2K" in left, "the page is taken away"
     assert "│" not in left
     assert "SIMULATED" in left
     assert asked == 4

@@ -285,6 +285,61 @@ def test_the_same_thread_may_ask_for_what_it_is_reading(rig: Any) -> None:
     assert made.spent.settled == 2
 
 
+def test_a_thread_may_begin_the_stream_that_it_is_reading_once_more(rig: Any) -> None:
+    made = rig(WordByWord(answer=said))
+    first = made.engine.stream(request())
+    begun = next(first)
+    assert text_of(list(made.engine.stream(request()))) == SAID
+    assert text_of([begun, *first]) == SAID
+    assert at_rest(made)
+
+
+@pytest.mark.parametrize("way", ["complete", "stream", "acomplete", "astream"])
+def test_nobody_waits_for_ever_for_a_stream_that_its_reader_has_left_alone(rig: Any, way: str) -> None:
+    made = rig(WordByWord(answer=said))
+    twin = AsyncMeteredEngine(made.engine)
+    left = made.engine.stream(request())
+    next(left)
+
+    async def read() -> str:
+        return text_of([event async for event in twin.stream(request())])
+
+    ways: dict[str, Callable[[], Any]] = {
+        "complete": lambda: made.engine.complete(request()).message.text,
+        "stream": lambda: text_of(list(made.engine.stream(request()))),
+        "acomplete": lambda: asyncio.run(twin.complete(request())).message.text,
+        "astream": lambda: asyncio.run(read()),
+    }
+    with ThreadPoolExecutor(1) as pool:
+        joined = pool.submit(ways[way])
+        with pytest.raises(TimeoutError):
+            joined.result(0.3)
+        assert made.model.attempts == 1, "a reader may take a moment"
+        made.clock.time += 6
+        assert joined.result(5) == SAID
+    assert made.model.attempts == 2
+    assert text_of(list(left)) == SAID
+    assert at_rest(made)
+
+
+def test_a_task_that_asks_for_what_it_is_reading_gets_it_in_the_end(rig: Any) -> None:
+    made = rig(WordByWord(answer=said))
+    twin = AsyncMeteredEngine(made.engine)
+
+    async def scene() -> str:
+        stream = twin.stream(request())
+        await anext(stream)
+        asked = asyncio.create_task(twin.complete(request()))
+        await asyncio.sleep(0.05)
+        made.clock.time += 6
+        answer = (await asked).message.text
+        await stream.aclose()
+        return answer or ""
+
+    assert asyncio.run(scene()) == SAID
+    assert at_rest(made)
+
+
 def test_an_answer_that_another_process_stored_first_holds(rig: Any, streamed: Any) -> None:
     """What was shown cannot be taken back, and must not become what the program goes on with."""
     made = rig(WordByWord(answer=said), on_failure="raise")

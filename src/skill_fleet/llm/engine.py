@@ -6,7 +6,6 @@ journal sits here and not above, because only an engine sees each attempt (retri
 the JSON adapter's second try) exactly once.
 """
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
@@ -59,10 +58,11 @@ class MeteredEngine(Meter):
                 return stored
             flight, landing = self.line.claim(key)
             if landing is not None:
-                if flight.thread == threading.get_ident():
-                    # A task of this very thread makes it, and cannot go on while we wait for it.
+                own = flight.thread == threading.get_ident()
+                if own or not self.line.joined(flight, landing):
+                    # A task of this very thread makes it, and cannot go on while we wait for it; or nobody
+                    # reads the stream that it is.
                     return self._paid(Paying(self, request, document, key, context), request)
-                landing.result()
                 continue
             try:
                 stored = self.landed(key, context)
@@ -102,7 +102,8 @@ class AsyncMeteredEngine:
                 return stored
             flight, landing = engine.line.claim(key)
             if landing is not None:
-                await asyncio.wrap_future(landing)
+                if not await engine.line.awaited(flight, landing):
+                    return await self._paid(Paying(engine, request, document, key, context), request)
                 continue
             try:
                 stored = engine.landed(key, context)

@@ -1,6 +1,8 @@
 """What the engines of a run share: journal, calls under way, retries, traffic, what is known of models."""
 
+import asyncio
 import concurrent.futures
+import contextlib
 import hashlib
 import threading
 from dataclasses import dataclass, field
@@ -12,6 +14,9 @@ from skill_fleet.llm.acquaintance import Acquaintance
 from skill_fleet.llm.journal_store import JournalStore
 from skill_fleet.llm.memo import Memo
 
+_GLANCE = 0.2
+# For so long an equal call waits for a reader who does not ask for the next piece of his stream.
+_READER_SECONDS = 5.0
 _MEMO_ENTRIES = 10_000
 _MEMO_BYTES = 64 * 2**20
 
@@ -79,10 +84,13 @@ class Flight:
     Attributes:
         thread: Who makes it.
         landing: What those wait for who want an equal one; None as long as nobody does.
+        read_at: When the reader of a stream got his last piece, on the clock, while the next is for him to
+            ask for; None while the call itself is under way.
     """
 
     thread: int
     landing: concurrent.futures.Future[None] | None = None
+    read_at: float | None = None
 
     def wanted(self) -> concurrent.futures.Future[None]:
         """What another waits for. Call with the line's lock held."""
@@ -129,6 +137,30 @@ class Line:
                 return flight, flight.wanted()
             flight = self.flights[key] = Flight(threading.get_ident())
             return flight, None
+
+    def joined(self, flight: Flight, landing: concurrent.futures.Future[None]) -> bool:
+        """Wait until an equal call is over.
+
+        Returns:
+            False: It is a stream that its reader has left alone: there may never be an end.
+        """
+        while not self._left_alone(flight):
+            with contextlib.suppress(TimeoutError):
+                landing.result(_GLANCE)
+                return True
+        return False
+
+    async def awaited(self, flight: Flight, landing: concurrent.futures.Future[None]) -> bool:
+        """The same, awaited."""
+        wrapped = asyncio.wrap_future(landing)
+        while not self._left_alone(flight):
+            if (await asyncio.wait({wrapped}, timeout=_GLANCE))[0]:
+                return True
+        return False
+
+    def _left_alone(self, flight: Flight) -> bool:
+        read_at = flight.read_at
+        return read_at is not None and self.clock.monotonic() - read_at > _READER_SECONDS
 
     def land(self, key: str, flight: Flight) -> None:
         """The call of a key is over, well or not: those who wait look again."""

@@ -8,7 +8,6 @@ attempt is made again only as long as none of its words were passed on.
 Models that cannot stream (the offline model among them) answer whole, and the answer is passed on in words.
 """
 
-import asyncio
 import contextlib
 import re
 import threading
@@ -29,7 +28,9 @@ from dspy.lm15 import (
 )
 from dspy.utils.exceptions import LMStreamAssemblyError
 
+from skill_fleet.foundation.clock import Clock
 from skill_fleet.llm.failures import UnusableAnswer
+from skill_fleet.llm.line import Flight
 from skill_fleet.llm.meter import Meter
 from skill_fleet.llm.paying import Paying
 
@@ -78,10 +79,14 @@ class _Passed:
     """What of one attempt went on to the caller.
 
     Attributes:
+        flight: Of the call: told while the caller has to ask for the next piece.
+        clock: For that.
         any: Whether anything did: then the attempt cannot be made a second time.
         text: The words, as they were passed on.
     """
 
+    flight: Flight
+    clock: Clock
     any: bool = False
     text: str = ""
     _start: StreamStartEvent | None = None
@@ -91,10 +96,12 @@ class _Passed:
         if event.type == "start":
             self._start = event
         elif event.type == "delta":
+            self.flight.read_at = self.clock.monotonic()
             if not self.any and self._start is not None:
                 yield self._start
             self.any = True
             yield self._piece(event)
+            self.flight.read_at = None
 
     def _piece(self, event: Any) -> Any:
         text = getattr(event.delta, "text", None)
@@ -170,24 +177,24 @@ def streamed(meter: Meter, request: Request) -> Iterator[Any]:
         flight, landing = meter.line.claim(key)
         if landing is None:
             break
-        if flight.thread == threading.get_ident():
-            # A task of this very thread makes it, and cannot go on while we wait for it.
-            paid = yield from _paid(meter, request, Paying(meter, request, document, key, context))
+        if flight.thread == threading.get_ident() or not meter.line.joined(flight, landing):
+            # It cannot go on while we wait for it, or nobody reads it: one of our own, which nobody joins.
+            paying = Paying(meter, request, document, key, context)
+            paid = yield from _paid(meter, request, paying, Flight(threading.get_ident()))
             yield from paid.rest()
             return
-        landing.result()
     try:
         stored = meter.landed(key, context)
         if stored is None:
-            paid = yield from _paid(meter, request, Paying(meter, request, document, key, context))
+            paid = yield from _paid(meter, request, Paying(meter, request, document, key, context), flight)
     finally:
         meter.line.land(key, flight)  # before the rest: those who wait have no use for it
     yield from paid.rest() if paid is not None else as_events(stored)
 
 
-def _paid(meter: Meter, request: Request, paying: Paying) -> Generator[Any, None, _Paid]:
+def _paid(meter: Meter, request: Request, paying: Paying, flight: Flight) -> Generator[Any, None, _Paid]:
     while True:
-        passed = paying.shown = _Passed()
+        passed = paying.shown = _Passed(flight, meter.line.clock)
         with paying:  # also left by a caller who does not want the rest: that is booked
             response, end = yield from _passing(meter.inner, request, passed)
             return _Paid(paying.settled(response), passed, end)
@@ -215,29 +222,31 @@ async def astreamed(meter: Meter, request: Request) -> AsyncGenerator[Any, None]
         if stored is not None:
             break
         flight, landing = meter.line.claim(key)
-        if landing is not None:
-            await asyncio.wrap_future(landing)
+        alone = landing is not None and not await meter.line.awaited(flight, landing)
+        if landing is not None and not alone:
             continue
         try:
-            stored = meter.landed(key, context)
+            stored = None if alone else meter.landed(key, context)
             if stored is None:
+                mine = Flight(threading.get_ident()) if alone else flight
                 paying = Paying(meter, request, document, key, context)
-                async with contextlib.aclosing(_awaited_paid(meter, request, paying, bill)) as events:
+                async with contextlib.aclosing(_awaited_paid(meter, request, paying, mine, bill)) as events:
                     async for event in events:
                         yield event
         finally:
-            meter.line.land(key, flight)
+            if not alone:
+                meter.line.land(key, flight)
         break
     for event in bill[0].rest() if stored is None else as_events(stored):
         yield event
 
 
 async def _awaited_paid(
-    meter: Meter, request: Request, paying: Paying, bill: list[_Paid]
+    meter: Meter, request: Request, paying: Paying, flight: Flight, bill: list[_Paid]
 ) -> AsyncGenerator[Any, None]:
     """The events of an attempt that succeeds; what comes of it is put into `bill`."""
     while not bill:
-        passed = paying.shown = _Passed()
+        passed = paying.shown = _Passed(flight, meter.line.clock)
         end: StreamEndEvent | None = None
         async with paying:
             if not can_stream(meter.inner):
