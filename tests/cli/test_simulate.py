@@ -101,7 +101,9 @@ def test_its_words_for_people(cli):
     assert "openai/offline/rules-v1 with api_base http://127.0.0.1:" in ended.err
     assert "requests" in ended.out
     assert "0 + 0 tokens, $0.000000" in ended.out
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     assert cli("simulate-provider", "--max-seconds", "0.2", "--quiet").err == ""
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
 def test_its_help_names_every_fault(cli):

@@ -119,6 +119,14 @@ def test_a_limit_is_a_rate_limit_with_its_wait(asked):
     assert 1.5 < raised.value.retry_after <= 2.0
 
 
+def test_a_wait_of_less_than_a_second_is_understood(asked):
+    limits = Limits(retry_after=0.05)
+    settings = SimulatorSettings(faults=Faults({"rate_limit": 1.0}), limits=limits)
+    with running(settings) as server, pytest.raises(LMRateLimitError) as raised:
+        asked(server)
+    assert raised.value.retry_after == 0.05
+
+
 def test_plain_dspy_works_with_it():
     with running() as server:
         lm = dspy.LM(

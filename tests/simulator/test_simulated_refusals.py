@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skill_fleet.simulator import SimulatorSettings, running
+from skill_fleet.simulator import Limits, SimulatorSettings, running
 from skill_fleet.simulator.asking import read_asked
 from skill_fleet.simulator.bodies import ApiError
 
@@ -179,6 +179,44 @@ def test_what_is_not_there_says_what_is(provider, method, path):
     error = error_of(here.http.request(method, here.root + path), 404)
     assert "POST /v1/chat/completions" in error["message"]
     assert here.server.totals().requests == 0
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "PUT"])
+def test_any_method_is_answered_and_it_goes_on(provider, method):
+    here = provider()
+    answer = here.http.request(method, f"{here.server.url}/models")
+    assert answer.status_code == 404
+    assert (answer.text == "") == (method == "HEAD")
+    upgrade = {"connection": "upgrade", "upgrade": "h2c"}
+    assert here.http.get(f"{here.server.url}/models", headers=upgrade).status_code == 200
+    assert here.ask(headers={"connection": "close"}).status_code == 200
+    assert here.ask().status_code == 200
+
+
+def test_a_bug_is_told_to_whoever_met_it_and_the_others_go_on(provider, monkeypatch, caplog):
+    from skill_fleet.simulator import deciding
+
+    here = provider(limits=Limits(max_in_flight=1))
+    with monkeypatch.context() as broken:
+        broken.setattr(deciding, "answers", lambda asked: {}[asked.model])
+        error = error_of(here.ask(), 500)
+    assert error["type"] == "simulator_bug"
+    assert "KeyError" in error["message"]
+    assert "KeyError" in caplog.text
+    assert here.ask().status_code == 200
+
+
+def test_http_1_0_is_answered_too(provider):
+    here = provider()
+    body = json.dumps({"model": "offline/rules-v1", "messages": HELLO, "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2])), timeout=5) as raw:
+        head = b"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(body)
+        raw.sendall(head + body)
+        said = b""
+        while piece := raw.recv(65536):
+            said += piece
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.endswith(b"data: [DONE]\n\n")
 
 
 def test_a_body_beyond_the_limit_is_refused_before_it_is_there(provider, monkeypatch):

@@ -95,7 +95,7 @@ def test_a_script_that_is_none_is_one_sentence(rules, said):
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("text", ["- [", "\x00", "- {a: b, a: c}", "[" * 3000, "- !!python/name:os.system x"])
+@pytest.mark.parametrize("text", ["- [", "\x00", "- {a: b, a: c}", "[" * 400, "- !!python/name:os.system x"])
 def test_a_file_that_is_no_yaml_is_one_sentence(tmp_path, text):
     with pytest.raises(DataError, match=r"The script .* is neither JSON nor YAML"):
         read_script(written(tmp_path, text))

@@ -1,5 +1,7 @@
 """`simulate-provider`."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,33 +156,35 @@ def _key(name: str | None) -> str | None:
 
 def _serve(simulator: "Simulator", settings: "SimulatorSettings", view: Screen) -> None:
     import os
-    import signal
-    import threading
 
     if simulator.reached_by_others:
         view.warn(f"Other machines can reach it: it listens at {settings.host}.")
 
     def ready() -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: simulator.stop())
         if view.as_json:
-            view.lines(
-                [
-                    {
-                        "url": simulator.url,
-                        "models": list(settings.models),
-                        "pid": os.getpid(),
-                        "simulated": True,
-                    }
-                ]
-            )
+            said = {"url": simulator.url, "models": list(settings.models), "pid": os.getpid()}
+            view.lines([said | {"simulated": True}])
             return
         view.note(f"Simulated provider at {simulator.url}: no language model, rules answer.")
         view.note(f"As a model: openai/{settings.models[0]} with api_base {simulator.url}. Ctrl-C ends it.")
 
-    simulator.serve(ready)
+    with _told_to_stop(simulator.stop):
+        simulator.serve(ready)
     view.data(simulator.ledger.totals().to_json() | {"simulated": True}, _shown)
+
+
+@contextmanager
+def _told_to_stop(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end it as it should end: with its totals."""
+    import signal
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _shown(totals: dict[str, Any]) -> "RenderableType":

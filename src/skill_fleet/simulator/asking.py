@@ -174,7 +174,7 @@ def _format(value: Any) -> Mapping[str, Any] | None:
     if value is None:
         return None
     kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in {"text", "json_object", "json_schema"}:
+    if kind not in ("text", "json_object", "json_schema"):
         raise ApiError.bad(
             "response_format.type is none of text, json_object, json_schema.", "response_format.type"
         )

@@ -112,7 +112,11 @@ class Decider:
             record.fault = "limit"
             too_many = over_limit(refused.by, asked.model, refused.seconds)
             return self._refused(record, too_many, self._retry(refused.seconds), asked)
-        return self._taken(record, asked)
+        try:
+            return self._taken(record, asked)
+        except BaseException:
+            self._throttle.in_flight -= 1
+            raise
 
     def ended(self, decision: Decision, *, delivered: bool) -> None:
         """A decision was carried out, or its client left."""
@@ -201,12 +205,13 @@ class Decider:
         return [("x-request-id", record.id), *self._throttle.headers(self._clock.monotonic())]
 
     def _retry(self, seconds: float | None) -> Headers:
-        """How long to wait: whole seconds as HTTP has them, and OpenAI's milliseconds."""
+        """How long to wait, in HTTP's whole seconds and OpenAI's milliseconds; a configured wait as it is."""
         limits = self.settings.limits
         wait = seconds if limits.retry_after is None else limits.retry_after
         if wait is None or not limits.retry_header:
             return []
-        return [("retry-after", str(math.ceil(wait))), ("retry-after-ms", f"{wait * 1000:.0f}")]
+        said = f"{math.ceil(wait)}" if limits.retry_after is None else f"{wait:g}"
+        return [("retry-after", said), ("retry-after-ms", f"{wait * 1000:.0f}")]
 
 
 def _choices(asked: Asked, rule: Rule | None) -> list[Choice]:

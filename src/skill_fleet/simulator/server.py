@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -9,14 +10,16 @@ from typing import Any
 
 from skill_fleet.foundation.addresses import is_loopback_address
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
-from skill_fleet.foundation.errors import UsageError
+from skill_fleet.foundation.errors import SkillFleetError, UsageError
+from skill_fleet.simulator.bodies import ApiError
 from skill_fleet.simulator.changing import changed
-from skill_fleet.simulator.deciding import Decider
+from skill_fleet.simulator.deciding import JSON, Decider
 from skill_fleet.simulator.ledger import Ledger, Record, Totals
 from skill_fleet.simulator.routes import Routes
 from skill_fleet.simulator.settings import MAX_BODY_BYTES, SimulatorSettings
 from skill_fleet.simulator.wire import Connection, HttpRequest
 
+LOG = logging.getLogger("skill_fleet.simulator")
 BACKLOG = 1024
 
 
@@ -77,13 +80,20 @@ class Simulator:
                 loop.call_soon_threadsafe(self._stop.set)
 
     def change(self, value: Mapping[str, Any]) -> None:
-        """Change settings while it runs; from any thread. As of `POST /simulator/settings`.
+        """Change settings while it runs; from any other thread. As of `POST /simulator/settings`.
 
         Raises:
             UnknownName: There is no such setting.
             UsageError: A value is of another type or out of range.
+            RuntimeError: It does not run.
         """
-        self._decider.change(changed(self._decider.settings, value))
+
+        async def change() -> None:
+            self._decider.change(changed(self._decider.settings, value))
+
+        if self._loop is None or self._loop.is_closed():
+            raise RuntimeError("The simulated provider does not run.")
+        asyncio.run_coroutine_threadsafe(change(), self._loop).result()
 
     async def _serve(self, ready: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -107,10 +117,17 @@ class Simulator:
     async def _handle(self, request: HttpRequest, connection: Connection) -> None:
         try:
             await self._routes.handle(request, connection)
-        except Exception as error:  # noqa: BLE001 - nothing is hidden: it ends the server, and `serve` raises it
+        except SkillFleetError as error:
             self._error = self._error or error
             self._stop.set()
             connection.reset()
+        except Exception as error:  # noqa: BLE001 - one request's bug is told to its client, and the others go on
+            said = f"This is a bug of the simulator: {type(error).__name__}: {error}."
+            LOG.error(said)  # noqa: TRY400 - one line
+            if connection.begun:
+                connection.reset()
+            else:
+                await connection.respond(500, [JSON], ApiError(500, said, "simulator_bug").body())
 
     def _after_each(self) -> None:
         most = self._decider.settings.max_requests

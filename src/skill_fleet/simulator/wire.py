@@ -175,7 +175,8 @@ class Connection(asyncio.Protocol):
             Whether the client was there until it was written.
         """
         self.begin(status, [*headers, ("content-length", str(len(body)))])
-        return await self.send([body]) and await self.finish()
+        whole = self._head is None or self._head.method != b"HEAD"
+        return await self.send([body] if whole else []) and await self.finish()
 
     def begin(self, status: int, headers: Headers) -> None:
         """The head of an answer; chunked where `headers` have no length."""
@@ -222,6 +223,11 @@ class Connection(asyncio.Protocol):
         with contextlib.suppress(OSError):  # the client may have closed it already
             found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_AT_CLOSE)
         self._transport.abort()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the head of an answer was sent."""
+        return self._http.our_state is not h11.SEND_RESPONSE
 
     @property
     def _over(self) -> bool:
