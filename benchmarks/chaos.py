@@ -30,12 +30,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "optimization"))
 
@@ -50,7 +51,7 @@ MIX = "all that pass"
 RATES = {True: (0.1, 0.25), False: (0.02, 0.1)}
 QUICK = ("rate_limit", "malformed", MIX, "content_filter")
 _STOCK_THREADS = 8
-_LONGEST = 400
+_LONGEST = 150
 _HEAD = (
     "fault", "rate", "optimizer", "threads", "run", "program", "calls", "known", "billed", "scored", "s",
     "stock", "stock program", "stock test", "stock scored", "stock calls", "stock tokens", "stock s",
@@ -78,44 +79,49 @@ class Done:
     books: Books
 
 
+Side = Callable[[str, Case], Done]
+
+
 def main() -> int:
     asked = _asked()
     if asked.cell:
         return _one(json.loads(asked.cell))
-    cells = list(_cells(asked))
-    hosts: SimpleQueue[Provider] = SimpleQueue()
+    if not asked.json:
+        _row(_HEAD)
+        _row(["---"] * len(_HEAD))
     providers = [Provider() for _ in range(asked.jobs)]
+    hosts: SimpleQueue[Provider] = SimpleQueue()
     for provider in providers:
         hosts.put(provider)
-    broken: list[str] = []
-    _row(_HEAD, asked)
-    _row(["---"] * len(_HEAD), asked)
     try:
         with ThreadPoolExecutor(asked.jobs) as pool:
-            side = partial(_side, hosts)
-            clean = {key: pool.submit(side, *key) for key in _clean(cells, asked)}
-            runs = [
-                (cell, pool.submit(side, "ours", cell.case), _stock_of(cell, pool, side, asked))
-                for cell in cells
-            ]
-            for cell, run, other in runs:
-                whole = clean["ours", cell.case.clean].result().outcome
-                found = run.result()
-                laws = broken_laws(found.outcome, whole, found.books, passing=cell.passing)
-                broken += [
-                    f"{cell.fault} {cell.rate:g} {cell.case.optimizer} {cell.case.threads}: {law}"
-                    for law in laws
-                ]
-                beside = None if other is None else (clean["stock", cell.case.clean].result(), other.result())
-                _show(cell, found, whole, beside, laws, asked)
+            broken = _rows(list(_cells(asked)), pool, partial(_side, hosts), asked)
     finally:
         for provider in providers:
             provider.close()
     if not asked.json:
         load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-        print(f"\n{len(cells)} cells; {os.cpu_count()} cores; load average {load}.")
+        print(f"\n{os.cpu_count()} cores; load average {load}.")
     print(f"{len(broken)} broken laws" + "".join(f"\n* {law}" for law in broken), file=sys.stderr)
     return 1 if broken else 0
+
+
+def _rows(cells: list[Cell], pool: ThreadPoolExecutor, side: Side, asked: argparse.Namespace) -> list[str]:
+    """Run all cells and print a row for each; what broke, in words."""
+    broken: list[str] = []
+    clean = {key: pool.submit(side, *key) for key in _clean(cells, asked)}
+    runs = [
+        (cell, pool.submit(side, "ours", cell.case), _stock_of(cell, pool, side, asked)) for cell in cells
+    ]
+    for cell, run, other in runs:
+        whole = clean["ours", cell.case.clean].result().outcome
+        found = run.result()
+        laws = broken_laws(found.outcome, whole, found.books, passing=cell.passing)
+        name = f"{cell.fault} {cell.rate:g} {cell.case.optimizer} {cell.case.threads}"
+        broken += [f"{name}: {law}" for law in laws]
+        beside = None if other is None else (clean["stock", cell.case.clean].result(), other.result())
+        _show(cell, found, whole, beside, laws, json_lines=asked.json)
+    return broken
 
 
 def _cells(asked: argparse.Namespace) -> Iterator[Cell]:
@@ -145,7 +151,9 @@ def _has_stock(cell: Cell) -> bool:
     return cell.case.threads == _STOCK_THREADS and cell.rate >= RATES[cell.passing][-1]
 
 
-def _stock_of(cell, pool, side, asked):
+def _stock_of(
+    cell: Cell, pool: ThreadPoolExecutor, side: Side, asked: argparse.Namespace
+) -> Future[Done] | None:
     return pool.submit(side, "stock", cell.case) if asked.stock and _has_stock(cell) else None
 
 
@@ -158,19 +166,28 @@ def _side(hosts: "SimpleQueue[Provider]", side: str, case: Case) -> Done:
             told = json.dumps({"side": side, "url": url, "case": asdict(case)})
             environ = {**os.environ, "DSPY_NOTEBOOK": "0", "LITELLM_LOCAL_MODEL_COST_MAP": "true"}
             command = [sys.executable, __file__, "--cell", told]
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=_LONGEST, check=False, env=environ
-            )
+            found = _outcome(command, environ)
         finally:
             books = host.end()
     finally:
         hosts.put(host)
+    return Done(found, books)
+
+
+def _outcome(command: list[str], environ: dict[str, str]) -> Outcome:
+    """What a process says came of its side; one that does not end is told by its laws."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_LONGEST, check=False, env=environ
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome("no end", None, {}, 0, [0, 0], [0.0, 0.0], 0, 0, 0, "", float(_LONGEST))
     if done.returncode != 0:
-        raise SystemExit(f"{side} {case}: {done.stderr[-2000:]}")
-    return Done(Outcome(**json.loads(done.stdout.splitlines()[-1])), books)
+        raise SystemExit(f"{command[-1]}: {done.stderr[-2000:]}")
+    return Outcome(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _one(told: Mapping) -> int:
+def _one(told: dict[str, Any]) -> int:
     """Run one side here and print what came of it."""
     with tempfile.TemporaryDirectory() as folder:
         side = ours if told["side"] == "ours" else stock
@@ -181,16 +198,22 @@ def _one(told: Mapping) -> int:
 
 
 def _show(
-    cell: Cell, found: Done, whole: Outcome, beside: tuple[Done, Done] | None, laws: list[str], asked
+    cell: Cell,
+    found: Done,
+    whole: Outcome,
+    beside: tuple[Done, Done] | None,
+    laws: list[str],
+    *,
+    json_lines: bool,
 ) -> None:
-    if asked.json:
+    if json_lines:
         value = {"cell": asdict(cell), "ours": asdict(found), "without_faults": asdict(whole), "broken": laws}
         if beside is not None:
             value |= {"stock_without_faults": asdict(beside[0]), "stock": asdict(beside[1])}
         print(json.dumps(value), flush=True)
         return
     head = [cell.fault.replace("_", " "), f"{cell.rate:.0%}", cell.case.optimizer, cell.case.threads]
-    _row([*head, *_ours(found, whole), *_stock(beside)], asked)
+    _row([*head, *_ours(found, whole), *_stock(beside)])
 
 
 def _ours(done: Done, whole: Outcome) -> list[str]:
@@ -239,9 +262,8 @@ def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _row(cells, asked: argparse.Namespace) -> None:
-    if not asked.json:
-        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+def _row(cells: Iterable[object]) -> None:
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def _asked() -> argparse.Namespace:

@@ -349,7 +349,7 @@ def broken_laws(found: Outcome, clean: Outcome, books: Books, *, passing: bool) 
             f"{found.excluded} examples are excluded": found.excluded == 0,
         }
     else:
-        said = found.excluded > 0 or (found.status == "stopped" and found.error != "")
+        said = found.excluded > 0 or (found.status in {"stopped", "failed"} and found.error != "")
         laws["neither exclusions nor a cause are reported"] = said or found.hash == clean.hash
     return [law for law, kept in laws.items() if not kept]
 
