@@ -125,10 +125,11 @@ def wire_server(*replies: Reply) -> Iterator[WireServer]:
             thread.join()
 
 
-def drip(data: bytes, every: float) -> Callable[[Write, Callable[[], bool]], None]:
-    """A byte at a time, and more for ever when there are no more."""
+def drip(data: bytes, every: float, at_once: bytes = b"") -> Callable[[Write, Callable[[], bool]], None]:
+    """A byte at a time, and more for ever when there are no more; after what comes at once."""
 
     def send(put: Write, go_on: Callable[[], bool]) -> None:
+        put(at_once)
         position = 0
         while go_on():
             put(data[position : position + 1] or b" ")

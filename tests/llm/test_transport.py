@@ -82,8 +82,8 @@ SLOW = {
     "no byte at all": then_silent(b""),
     "half an answer": then_silent(HEAD + b'{"a'),
     "a head byte by byte": drip(b"HTTP/1.1 200 OK\r\nx: " + b"a" * 10**4, 0.02),
-    "a body byte by byte": drip(HEAD + b"{", 0.01),
-    "the length of a chunk byte by byte": drip(CHUNKED + b"5;" + b"x" * 10**4, 0.01),
+    "a body byte by byte": drip(b"{", 0.01, HEAD),
+    "the length of a chunk byte by byte": drip(b"5;" + b"x" * 10**4, 0.01, CHUNKED),
 }
 
 
@@ -98,6 +98,19 @@ def test_an_attempt_ends_with_its_time_however_the_server_spends_it(
             ask(to(server.url, timeout=SECONDS))
         assert SECONDS - 0.05 <= time.monotonic() - begin < SECONDS + SLACK
     assert understand(caught.value) == Failure("timeout", "retry", sent=True)
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def test_a_byte_shortly_before_the_end_buys_no_time(to: Callable[..., Provider], ask: Ask) -> None:
+    def late(put: Write, go_on: Callable[[], bool]) -> None:
+        time.sleep(0.6)
+        then_silent(HEAD + b"{")(put, go_on)
+
+    with wire_server(Reply(raw=late)) as server:
+        begin = time.monotonic()
+        with pytest.raises(LMTimeoutError):
+            ask(to(server.url, timeout=0.8))
+        assert time.monotonic() - begin < 1.2
 
 
 def test_every_timeout_that_is_allowed_ends_before_dspy_sends_a_call_again() -> None:
