@@ -70,7 +70,8 @@ def test_the_table_of_a_command_is_its_help():
 
 
 def test_every_option_that_is_mentioned_exists():
-    known = {name for command in commands().values() for param in command.params for name in param.opts}
+    params = [param for command in commands().values() for param in command.params]
+    known = {name for param in params for name in (*param.opts, *param.secondary_opts)}
     known |= {"--workspace", "--version", "--help"}
     others = {"--group", "--frozen", "--check"}  # of uv, pip, ruff
     for benchmark in (ROOT / "benchmarks").glob("*.py"):
