@@ -4,6 +4,7 @@ Callers queue by model in the order they came. What concerns the account (pause,
 everybody; what concerns a model (its configured limits, what headers said is left) holds that model's queue.
 """
 
+import itertools
 import math
 import random
 from collections import deque
@@ -15,7 +16,7 @@ from skill_fleet.llm.breaker import Breaker
 from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.learned_crowd import LearnedCrowd
 from skill_fleet.llm.learned_rate import LearnedRate, Sent
-from skill_fleet.llm.pace import Pace, Spent, TokenWindow, per_minute
+from skill_fleet.llm.pace import LATE, Pace, Spent, TokenWindow, per_minute
 from skill_fleet.llm.rate_headers import Kind, Left
 
 _FORGOTTEN = 10.0
@@ -119,7 +120,7 @@ class Admission:
 
     def __init__(self, longest_pause: float, outage_seconds: float, rng: random.Random) -> None:
         self.breaker = Breaker(outage_seconds, rng)
-        self.learned = LearnedRate()
+        self.learned = LearnedRate(1.0 / longest_pause)
         self.crowd = LearnedCrowd()
         self.paused_until = -math.inf
         self.admitted = self.rejected = self.in_flight = 0
@@ -223,9 +224,9 @@ class Admission:
             old = entry.announced.get(kind)
             if old is not None and old.number > number:
                 continue
-            since = [tokens for sent, tokens in entry.recent if sent > number]
-            used = len(since) if kind == "requests" else sum(since)
-            until = at + min(one.reset, self._longest)
+            since = list(itertools.takewhile(lambda one: one[0] > number, reversed(entry.recent)))
+            used = len(since) if kind == "requests" else sum(tokens for _, tokens in since)
+            until = at + min(one.reset + LATE, self._longest)  # it was told on the way
             entry.announced[kind] = _Announced(one.remaining - used, until, number)
             if one.remaining == 0:
                 self.learned.exhausted(now, until)

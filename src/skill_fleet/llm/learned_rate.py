@@ -14,7 +14,7 @@ from skill_fleet.llm.pace import Pace
 _LOOKBACK = 60.0
 _REMEMBERED = 10_000
 _MARGIN = 0.97
-_SLOWEST = 1 / 600
+_STEEPEST = 0.85
 
 
 @dataclass(eq=False)
@@ -33,9 +33,14 @@ class Sent:
 
 
 class LearnedRate:
-    """Calls a second, once there is a reason to count them. Not locked: its owner is."""
+    """Calls a second, once there is a reason to count them. Not locked: its owner is.
 
-    def __init__(self) -> None:
+    Args:
+        slowest: It never falls below.
+    """
+
+    def __init__(self, slowest: float) -> None:
+        self._slowest = slowest
         self._pace = Pace()
         self._sent: deque[Sent] = deque(maxlen=_REMEMBERED)
         self._base: float | None = None
@@ -58,7 +63,7 @@ class LearnedRate:
         if self._blind:
             return self._base * 2.0 ** min(30.0, self._quiet / 3.0)
         if self._ceiling is None:
-            rested = max(10.0, min(60.0, 60.0 / self._base))
+            rested = max(15.0, min(60.0, 60.0 / self._base))
             return self._base * (1.0 + (max(0.0, self._quiet - rested) / (2.0 * rested)) ** 2)
         return self._below(self._ceiling)
 
@@ -107,16 +112,16 @@ class LearnedRate:
         if call.number < self._cut:
             self._stale = True
             return False
-        before = self.rate
+        before, since = self.rate, self._cut
         # Whole seconds were rounded up: a window that ends in 0.2 s is told as 1.
         self._mark(now, max(0.0, asked - 1.0) if asked.is_integer() else asked, least=0.0)
         self._ceiling = None if self._blind else before
-        measured = self._measured()
+        measured = self._measured() if before is None else self._measured(since)
         if before is not None:
-            measured = min(before, max(measured or 0.0, before / 2 / _MARGIN))
+            measured = min(before, max(measured or 0.0, _STEEPEST * before))
         self._blind = measured is None or (self._blind and self._ceiling is None)
         found = 1.0 / max(1.0, self._asked) if measured is None else measured * _MARGIN
-        self._base = max(_SLOWEST, found)
+        self._base = max(self._slowest, found)
         return True
 
     def exhausted(self, now: float, until: float) -> None:
@@ -149,20 +154,24 @@ class LearnedRate:
         """Look again at what the first rate was found from: more of it was turned away since."""
         self._stale = False
         if self._ceiling is None and not self._blind and self._base is not None:
-            self._base = max(_SLOWEST, (self._measured() or self._base) * _MARGIN)
+            self._base = max(self._slowest, (self._measured() or self._base) * _MARGIN)
 
-    def _measured(self) -> float | None:
+    def _measured(self, since: int = 0) -> float | None:
         """Accepted calls a second before the last cut; the best of all spans. None: none was accepted.
 
         What the provider asked to wait is part of the span: a limit by the minute, used up in five seconds,
         is no rate of those five seconds. A reset that a header names may as well be one full period after the
         last call as the end of the present one: it is only the least length of a span.
+
+        Args:
+            since: Number of the first call that counts: what went before, at another rate, may have used up
+                what a provider had saved.
         """
         best, accepted = 0.0, 0
         for call in reversed(self._sent):
             if call.number >= self._cut:
                 continue
-            if call.at < self._cut_at - _LOOKBACK:
+            if call.number < since or call.at < self._cut_at - _LOOKBACK:
                 break
             accepted += call.accepted
             best = max(best, accepted / max(self._least, self._cut_at - call.at + self._asked))

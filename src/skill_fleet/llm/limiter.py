@@ -117,7 +117,7 @@ class Limiter:
 
     def __init__(self, clock: Clock, *, longest_pause: float, outage_seconds: float, seed: int = 0) -> None:
         self._clock = clock
-        self._core = Admission(longest_pause, outage_seconds, random.Random(seed))
+        self._core = Admission(float(longest_pause), float(outage_seconds), random.Random(seed))
         self._lock = threading.Lock()
 
     def admit(self, quota: Quota, tokens: int, stop: Callable[[], bool]) -> Ticket | None:

@@ -1,4 +1,4 @@
-"""Providers with limits and hundreds of clients in discrete time: the queue of the limiter without threads."""
+"""Providers with limits and hundreds of clients in discrete time: the limiter's queue without threads."""
 
 import heapq
 import itertools
@@ -255,7 +255,7 @@ class Simulation:
 
     def _rejected(self, client: int, place: Place, attempt: int, asks: float, said: Left) -> None:
         self._heard(place, said)
-        told = {"exact": asks, "whole": float(math.ceil(asks)) if asks == asks else 1.0, "none": None}
+        told = {"exact": asks, "whole": 1.0 if math.isnan(asks) else float(math.ceil(asks)), "none": None}
         after = told[self._retry_after]
         failure = Failure("rate_limit", "retry", sent=False, retry_after=after)
         self.core.failed(place.call, failure, ProviderError("slow down"), self.now)
