@@ -219,6 +219,7 @@ def test_a_key_that_is_missing_is_said_before_anything_is_sent(cli, registered):
     assert one["error"]["code"] == "key_missing"
     assert one["error"]["hint"] == "export FLEET_TEST_KEY=…"
     assert one["latency_seconds"] is None
+    assert one["usd"] == 0
 
 
 def test_an_answer_without_the_fields_is_said_to_be_so(cli, registered):

@@ -43,6 +43,12 @@ def test_only_lines_are_added():
     assert made.replace("\n".join(added) + "\n", "") == WRITTEN
 
 
+def test_a_comment_stays_with_the_entry_it_follows():
+    text = "models:\n  registry:\n    a:\n      model: x/y  # here\n      # of a, too\n    # of all\n"
+    made = spliced(text, ("models", "registry", "b"), {"rpm": 1})
+    assert made == text.replace("    # of all", "    b:\n      rpm: 1\n    # of all")
+
+
 def test_a_scalar_is_replaced_where_it_stands():
     made = spliced(WRITTEN, ("models", "default"), "local")
     assert made == WRITTEN.replace("default: a ", "default: local ")

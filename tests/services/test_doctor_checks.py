@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skill_fleet.services.context import open_context
 from skill_fleet.services.doctor import examine
-from skill_fleet.services.doctor.disk import filesystem, locking_trouble
+from skill_fleet.services.doctor.disk import filesystem, locked_twice, locking_trouble
 from skill_fleet.services.doctor.journal import journal
 from skill_fleet.services.doctor.versions import fits, numbers, unfit, versions
 
@@ -159,6 +159,12 @@ def test_sqlite_locks_here_and_leaves_nothing(tmp_path):
     assert locking_trouble(tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
     assert "No such file" in locking_trouble(tmp_path / "nowhere")
+
+
+def test_locks_that_do_not_hold_are_seen(tmp_path):
+    assert locked_twice((tmp_path / "a").as_uri()) == ""
+    assert "write-ahead log" in locked_twice(f"{(tmp_path / 'b').as_uri()}?nolock=1")
+    assert locked_twice("file:one?mode=memory") != ""
 
 
 def test_network_file_systems_are_told_by_the_nearest_mount(tmp_path, checks, monkeypatch, workspace):

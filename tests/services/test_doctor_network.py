@@ -197,6 +197,35 @@ def test_many_silent_servers_take_no_longer_than_one():
     assert all(isinstance(reply.error, TimeoutError) for reply in replies.values())
 
 
+def test_a_server_that_drips_is_not_waited_for():
+    with closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        over = threading.Event()
+
+        def drip():
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+                for _ in range(1000):
+                    if over.wait(0.1):
+                        return
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        began = time.monotonic()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        questions = Questions({"it": Question(address)}, {}, 0.5, SYSTEM_CLOCK)
+        assert isinstance(questions.replies()["it"].error, TimeoutError)
+        assert time.monotonic() - began < 3
+        over.set()
+        thread.join()
+        for asking in threading.enumerate():
+            if asking.daemon and asking.name == "doctor-it":
+                asking.join(10)
+
+
 def test_offline_asks_nobody(found):
     with serving() as (url, asked):
         assert not found(url, "provider", "clock", offline=True)

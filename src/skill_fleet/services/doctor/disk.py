@@ -52,20 +52,25 @@ def locking_trouble(folder: Path) -> str:
     """Why SQLite's locks do not hold in a folder; an empty text where they do. Leaves nothing behind."""
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as place:
-            return _locked_twice(Path(place) / "lock.sqlite")
+            return locked_twice((Path(place) / "lock.sqlite").as_uri())
     except OSError as error:
         return f"{error.strerror}"
 
 
-def _locked_twice(path: Path) -> str:
+def locked_twice(address: str) -> str:
+    """Why two connections to a database are not kept apart; an empty text where they are.
+
+    Args:
+        address: A URI of a file that is not there yet.
+    """
     try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as first:
+        with closing(sqlite3.connect(address, isolation_level=None, uri=True)) as first:
             mode = first.execute("pragma journal_mode=wal").fetchone()[0]
             if mode != "wal":
                 return f"it has no write-ahead log there, but '{mode}'"
             first.execute("create table t (x)")
             first.execute("begin immediate")
-            with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as second:
+            with closing(sqlite3.connect(address, timeout=0, isolation_level=None, uri=True)) as second:
                 try:
                     second.execute("begin immediate")
                 except sqlite3.OperationalError:

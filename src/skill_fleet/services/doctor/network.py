@@ -67,7 +67,7 @@ class Questions:
         self._names = tuple(questions)
         # Looking up a name cannot be broken off: such a thread may not hold up the end of the process.
         self._threads = [
-            threading.Thread(target=self._ask, args=(name, one, environ), daemon=True)
+            threading.Thread(target=self._ask, args=(name, one, environ), name=f"doctor-{name}", daemon=True)
             for name, one in questions.items()
         ]
         for thread in self._threads:
