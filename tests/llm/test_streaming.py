@@ -10,7 +10,15 @@ from typing import Any
 import dspy
 import pytest
 from dspy.lm15 import Message, Request, Response, TextPart
-from dspy.utils.exceptions import LMAuthError, LMError, LMTransportError
+from dspy.utils.exceptions import (
+    ContextWindowExceededError,
+    LMAuthError,
+    LMError,
+    LMInvalidRequestError,
+    LMStreamAssemblyError,
+    LMTransportError,
+    LMUnsupportedFeatureError,
+)
 
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.engine import AsyncMeteredEngine, Retry
@@ -186,6 +194,31 @@ def test_a_stream_without_an_end_is_no_answer(rig: Any, streamed: Any) -> None:
         streamed(made, request())
     assert attempts(made) == [("failed", "stream_assembly", 1)]
     assert at_rest(made)
+
+
+@pytest.mark.parametrize("refusal", [LMStreamAssemblyError, LMUnsupportedFeatureError, LMInvalidRequestError])
+def test_a_server_that_knows_no_streams_is_asked_whole(rig: Any, streamed: Any, refusal: Any) -> None:
+    def breaks(attempt: int, piece: int) -> None:
+        raise refusal("there is no stream here")
+
+    made = rig(WordByWord(answer=said, breaks=breaks), retry=Retry(base=0.0))
+    assert text_of(streamed(made, request())) == SAID
+    assert (made.model.streamed, made.model.attempts) == (1, 2)
+    assert [state for state, *_ in attempts(made)] == ["failed", "settled"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [ContextWindowExceededError(message="too long to stream"), LMInvalidRequestError("no such field")],
+)
+def test_another_refusal_is_not_asked_a_second_time(rig: Any, streamed: Any, refusal: Exception) -> None:
+    def breaks(_attempt: int, _piece: int) -> None:
+        raise refusal
+
+    made = rig(WordByWord(breaks=breaks), on_failure="raise")
+    with pytest.raises(type(refusal)):
+        streamed(made, request())
+    assert made.model.attempts == 1
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from dspy.utils.exceptions import LMTransportError
+from dspy.utils.exceptions import LMInvalidRequestError, LMStreamAssemblyError, LMTransportError
 
 from skill_fleet.llm.offline.model import OfflineModel
 from skill_fleet.services.context import open_context
@@ -126,5 +126,20 @@ def test_steps_of_every_draft_have_their_names(workspace, way):
 def test_an_offline_model_is_not_heard_and_its_steps_are(workspace):
     notes = Notes()
     create_skill(open_context(workspace, environ={}), CreationRequest(TASK), reader=notes)
-    assert notes.texts == []
+    assert set(notes.texts) == {""}
     assert "write" in notes.steps
+
+
+@pytest.mark.parametrize("refusal", [LMStreamAssemblyError("no end"), LMInvalidRequestError("no `stream`")])
+def test_a_server_that_knows_no_streams_is_asked_whole_from_then_on(workspace, refusal):
+    def breaks(_attempt: int, _piece: int) -> None:
+        raise refusal
+
+    notes = Notes()
+    value = made(
+        workspace, model := OfflineWords(breaks=breaks), CreationRequest(TASK, best_of=2), reader=notes
+    )
+    assert model.streamed == 1, "over all drafts"
+    assert model.attempts == value["calls"]["made"] == len(notes.texts)
+    assert set(notes.texts) == {""}
+    assert (workspace / value["path"]).exists()

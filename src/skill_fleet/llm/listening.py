@@ -8,11 +8,12 @@ listener, so it hears the calls of its own thread or task only.
 import contextlib
 import contextvars
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dspy.lm15 import AsyncResponseStream, Request, Response, ResponseStream
 
-from skill_fleet.llm.streaming import assembling, can_stream
+from skill_fleet.llm.streaming import Way, can_stream
 
 
 class Listener(Protocol):
@@ -27,45 +28,66 @@ class Listener(Protocol):
         ...
 
 
-_LISTENER: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("listener", default=None)
+@dataclass
+class Ear:
+    """What carries attempts to a listener.
+
+    Attributes:
+        listener: Who hears.
+        way: How the model is asked.
+    """
+
+    listener: Listener
+    way: Way = field(default_factory=Way)
+
+    def hear(self, event: Any) -> None:
+        """Tell the listener of a piece."""
+        self.way.begun = True
+        piece = event.delta if event.type == "delta" else None
+        if piece is not None and piece.type in {"text", "thinking"}:
+            self.listener.says(piece.text, thought=piece.type == "thinking")
+
+
+_EAR: contextvars.ContextVar[Ear | None] = contextvars.ContextVar("ear", default=None)
 
 
 @contextlib.contextmanager
-def heard_by(listener: Listener) -> Iterator[None]:
-    """Let the listener hear the calls of this thread or task."""
-    token = _LISTENER.set(listener)
+def heard_by(ear: Ear | None) -> Iterator[None]:
+    """Let the calls of this thread or task be heard; None changes nothing."""
+    if ear is None:
+        yield
+        return
+    token = _EAR.set(ear)
     try:
         yield
     finally:
-        _LISTENER.reset(token)
+        _EAR.reset(token)
 
 
 def asked(inner: Any, request: Request) -> Response:
     """One attempt: whole, or heard on its way where somebody listens and the model can."""
-    listener = _LISTENER.get()
-    if listener is None or not can_stream(inner):
+    ear = _EAR.get()
+    if ear is None:
         return inner.complete(request)
-    listener.begins()
-    with assembling(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
+    ear.listener.begins()
+    if ear.way.whole or not can_stream(inner):
+        return inner.complete(request)
+    with ear.way.by_stream(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
         for event in stream.events():
-            _tell(listener, event)
+            ear.hear(event)
         return stream.response
 
 
 async def awaited_asked(inner: Any, request: Request) -> Response:
     """The same, awaited."""
-    listener = _LISTENER.get()
-    if listener is None or not can_stream(inner):
+    ear = _EAR.get()
+    if ear is None:
         return await inner.acomplete(request)
-    listener.begins()
-    with assembling():
+    ear.listener.begins()
+    if ear.way.whole or not can_stream(inner):
+        return await inner.acomplete(request)
+    with ear.way.by_stream():
         async with contextlib.aclosing(AsyncResponseStream(inner.astream(request), request)) as stream:
             async for event in stream.events():
-                _tell(listener, event)
+                ear.hear(event)
             return await stream.response()
-
-
-def _tell(listener: Listener, event: Any) -> None:
-    piece = event.delta if event.type == "delta" else None
-    if piece is not None and piece.type in {"text", "thinking"}:
-        listener.says(piece.text, thought=piece.type == "thinking")

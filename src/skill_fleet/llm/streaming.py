@@ -5,7 +5,8 @@ each attempt, and the assembled answer in the journal, so that whoever asks agai
 stream or whole. What is different is what a failure may do: nothing that was shown can be taken back, so an
 attempt is made again only as long as none of its words were passed on.
 
-Models that cannot stream (the offline model among them) answer whole, and the answer is passed on in words.
+Models that cannot stream (the offline model among them) answer whole, and the answer is passed on in words;
+so do servers that turn out to know no streams.
 """
 
 import contextlib
@@ -26,7 +27,12 @@ from dspy.lm15 import (
     TextPart,
     response_to_events,
 )
-from dspy.utils.exceptions import LMStreamAssemblyError
+from dspy.utils.exceptions import (
+    ContextWindowExceededError,
+    LMInvalidRequestError,
+    LMStreamAssemblyError,
+    LMUnsupportedFeatureError,
+)
 
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.llm.failures import UnusableAnswer
@@ -54,13 +60,40 @@ def can_stream(inner: object) -> TypeGuard[Streams]:
     return hasattr(inner, "stream") and hasattr(inner, "astream")
 
 
-@contextlib.contextmanager
-def assembling() -> Iterator[None]:
-    """A stream that breaks off, or is none, fails as a provider's does: typed as DSPy types it."""
-    try:
-        yield
-    except StreamAssemblyError as error:
-        raise LMStreamAssemblyError(str(error)) from error
+@dataclass
+class Way:
+    """How a model is asked: by a stream, until it turns out that its server knows none.
+
+    Some servers answer whole whatever they are asked, and some refuse the request. The attempt has failed
+    then, and the next one asks for a whole answer.
+
+    Attributes:
+        whole: Whether it was found out.
+        begun: Whether the attempt under way has brought anything: then it was a stream.
+    """
+
+    whole: bool = False
+    begun: bool = False
+
+    @contextlib.contextmanager
+    def by_stream(self) -> Iterator[None]:
+        """One attempt; a stream that is none, or has no end, fails as what may be tried again."""
+        self.begun = False
+        try:
+            yield
+        except Exception as error:
+            if not _is_no_stream(error):
+                raise
+            self.whole = not self.begun
+            if isinstance(error, LMStreamAssemblyError):
+                raise
+            raise LMStreamAssemblyError(str(error)) from error
+
+
+def _is_no_stream(error: Exception) -> bool:
+    if isinstance(error, LMInvalidRequestError) and not isinstance(error, ContextWindowExceededError):
+        return "stream" in str(error).lower()
+    return isinstance(error, (StreamAssemblyError, LMStreamAssemblyError, LMUnsupportedFeatureError))
 
 
 def as_events(response: Response) -> Iterator[Any]:
@@ -193,21 +226,23 @@ def streamed(meter: Meter, request: Request) -> Iterator[Any]:
 
 
 def _paid(meter: Meter, request: Request, paying: Paying, flight: Flight) -> Generator[Any, None, _Paid]:
+    way = Way()
     while True:
         passed = paying.shown = _Passed(flight, meter.line.clock)
         with paying:  # also left by a caller who does not want the rest: that is booked
-            response, end = yield from _passing(meter.inner, request, passed)
+            response, end = yield from _passing(meter.inner, request, passed, way)
             return _Paid(paying.settled(response), passed, end)
 
 
 def _passing(
-    inner: Any, request: Request, passed: _Passed
+    inner: Any, request: Request, passed: _Passed, way: Way
 ) -> Generator[Any, None, tuple[Response, StreamEndEvent | None]]:
-    if not can_stream(inner):
+    if way.whole or not can_stream(inner):
         return inner.complete(request), None
     end: StreamEndEvent | None = None
-    with assembling(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
+    with way.by_stream(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
         for event in stream.events():
+            way.begun = True
             end = event if event.type == "end" else end
             yield from passed.on(event)
         return stream.response, end
@@ -245,17 +280,19 @@ async def _awaited_paid(
     meter: Meter, request: Request, paying: Paying, flight: Flight, bill: list[_Paid]
 ) -> AsyncGenerator[Any, None]:
     """The events of an attempt that succeeds; what comes of it is put into `bill`."""
+    way = Way()
     while not bill:
         passed = paying.shown = _Passed(flight, meter.line.clock)
         end: StreamEndEvent | None = None
         async with paying:
-            if not can_stream(meter.inner):
+            if way.whole or not can_stream(meter.inner):
                 bill.append(_Paid(paying.settled(await meter.inner.acomplete(request)), passed, None))
                 return
             source = AsyncResponseStream(meter.inner.astream(request), request)
-            with assembling():
+            with way.by_stream():
                 async with contextlib.aclosing(source) as stream:
                     async for event in stream.events():
+                        way.begun = True
                         end = event if event.type == "end" else end
                         for piece in passed.on(event):
                             yield piece

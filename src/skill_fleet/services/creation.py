@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetEr
 from skill_fleet.foundation.files import write_bytes
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.listening import Listener, heard_by
+from skill_fleet.llm.listening import Ear, Listener, heard_by
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.findings import finding_json
@@ -236,11 +236,11 @@ def _predictions(
         drafts: Iterator[dspy.Prediction] = (one.prediction for one in tried)
     else:
         drafts = _drawn(request.best_of, program, model, inputs)
+    ear = None if reader is None else Ear(reader)
     told = [] if reader is None else [StepNames(reader.step)]
     while True:
         watched = [*dspy.settings.callbacks, *told]
-        heard = nullcontext() if reader is None else heard_by(reader)
-        with heard, dspy.context(lm=model.lm, disable_history=True, callbacks=watched):
+        with heard_by(ear), dspy.context(lm=model.lm, disable_history=True, callbacks=watched):
             made = next(drafts, None)
         if made is None:
             return
