@@ -232,6 +232,46 @@ def test_what_fails_while_the_provider_is_away_uses_up_no_attempt(
         ask(other, how, "another")
 
 
+@BOTH
+def test_where_everybody_is_turned_away_no_attempt_is_used_up(
+    rig: Any, limiter: WatchedLimiter, how: str
+) -> None:
+    """A full minute without room is longer than the pauses of six attempts."""
+    model = ScriptedModel(fault=failing(*[LMRateLimitError("slow down")] * 20))
+    made = rig(model, spec=PRICED, limiter=limiter, retry=Retry(attempts=3, base=0.0))
+    ask(made, how)
+    assert model.attempts == 21
+    assert made.spent.calls == 21
+
+
+def test_one_that_is_turned_away_while_others_are_answered_has_its_attempts(
+    rig: Any, limiter: WatchedLimiter
+) -> None:
+    """More than the account takes in one request, for example: that would never end."""
+
+    def fault(_number: int, request: Request) -> None:
+        if "huge" in (request.messages[-1].text or ""):
+            made.engine.model.answers(10)  # another call's
+            raise LMRateLimitError("request too large")
+
+    made = rig(ScriptedModel(fault=fault), spec=PRICED, limiter=limiter, retry=QUICK)
+    with pytest.raises(Halt, match="after 7 attempts: request too large") as caught:
+        made.lm("huge")
+    assert caught.value.subject is None, "no fault of the example"
+
+
+def test_to_be_turned_away_for_ever_ends(rig: Any, limiter: WatchedLimiter, clock: Any) -> None:
+    def fault(number: int, _: Request) -> None:
+        clock.sleep(10)
+        raise LMRateLimitError("slow down")
+
+    retry = Retry(attempts=2, base=0.0, outage=60.0)
+    made = rig(ScriptedModel(fault=fault), spec=PRICED, limiter=limiter, retry=retry)
+    with pytest.raises(Halt, match="slow down"):
+        made.lm("hello")
+    assert 6 <= made.model.attempts <= 8
+
+
 def test_an_address_where_nobody_ever_was_is_soon_found_out(rig: Any, limiter: WatchedLimiter) -> None:
     refused = LMTransportError("failed to connect")
     refused.__cause__ = ConnectionRefusedError("refused")

@@ -23,6 +23,7 @@ class Acquaintance:
     def __init__(self) -> None:
         self.met = False
         self.answered = False
+        self.answers_so_far = 0
         self._scout: int | None = None  # the thread of the call that goes ahead
         self._answers = 0
         self._tokens = 0
@@ -72,8 +73,9 @@ class Acquaintance:
     def answers(self, tokens: int | None = None) -> None:
         """It answered, with so many tokens where that is known."""
         self.answered = True
-        if tokens is not None:
-            with self._changed:
+        with self._changed:
+            self.answers_so_far += 1
+            if tokens is not None:
                 self._answers += 1
                 self._tokens += tokens
 

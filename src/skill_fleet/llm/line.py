@@ -29,16 +29,19 @@ class Retry:
         attempts: Attempts at one call, the first included.
         base: Seconds before the second attempt; doubled for each further one.
         longest: Most seconds between two attempts, also when the provider asks for more.
+        outage: Most seconds that a call is turned away for its rate without using up attempts, while nobody
+            is answered.
     """
 
     attempts: int = 6
     base: float = 1.0
     longest: float = 60.0
+    outage: float = 120.0
 
     @classmethod
     def of(cls, calls: Calls) -> Self:
         """As the configuration says."""
-        return cls(calls.attempts, calls.first_pause, calls.longest_pause)
+        return cls(calls.attempts, calls.first_pause, calls.longest_pause, calls.outage_seconds)
 
     def pause(self, attempt: int, asked: float | None = None, key: str = "") -> float:
         """Seconds before the attempt after this one (counted from 1).

@@ -74,6 +74,7 @@ class Paying:
         self._used_up = 0
         self._placed = self._ahead = False
         self._ticket: Ticket | None = None
+        self._turned_away: tuple[float, int] | None = None  # when first, and how many answers there were
         self.shown: Shown | None = None
 
     def __enter__(self) -> Self:
@@ -245,10 +246,12 @@ class Paying:
         if failure.remedy == "retry" and not self._last():
             return self._pause(failure, counts=counts)
         note_attempts(error, self._made)
-        if failure.remedy == "stop" or self._refused(failure) or meter.on_failure == "halt":
-            # Whose own request was why: there the search can go on without the example.
-            subject = None if failure.remedy == "stop" or self._refused(failure) else current_subject()
-            halt = Halt("provider", explained(error, failure, meter.spec.model), subject)
+        stop = failure.remedy == "stop" or self._refused(failure)
+        if stop or meter.on_failure == "halt":
+            # Whose own request was why: there a search can go on without the example.
+            own = not stop and (failure.sent or failure.remedy == "give_up")
+            said = explained(error, failure, meter.spec.model)
+            halt = Halt("provider", said, current_subject() if own else None)
             raise meter.gate.close(halt).again() from error
         return None
 
@@ -262,11 +265,21 @@ class Paying:
         Returns:
             Whether the attempt is one of those that the call has. Where the provider is away it is not: how
             long that is borne, the breaker decides. But an address where nobody ever was is soon found out.
+            Nor is it where everybody is turned away: there is no room yet.
         """
         if self._ticket is None:
             return True
         self._ticket.failed(failure, said)
+        if failure.code == "rate_limit":
+            return not self._nobody_was_answered()
         return not self._ticket.excused or not (failure.sent or self._meter.model.answered)
+
+    def _nobody_was_answered(self) -> bool:
+        """Whether none was since this call was turned away before, and that began not long ago."""
+        clock, so_far = self._meter.line.clock, self._meter.model.answers_so_far
+        since, answers = self._turned_away or (clock.monotonic(), so_far)
+        self._turned_away = since, so_far
+        return answers == so_far and clock.monotonic() - since < self._meter.line.retry.outage
 
     def _refused(self, failure: Failure) -> bool:
         """Whether a provider that has answered nothing yet refuses a request: it would refuse any."""
@@ -278,7 +291,7 @@ class Paying:
     def _pause(self, failure: Failure, *, counts: bool) -> float:
         retry = self._meter.line.retry
         if self._meter.limiter is not None and (not counts or (failure.retry_after or 0) > 0):
-            return 0.0  # the limiter lets nobody through until then
+            return 0.0  # the limiter lets nobody through before it makes sense
         if failure.code == "truncated":
             return 0.0  # it was too long, whatever the time
         return retry.pause(self._used_up, failure.retry_after, self._key)
