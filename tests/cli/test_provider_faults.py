@@ -136,3 +136,43 @@ def test_a_provider_that_dies_stops_the_run_and_back_again_it_ends_in_the_same_p
     after = settled(ws)
     assert set(before) < set(after)
     assert len(after) == len(set(after)) == len(settled(clean)), "and nothing was paid twice"
+
+
+def configured(ws: Path, server: Running, calls: str) -> None:
+    use(ws, server)
+    file = ws / "config" / "config.yaml"
+    file.write_text(file.read_text().split("calls:")[0] + f"calls: {{ first_pause: 0.01, {calls} }}\n")
+
+
+def test_attempts_are_as_configured(ws: Path, cli: Any) -> None:
+    for attempts in (1, 4):
+        with running(SimulatorSettings(faults=Faults(rates={"malformed": 1.0}, in_a_row=99))) as server:
+            configured(ws, server, f"attempts: {attempts}")
+            ended = cli("create-skill", "--task", "Write a skill for naming shops.")
+            assert server.totals().requests == attempts
+        assert ended.code == 6
+        assert (f"after {attempts} attempts" in ended.err) == (attempts > 1)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "optimize"])
+def test_past_the_share_that_may_fail_the_command_ends_with_the_cause(
+    ws: Path, cli: Any, own: tuple[str, ...], command: str
+) -> None:
+    """Withheld answers are excluded and reported as long as they are few enough."""
+    words = {
+        "evaluate": ("evaluate", *own[:6], "--num-threads", 4, "--json"),
+        "optimize": ("optimize", *own, "--json"),
+    }[command]
+    faults = Faults(rates={"content_filter": 0.2}, in_a_row=99)
+    with running(SimulatorSettings(faults=faults, seed=3)) as server:
+        configured(ws, server, "max_failed_share: 0.0")
+        ended = cli(*words)
+        assert ended.code == 6
+        assert "failed (content_filter, finish_reason content_filter)" in ended.err
+        configured(ws, server, "max_failed_share: 1.0")
+        ended = cli(*words)
+        assert ended.code == 0, ended.err
+        scores = ended.json
+        if command == "optimize":
+            assert scores["calls"]["excluded"] > 0
+            assert any(one["code"] == "examples_excluded" for one in scores["warnings"])
