@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+from dspy.clients.base_lm import GLOBAL_HISTORY
 from prefetch_problem import quiet
 
 from skill_fleet.config.load import Loaded, load
@@ -256,14 +257,16 @@ def stock(root: Path, case: Case, url: str) -> Outcome:
         except Exception as caught:  # noqa: BLE001 - how stock DSPy ends is what is looked at
             error = f"{type(caught).__name__}: {' '.join(str(caught).split())[:160]}"
         wall = time.monotonic() - began
-    usages = [entry.get("usage") or {} for entry in lm.history]
+    # The most complete of DSPy's own counters: `lm.history` misses copies, `track_usage` misses threads.
+    history = list(GLOBAL_HISTORY)
+    usages = [entry.get("usage") or {} for entry in history]
     used = sum((one.get("prompt_tokens") or 0) + (one.get("completion_tokens") or 0) for one in usages)
-    known = all(entry.get("cost") is not None for entry in lm.history)
-    usd = sum(entry["cost"] for entry in lm.history) if known else None
+    known = all(entry.get("cost") is not None for entry in history)
+    usd = sum(entry["cost"] for entry in history) if known else None
     status = "succeeded" if not error else error.split(":")[0]
     program = None if found is None else program_hash(found)
     return Outcome(
-        status, program, scores, len(lm.history), [used, used], [usd, usd], 0, 0, len(failed), error, wall
+        status, program, scores, len(history), [used, used], [usd, usd], 0, 0, len(failed), error, wall
     )
 
 
@@ -271,8 +274,14 @@ def _compiled(plan: Plan, case: Case, lm: Any) -> dspy.Module:
     program, trials = plan.entry.build(), TRIALS[case.optimizer]
     data = {"trainset": plan.examples("train"), "valset": plan.examples("validation")}
     if case.optimizer == "gepa":
+
+        def _words(
+            gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
+        ) -> Any:
+            return plan.metric.feedback(gold, pred, trace, pred_name, pred_trace)
+
         gepa = dspy.GEPA(
-            metric=plan.metric.feedback,
+            metric=_words,
             reflection_lm=lm,
             num_threads=case.threads,
             seed=case.seed,
