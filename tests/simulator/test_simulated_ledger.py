@@ -18,7 +18,7 @@ MIXED = Faults(
 def test_the_totals_are_the_sum_of_the_records_at_any_moment(provider):
     from concurrent.futures import ThreadPoolExecutor
 
-    here = provider(faults=MIXED, price=Price(3, 7), limits=Limits(rps=20))
+    here = provider(faults=MIXED, price=Price(3, 7), limits=Limits(rps=0.5, burst=150))
     stop, wrong = threading.Event(), []
 
     def watch():

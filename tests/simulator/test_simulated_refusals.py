@@ -157,6 +157,8 @@ def test_a_wrong_key_is_refused_and_not_repeated(provider):
         answer = here.ask(headers=headers)
         assert error_of(answer, 401)["code"] == "invalid_api_key"
         assert "wrong-key" not in answer.text
+        listed = here.http.get(f"{here.server.url}/models", headers=headers)
+        assert error_of(listed, 401)["code"] == "invalid_api_key"
     assert here.ask(headers={"authorization": "Bearer right-key-of-nobody"}).status_code == 200
     assert "right-key-of-nobody" not in repr(SimulatorSettings(api_key="right-key-of-nobody"))
 

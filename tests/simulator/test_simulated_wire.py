@@ -113,6 +113,7 @@ def test_malformed_is_whole_http_and_broken_json(provider, stream):
     with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
         json.loads(last)
     assert here.server.totals().billed_without_answer == 1
+    polled(lambda: here.server.records()[0].delivered is False)  # whole HTTP, but no whole answer
 
 
 @pytest.mark.parametrize(

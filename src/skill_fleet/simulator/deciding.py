@@ -126,11 +126,19 @@ class Decider:
             decision.record, delivered=delivered, answered=decision.answered, lost=decision.lost
         )
 
-    def _let_in(self, request: HttpRequest, asked: Asked) -> None:
+    def check_key(self, request: HttpRequest) -> None:
+        """Whether a request may come in.
+
+        Raises:
+            ApiError: 401: it has another key than is asked for.
+        """
         key = self.settings.api_key
         sent = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         if key is not None and not hmac.compare_digest(sent.encode(), key.encode()):
             raise wrong_key()
+
+    def _let_in(self, request: HttpRequest, asked: Asked) -> None:
+        self.check_key(request)
         if asked.model not in self.settings.models:
             raise unknown_model(asked.model)
 

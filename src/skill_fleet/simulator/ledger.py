@@ -149,7 +149,8 @@ class Ledger:
             lost: Whether it is known already that the client will have nothing to read.
         """
         if self._price is not None:
-            record.usd = self._price.of(record.billed_prompt_tokens, record.billed_completion_tokens)
+            usd = self._price.of(record.billed_prompt_tokens, record.billed_completion_tokens)
+            record.usd = round(usd, 15)  # without the dust of binary fractions
         with self._lock:
             self._records.append(record)
             self._open[record.id] = record
@@ -200,7 +201,7 @@ class Ledger:
             by_fault = dict(sorted(self._by_fault.items()))
         price = self._price or Price(0, 0)
         usd = price.of(counts["billed_prompt_tokens"], counts["billed_completion_tokens"])
-        return Totals(**counts, by_fault=by_fault, billed_usd=usd)
+        return Totals(**counts, by_fault=by_fault, billed_usd=round(usd, 15))
 
     def page(self, first: int, size: int) -> tuple[list[Record], int]:
         """Records that are kept, oldest first, and where the next page begins.

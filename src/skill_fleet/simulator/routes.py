@@ -58,6 +58,8 @@ class Routes:
             self._after_each()
 
     def _plain(self, request: HttpRequest, path: str) -> Any:
+        if path.startswith("/v1/"):
+            self._decider.check_key(request)
         match request.method, path:
             case "GET", "/v1/models":
                 return {
