@@ -95,6 +95,15 @@ def test_an_attempt_that_breaks_off_is_made_again_and_begins_anew(workspace):
     assert len(notes.texts[2]) > len(notes.texts[1])
 
 
+def test_a_stream_that_ends_too_soon_was_one_all_the_same(workspace):
+    def breaks(attempt: int, piece: int) -> None:
+        if attempt == 2 and piece == 4:
+            raise LMStreamAssemblyError("no end")
+
+    made(workspace, model := OfflineWords(breaks=breaks), reader=Notes())
+    assert model.streamed == model.attempts
+
+
 def test_what_the_journal_has_is_not_shown_again(workspace):
     request = CreationRequest(TASK, output="out", force=True)
     made(workspace, OfflineWords(), request, reader=Notes())
