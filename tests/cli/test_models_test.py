@@ -173,9 +173,18 @@ def test_a_host_that_nobody_knows(cli, registered, monkeypatch):
 def test_causes_beneath_an_error(error, code):
     outer = RuntimeError("could not connect")
     outer.__cause__ = error
-    found = connection_problem(outer, "https://llm.example/v1")
+    found = connection_problem(outer, "https://llm.example/v1", {})
     assert (found and found.code) == code
     assert found is None or found.hint
+
+
+def test_behind_a_proxy_it_is_the_proxy_that_is_away():
+    error = ConnectionRefusedError(111, "Connection refused")
+    environ = {"HTTPS_PROXY": "http://user:hunter2@proxy.example:3128", "NO_PROXY": "near.example"}
+    found = connection_problem(error, "https://llm.example/v1", environ)
+    assert found.message == "https://llm.example/v1 cannot be reached through the proxy proxy.example:3128."
+    assert "hunter2" not in str(found)
+    assert connection_problem(error, "https://near.example/v1", environ).code == "unreachable"
 
 
 def test_interrupted_while_it_waits(start, cli, registered, ws):
@@ -187,7 +196,7 @@ def test_interrupted_while_it_waits(start, cli, registered, ws):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith("error: Interrupted")
     with closing(sqlite3.connect(ws / ".skill-fleet" / "ledger.sqlite")) as db:
         assert db.execute("select state, possibly_billed from attempt").fetchall() == [("failed", 1)]

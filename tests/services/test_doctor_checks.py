@@ -102,6 +102,12 @@ def test_an_address_that_is_none(checks):
     assert (check.status, "not the address of a web server" in check.message) == ("error", True)
 
 
+def test_a_model_without_a_route_is_one_error(checks):
+    text = "models: {default: it, registry: {it: {model: mistral/large}}}\nbudget: {max_cost: 5}\n"
+    (check,) = checks(text, "model")
+    assert (check.status, "There is no route to mistral/large" in check.message) == ("error", True)
+
+
 def test_proxies_are_named_without_their_password(checks, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "localhost")

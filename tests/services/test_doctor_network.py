@@ -10,7 +10,8 @@ import pytest
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.services.doctor import examine
-from skill_fleet.services.doctor.network import Question, Questions, names_in, proxy_for
+from skill_fleet.services.doctor.network import Question, Questions, names_in
+from skill_fleet.services.proxies import proxy_for
 from skill_fleet.simulator import SimulatorSettings, running
 
 KEY = "planted.key.of.nobody"

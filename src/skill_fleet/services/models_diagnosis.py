@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.routes import is_loopback
 from skill_fleet.services.model_access import address_of, key_variables
+from skill_fleet.services.proxies import proxy_for
 
 _NO_TLS_THERE = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 _TIMEOUTS = ("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException")
@@ -20,8 +21,8 @@ class Problem:
     """Why a model does not work.
 
     Attributes:
-        code: Stable short name: `auth`, `billing`, `rate_limit`, `unsupported_model`, `dns`, `unreachable`,
-            `tls`, `timeout`, `bad_address`, `truncated`, …
+        code: Stable short name: `auth`, `billing`, `rate_limit`, `unsupported_model`, `dns`, `proxy`,
+            `unreachable`, `tls`, `timeout`, `bad_address`, `truncated`, …
         message: What is wrong, and where.
         hint: What to do.
     """
@@ -31,30 +32,45 @@ class Problem:
     hint: str
 
 
-def diagnosed(cause: Exception, told: SkillFleetError, spec: ModelSpec) -> Problem:
+def diagnosed(
+    cause: Exception, told: SkillFleetError, spec: ModelSpec, environ: Mapping[str, str]
+) -> Problem:
     """The cause beneath a failed call.
 
     Args:
         cause: What was raised where the call was made.
         told: The same as it would be told to the user, without secrets.
         spec: The model.
+        environ: For proxies.
     """
     address = address_of(spec)
     if address is not None:
-        beneath = _connection(cause, spec, address) or _protocol(cause, told, address)
+        beneath = _connection(cause, spec, address, environ) or _protocol(cause, told, address)
         if beneath is not None:
             return beneath
     return Problem(told.code, told.message, _advice(told, spec))
 
 
-def connection_problem(error: BaseException, address: str) -> Problem | None:
-    """Why there is no connection to an address; None where the error is another."""
+def connection_problem(error: BaseException, address: str, environ: Mapping[str, str]) -> Problem | None:
+    """Why there is no connection to an address; None where the error is another.
+
+    Args:
+        error: What was raised.
+        address: Where to.
+        environ: For proxies: then it is the proxy that cannot be reached.
+    """
     host = urlsplit(address).hostname or address
     links = list(_chain(error))
     kinds = {type(link).__name__ for link in links}
     words = " ".join(str(link) for link in links)
     if any(isinstance(link, ssl.SSLError) for link in links) or "certificate" in words.lower():
         return _tls_problem(words, host, address)
+    proxy = proxy_for(address, environ)
+    if proxy is not None and any(isinstance(link, OSError) for link in links):
+        said = f"{address} cannot be reached through the proxy {proxy[0]}:{proxy[1]}."
+        return Problem(
+            "proxy", said, "Check HTTPS_PROXY and its like; NO_PROXY names hosts to be asked directly."
+        )
     if any(isinstance(link, socket.gaierror) for link in links):
         return Problem("dns", f"The host {host} cannot be looked up.", "Check api_base, and the network.")
     if any(isinstance(link, ConnectionRefusedError) for link in links):
@@ -74,7 +90,9 @@ def _tls_problem(words: str, host: str, address: str) -> Problem:
     return Problem("tls", f"The certificate of {host} is not accepted.", hint)
 
 
-def _connection(cause: Exception, spec: ModelSpec, address: str) -> Problem | None:
+def _connection(
+    cause: Exception, spec: ModelSpec, address: str, environ: Mapping[str, str]
+) -> Problem | None:
     kinds = {type(link).__name__ for link in _chain(cause)}
     if "ConnectTimeout" not in kinds and (
         any(kind in kinds for kind in _TIMEOUTS)
@@ -82,7 +100,7 @@ def _connection(cause: Exception, spec: ModelSpec, address: str) -> Problem | No
     ):
         hint = "Raise its timeout (below 120), or see whether the server is overloaded."
         return Problem("timeout", f"{address} did not answer within {spec.timeout:g} s.", hint)
-    return connection_problem(cause, address)
+    return connection_problem(cause, address, environ)
 
 
 def _protocol(cause: Exception, told: SkillFleetError, address: str) -> Problem | None:

@@ -12,7 +12,7 @@ from skill_fleet.config.load import environment, model_spec
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import ConfigError, ProviderError
-from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.engine import Inner
 from skill_fleet.llm.failures import explained, understand
 from skill_fleet.llm.halt import Halt
@@ -103,6 +103,7 @@ def try_model(context: Context, name: str, spec: ModelSpec) -> Trial:
         StorageError: The journal cannot be used.
         Interrupted: The user stopped it.
     """
+    environ = context.loaded.environ
     watch = _Watch(context.clock, context.models)
     calls = context.settings.calls.model_copy(update={"attempts": 1})
     loaded = replace(context.loaded, settings=context.settings.model_copy(update={"calls": calls}))
@@ -110,22 +111,34 @@ def try_model(context: Context, name: str, spec: ModelSpec) -> Trial:
     trial = Trial(name, spec, context_length=_context_length(spec))
     try:
         with metered(once, PURPOSE, model=name, limits=Limits(calls=1), on_failure="raise") as meter:
-            answer, problem = _asked(meter.lm, watch, spec)
+            watch.gate, watch.model = meter.lm.engine.gate, spec.model
+            answer, problem = _asked(meter.lm, watch, spec, environ)
             usd = meter.costs()["usd"]
     except (ProviderError, ConfigError) as error:  # before anything was sent
-        return replace(trial, problem=diagnosed(error, error, spec), usd=0.0)
+        return replace(trial, problem=diagnosed(error, error, spec, environ), usd=0.0)
     trial = _seen(trial, watch, problem)
     return replace(trial, usd=usd) if answer is None else replace(trial, usd=usd, answer=answer, parsed=True)
 
 
 class _Watch:
-    """Looks on while a model is called: how long it takes, what comes back, what the headers tell."""
+    """Looks on while a model is called: how long it takes, what comes back, what the headers tell.
+
+    Attributes:
+        response: What came back.
+        error: Why nothing did.
+        seconds: How long it took.
+        limits: What the headers told.
+        gate: Closed after a failure: there is no second attempt, whatever the call path would do.
+        model: What is said to fail.
+    """
 
     def __init__(self, clock: Clock, factory: InnerFactory | None) -> None:
         self.response: Response | None = None
         self.error: Exception | None = None
         self.seconds: float | None = None
         self.limits: dict[str, str] = {}
+        self.gate: Gate | None = None
+        self.model = ""
         self._clock = clock
         self._factory = factory
 
@@ -145,6 +158,8 @@ class _Watch:
             return self.response
         except Exception as error:
             self.error = error
+            if self.gate is not None:  # what is only waited out is not asked again either
+                self.gate.close(Halt("provider", explained(error, understand(error), self.model)))
             raise
         finally:
             self.seconds = self._clock.monotonic() - began
@@ -166,7 +181,9 @@ def line_of(text: str) -> str:
     return short if len(short) <= _LONGEST_SHOWN else f"{short[:_LONGEST_SHOWN]}…"
 
 
-def _asked(lm: Any, watch: _Watch, spec: ModelSpec) -> tuple[str | None, Problem | None]:
+def _asked(
+    lm: Any, watch: _Watch, spec: ModelSpec, environ: Mapping[str, str]
+) -> tuple[str | None, Problem | None]:
     """The answer, read from the field that was asked for, or None; and why there is none at all."""
     import dspy
     from dspy.utils.exceptions import AdapterParseError, LMError
@@ -182,11 +199,11 @@ def _asked(lm: Any, watch: _Watch, spec: ModelSpec) -> tuple[str | None, Problem
     except AdapterParseError:
         return None, None
     except LMError as error:
-        return None, diagnosed(error, explained(error, understand(error), spec.model), spec)
+        return None, diagnosed(error, explained(error, understand(error), spec.model), spec, environ)
     except Halt as halt:
         if halt.cause != "provider":
             raise
-        return None, diagnosed(watch.error or halt.error, halt.error, spec)
+        return None, diagnosed(watch.error or halt.error, halt.error, spec, environ)
 
 
 def _seen(trial: Trial, watch: _Watch, problem: Problem | None) -> Trial:

@@ -1,12 +1,11 @@
 """The configuration, proxies of the environment, and optimizers of other packages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
-
-PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+from skill_fleet.services.proxies import proxies_in
 
 
 def configuration(context: Context) -> Iterator[Check]:
@@ -31,12 +30,6 @@ def proxies(context: Context) -> Iterator[Check]:
         bypass = context.loaded.environ.get("NO_PROXY") or context.loaded.environ.get("no_proxy")
         but = f", but for {bypass}" if bypass else ""
         yield Check("proxy", "ok", f"{name}: providers are reached through {place}{but}.")
-
-
-def proxies_in(environ: Mapping[str, str]) -> dict[str, str]:
-    """The proxies that are set, by the upper-case name of the variable; lower case wins, as elsewhere."""
-    found = {name: environ.get(name.lower()) or environ.get(name, "") for name in PROXIES}
-    return {name: value for name, value in found.items() if value}
 
 
 def plugins(_context: Context) -> Iterator[Check]:

@@ -7,10 +7,9 @@ from skill_fleet.config.settings import PHASES, ModelSpec
 from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.commands import find_program
 from skill_fleet.llm.routes import LITELLM, effective_address
-from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
-from skill_fleet.services.model_access import key_variables
+from skill_fleet.services.model_access import address_of, key_variables
 
 
 def models_of(context: Context) -> dict[str, ModelSpec]:
@@ -23,7 +22,7 @@ def models(context: Context) -> Iterator[Check]:
     """Whether each model of a phase can be used as configured."""
     for name, spec in models_of(context).items():
         yield _usable(context, name, spec)
-        if not spec.offline:
+        if spec.is_command or spec.provider == LITELLM or address_of(spec) is not None:
             yield from _cap(context, name, spec)
 
 
@@ -35,14 +34,13 @@ def _usable(context: Context, name: str, spec: ModelSpec) -> Check:
     if spec.is_command:
         return _program(context, name, spec)
     try:
-        if spec.provider != LITELLM:
-            effective_address(spec)
+        address = effective_address(spec)
     except SkillFleetError as error:
         return Check("model", "error", f"{name}: {error.message}", error.hint)
     variables = key_variables(spec)
     if not variables:
-        place = without_password(spec.api_base) or "its usual address"
-        return Check("model", "ok", f"{name}: {spec.model} at {place}.")
+        place = f" at {address}" if address else ""
+        return Check("model", "ok", f"{name}: {spec.model}{place}.")
     if any(context.loaded.environ.get(variable) for variable in variables):
         return Check("model", "ok", f"{name}: {spec.model}, key present.")
     hint = f"export {' or '.join(variables)}=…"

@@ -1,6 +1,5 @@
 """One question to a web server, by the standard library alone: bounded in time and size, never redirected."""
 
-import base64
 import http.client
 import json
 import ssl
@@ -8,11 +7,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.llm.routes import is_loopback, origin_of
-from skill_fleet.services.doctor.configuration import proxies_in
+from skill_fleet.llm.routes import origin_of
+from skill_fleet.services.proxies import proxy_for
 
 _MOST_BYTES = 4_000_000
 
@@ -124,35 +123,6 @@ def _connection(
     tunnel = http.client.HTTPSConnection(at, proxy_port, timeout=seconds, context=trusted)
     tunnel.set_tunnel(host, port, headers)
     return tunnel, target
-
-
-def proxy_for(url: str, environ: Mapping[str, str]) -> tuple[str, int, dict[str, str]] | None:
-    """Host, port and headers of the proxy that an address is asked through; None where none is used."""
-    found = proxies_in(environ)
-    scheme, host, port = origin_of(url)
-    address = found.get(f"{scheme.upper()}_PROXY") or found.get("ALL_PROXY")
-    if address is None or is_loopback(url):
-        return None
-    if _bypassed(host, port, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
-        return None
-    parts = urlsplit(address)
-    if parts.hostname is None:
-        return None
-    headers = {}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    return parts.hostname, parts.port or 80, headers
-
-
-def _bypassed(host: str, port: int, patterns: str) -> bool:
-    """Whether `NO_PROXY` names a host: in full, with its port, by the end of its name, or all by `*`."""
-    for pattern in (one.strip().lower().lstrip(".") for one in patterns.split(",")):
-        if pattern == "*" or (pattern and pattern in {host, f"{host}:{port}"}):
-            return True
-        if pattern and host.endswith(f".{pattern}"):
-            return True
-    return False
 
 
 def _json(body: bytes) -> Any:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -34,12 +34,14 @@ class Reach:
         questions: To the providers.
         specs: The models they are about, by name.
         server: Address of the service that clients talk to, or an empty text.
+        environ: For proxies.
         seconds: How long they may take.
     """
 
     questions: Questions
     specs: Mapping[str, ModelSpec]
     server: str
+    environ: Mapping[str, str] = field(repr=False)
     seconds: float
 
     @classmethod
@@ -51,17 +53,17 @@ class Reach:
         server = environ.get(SERVER, "").strip().rstrip("/")
         if server:
             questions[_SERVICE] = Question(f"{server}/healthz")
-        return cls(Questions(questions, environ, seconds, context.clock), specs, server, seconds)
+        return cls(Questions(questions, environ, seconds, context.clock), specs, server, environ, seconds)
 
     def checks(self, clock: Clock) -> Iterator[Check]:
         """What came of them; waits for those that are still under way."""
         here = clock.now()
         for name, reply in self.questions.replies().items():
             if name == _SERVICE:
-                yield _service(reply, self.server, self.seconds)
+                yield _service(reply, self.server, self.environ, self.seconds)
                 continue
             spec = self.specs[name]
-            yield _provider(name, spec, reply, self.seconds)
+            yield _provider(name, spec, reply, self.environ, self.seconds)
             there = date_in(reply.date) if reply.date else None
             skewed = clock_check(f"{name}'s provider", there, here) if there is not None else None
             if skewed is not None:
@@ -95,10 +97,10 @@ def _question(spec: ModelSpec, environ: Mapping[str, str]) -> Question:
     return Question(urlunsplit(parts._replace(path=f"{parts.path}/models")), headers)
 
 
-def _provider(name: str, spec: ModelSpec, reply: Reply, seconds: float) -> Check:
+def _provider(name: str, spec: ModelSpec, reply: Reply, environ: Mapping[str, str], seconds: float) -> Check:
     address = address_of(spec) or ""
     if reply.error is not None:
-        return _silent(f"{name}: ", address, reply.error, seconds)
+        return _silent(f"{name}: ", address, reply.error, environ, seconds)
     status = reply.status or 0
     if status in {401, 403}:
         variables = " or ".join(key_variables(spec))
@@ -129,11 +131,11 @@ def _listed(name: str, spec: ModelSpec, address: str, names: Sequence[str]) -> C
     return Check("provider", "warning", said, f"It lists {len(names)}, such as {shown}.")
 
 
-def _silent(whose: str, address: str, error: Exception, seconds: float) -> Check:
+def _silent(whose: str, address: str, error: Exception, environ: Mapping[str, str], seconds: float) -> Check:
     if isinstance(error, TimeoutError):
         hint = "Check the network and any proxy; --offline asks nobody."
         return Check("provider", "error", f"{whose}{address} did not answer within {seconds:g} s.", hint)
-    problem = connection_problem(error, address)
+    problem = connection_problem(error, address, environ)
     if problem is None:
         hint = "Check api_base, and any proxy."
         kind = type(error).__name__
@@ -141,11 +143,11 @@ def _silent(whose: str, address: str, error: Exception, seconds: float) -> Check
     return Check("provider", "error", f"{whose}{problem.message}", problem.hint)
 
 
-def _service(reply: Reply, server: str, seconds: float) -> Check:
+def _service(reply: Reply, server: str, environ: Mapping[str, str], seconds: float) -> Check:
     """The server that the commands of jobs talk to."""
     place = without_password(server)
     if reply.error is not None:
-        found = _silent(f"{SERVER}: ", place, reply.error, seconds)
+        found = _silent(f"{SERVER}: ", place, reply.error, environ, seconds)
         return Check(
             "service", "error", found.message, f"Start it with skill-fleet serve, or unset {SERVER}."
         )
