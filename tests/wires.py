@@ -1,6 +1,7 @@
 """A server on this machine that answers with exactly what it is told to, and remembers what it was asked."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,7 +103,7 @@ def handler_of(state: WireServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901
 
 
 @contextmanager
-def wire_server(*replies: Reply) -> Iterator[WireServer]:
+def wire_server(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[WireServer]:
     """A server for as long as a test takes."""
     state = WireServer(replies=list(replies))
 
@@ -114,7 +115,9 @@ def wire_server(*replies: Reply) -> Iterator[WireServer]:
             pass
 
     with Listening(("127.0.0.1", 0), handler_of(state)) as httpd:
-        state.url = f"http://127.0.0.1:{httpd.server_port}"
+        if tls is not None:
+            httpd.socket = tls.wrap_socket(httpd.socket, server_side=True)
+        state.url = f"http{'' if tls is None else 's'}://127.0.0.1:{httpd.server_port}"
         thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

@@ -1,6 +1,9 @@
 """The table of providers, and what is said about those that are not in it."""
 
+from typing import Any
+
 import pytest
+from dspy.lm15 import Message, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +152,17 @@ def test_an_account_is_a_server_and_a_key_however_its_models_are_spelled() -> No
     assert of(spec("openai/a"), "k1") is not of(spec("openai/a"), "k2")
     assert address_of(spec("nobody/m", "nonsense")) == "nonsense"
     assert address_of(spec("offline/rules-v1")) is None
+
+
+def test_the_journal_tells_servers_apart_by_their_effective_address(rig: Any) -> None:
+    request = Request(model="ollama/m", messages=(Message.user("x"),))
+
+    def key(base: str | None) -> str:
+        return rig(object(), spec=spec("ollama/m", base)).engine.keyed(request)[1]
+
+    assert key(None) == key("http://localhost:11434") == key("http://localhost:11434/v1/")
+    assert key("http://me:secret@localhost:11434") == key(None)
+    assert key("http://gpu:11434") != key(None)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,13 @@
 
 import asyncio
 import logging
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,6 +296,60 @@ def test_a_user_name_and_password_in_the_address_are_sent_and_never_shown(
             at_once(provider)
     assert "pass%word1" not in f"{caught.value} {caught.value.__cause__}"
     assert "c29tZW9u" not in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of this machine's, and its key in the same file."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    words = (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    )
+    made = [program, *words.split(), "-keyout", str(file), "-out", f"{file}.crt"]
+    subprocess.run(made, check=True, capture_output=True, timeout=60)
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+def encrypted(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_encrypted_connections_keep_the_same_rules(
+    to: Callable[..., Provider], certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
+    with wire_server(Reply(chat()), Reply(raw=SLOW["half an answer"]), tls=encrypted(certificate)) as server:
+        provider = to(server.url, timeout=0.8)
+        assert at_once(provider).message.text == "fine"
+        begin = time.monotonic()
+        with pytest.raises(LMTimeoutError):
+            at_once(provider)
+        assert time.monotonic() - begin < 0.8 + SLACK
+
+
+def test_encrypted_connections_of_tasks(
+    to: Callable[..., Provider], certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
+    with wire_server(Reply(chat()), tls=encrypted(certificate)) as server:
+        assert awaited(to(server.url)).message.text == "fine"
+
+
+@pytest.mark.parametrize("ask", ASKS[:2], ids=lambda ask: ask.__name__)
+def test_a_certificate_that_nobody_signed_stops_at_once(
+    to: Callable[..., Provider], certificate: Path, ask: Ask
+) -> None:
+    with wire_server(Reply(chat()), tls=encrypted(certificate)) as server:
+        with pytest.raises(LMConfigurationError, match="certificate verify failed") as caught:
+            ask(to(server.url))
+        assert not server.asked
+    assert understand(caught.value).remedy == "stop"
 
 
 def test_nothing_is_logged(to: Callable[..., Provider], caplog: pytest.LogCaptureFixture) -> None:

@@ -11,11 +11,13 @@ from dspy.utils.exceptions import (
     ContextWindowExceededError,
     LMAuthError,
     LMBillingError,
+    LMConfigurationError,
     LMError,
     LMInvalidRequestError,
     LMProviderError,
     LMRateLimitError,
     LMServerError,
+    LMTransportError,
     LMUnsupportedModelError,
 )
 
@@ -100,9 +102,10 @@ def usual_form(body: bytes) -> bytes:
 
 
 def _kind(error: LMError) -> type[LMError] | LMError | None:
-    if not isinstance(error, LMProviderError):
-        return None
     said, code = error.message or "", error.provider_code or ""
+    if not isinstance(error, LMProviderError):
+        untrusted = isinstance(error, LMTransportError) and "CERTIFICATE_VERIFY_FAILED" in said
+        return LMConfigurationError if untrusted else None  # it would not pass by itself
     if isinstance(error, LMRateLimitError):
         # Groq: this one request is over what a whole minute allows, and will be again.
         return ContextWindowExceededError if error.status == _TOO_LARGE else None
