@@ -2,6 +2,7 @@
 
 import hmac
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -153,34 +154,35 @@ class Decider:
         record.attempt, record.fault = attempt, None if fault is None else fault.name
         if fault is not None and not fault.worked:
             return self._failed(record, asked, fault)
-        choices = _mangled(_choices(asked, rule), fault)
+        return self._worked(record, asked, _mangled(_choices(asked, rule), fault), fault)
+
+    def _worked(
+        self, record: Record, asked: Asked, choices: Sequence[Choice], fault: Fault | None
+    ) -> Decision:
+        """A request for which the work was done, whatever its client gets to see of it."""
+        settings, name = self.settings, None if fault is None else fault.name
+        attempt = record.attempt or 0
         spent = sum(choice.tokens for choice in choices)
-        completion = Completion(
-            f"{asked.key[:16]}-{attempt}",
-            asked.model,
-            int(self._clock.now()),
-            () if fault is CATALOGUE["empty"] else choices,
-            asked.prompt_tokens,
-            spent,
-        )
-        record.status = None if fault is not None and fault.name in {"hang", "reset"} else 200
+        shown = () if name == "empty" else choices
+        created = int(self._clock.now())
+        id_ = f"{asked.key[:16]}-{attempt}"
+        completion = Completion(id_, asked.model, created, shown, asked.prompt_tokens, spent)
+        record.status = None if name in {"hang", "reset"} else 200
         record.prompt_tokens = record.billed_prompt_tokens = asked.prompt_tokens
         record.completion_tokens = record.billed_completion_tokens = spent
         self._throttle.answered(spent, self._clock.monotonic())
-        seconds = latency(settings.latency, settings.latency_sigma, settings.seed, asked.key, attempt)
-        return self._counted(
-            Decision(
-                record,
-                "whole" if fault is None else _MANNERS.get(fault.name, "whole"),
-                200,
-                [EVENTS if asked.stream else JSON, *self._usual(record)],
-                _parts(completion, asked, fault),
-                stream=asked.stream,
-                latency=seconds,
-                answered=fault is None or fault.outcome == "usable",
-                lost=fault is not None and fault.outcome == "lost",
-            )
+        decision = Decision(
+            record,
+            _MANNERS.get(name or "", "whole"),
+            200,
+            [EVENTS if asked.stream else JSON, *self._usual(record)],
+            _parts(completion, asked, fault),
+            stream=asked.stream,
+            latency=latency(settings.latency, settings.latency_sigma, settings.seed, asked.key, attempt),
+            answered=fault is None or fault.outcome == "usable",
+            lost=fault is not None and fault.outcome == "lost",
         )
+        return self._counted(decision)
 
     def _failed(self, record: Record, asked: Asked, fault: Fault) -> Decision:
         if fault.name == "bad_gateway":
