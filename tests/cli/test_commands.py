@@ -9,7 +9,7 @@ from skill_fleet.cli.app import build
 
 COMMANDS = (
     "optimize estimate recommend create-skill evaluate validate compare optimizers doctor "
-    "models:list models:add models:test "
+    "models:list models:add models:test simulate-provider "
     "dataset:build dataset:lint dataset:split dataset:show runs:list runs:show runs:resume "
     "artifacts:list artifacts:show artifacts:rollback artifacts:promote "
     "cache:path cache:stats cache:clear config:show serve worker keys:create keys:list keys:revoke "
