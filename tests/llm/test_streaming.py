@@ -355,6 +355,27 @@ def test_nobody_waits_for_ever_for_a_stream_that_its_reader_has_left_alone(rig: 
     assert at_rest(made)
 
 
+def test_a_model_that_takes_its_time_between_words_is_waited_for(rig: Any) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(_: int, piece: int) -> None:
+        if piece == 3:
+            reached.set()
+            assert go_on.wait(5)
+
+    made = rig(WordByWord(answer=said, breaks=slow))
+    with ThreadPoolExecutor(2) as pool:
+        stream = pool.submit(lambda: list(made.engine.stream(request())))
+        assert reached.wait(5)
+        joined = pool.submit(made.engine.complete, request())
+        made.clock.time += 60
+        with pytest.raises(TimeoutError):
+            joined.result(0.5)
+        go_on.set()
+        assert text_of(stream.result(5)) == SAID == joined.result(5).message.text
+    assert made.model.attempts == 1
+
+
 def test_a_task_that_asks_for_what_it_is_reading_gets_it_in_the_end(rig: Any) -> None:
     made = rig(WordByWord(answer=said))
     twin = AsyncMeteredEngine(made.engine)
