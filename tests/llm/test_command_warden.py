@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,36 +63,58 @@ def test_nothing_is_left_of_commands_under_way(tmp_path: Path, how: str) -> None
     assert seen(lambda: not any(alive(pid) for pid in pids))
 
 
-def test_it_is_there_from_the_first_call_on_and_only_then() -> None:
+def test_it_is_there_from_the_first_call_on_and_only_then(tmp_path: Path) -> None:
     warden = Warden()
     warden.forget(1)
+    warden.dismiss(str(tmp_path))
     assert warden._process is None
+
+
+def sleeper(**more: Any) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(["sleep", "60"], start_new_session=True, **more)
 
 
 def test_one_that_was_killed_is_replaced_and_told_of_all_that_runs(tmp_path: Path) -> None:
     warden = Warden()
-    sleeping = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(2)]
-    try:
-        warden.watch(sleeping[0].pid)
+    with sleeper() as one, sleeper() as two:
+        warden.watch(one.pid, str(tmp_path))
         assert warden._process is not None
         first = warden._process.pid
         os.kill(first, signal.SIGKILL)
         assert seen(lambda: not alive(first))
-        warden.watch(sleeping[1].pid)
+        warden.watch(two.pid, str(tmp_path))
         assert warden._process.pid != first
         warden.leave()
-        assert [process.wait(10) for process in sleeping] == [-signal.SIGKILL] * 2
-    finally:
-        for process in sleeping:
-            process.kill()
-            process.wait()
+        assert [one.wait(10), two.wait(10)] == [-signal.SIGKILL] * 2
 
 
-def test_who_is_forgotten_lives_on() -> None:
+def test_who_is_forgotten_lives_on(tmp_path: Path) -> None:
     warden = Warden()
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as sleeping:
-        warden.watch(sleeping.pid)
+    with sleeper(cwd=tmp_path) as sleeping:
+        warden.expect(str(tmp_path))
+        warden.watch(sleeping.pid, str(tmp_path))
         warden.forget(sleeping.pid)
         warden.leave()
         assert alive(sleeping.pid)
         sleeping.kill()
+
+
+def test_what_was_about_to_begin_is_ended_too_even_when_it_begins_later(tmp_path: Path) -> None:
+    warden = Warden()
+    warden.expect(str(tmp_path))
+    with sleeper(cwd=tmp_path) as early:
+        leaving = threading.Thread(target=warden.leave)
+        leaving.start()
+        with sleeper(cwd=tmp_path) as late:
+            leaving.join()
+            assert [early.wait(10), late.wait(10)] == [-signal.SIGKILL] * 2
+
+
+def test_nobody_else_is_ended(tmp_path: Path) -> None:
+    warden = Warden()
+    (tmp_path / "ours").mkdir()
+    warden.expect(str(tmp_path / "ours"))
+    with sleeper(cwd=tmp_path) as another:
+        warden.leave()
+        assert alive(another.pid)
+        another.kill()

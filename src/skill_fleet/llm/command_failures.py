@@ -133,7 +133,8 @@ _INSTEAD = re.compile(
     r"|prompt is too long$",
     re.IGNORECASE,
 )
-_LONGEST_INSTEAD = 300
+LONGEST_INSTEAD = 300
+"""Characters of what may be a message in place of an answer."""
 
 
 def failed(program: str, status: int, words: str, output: str, model: str) -> LMError:
@@ -156,7 +157,7 @@ def failed(program: str, status: int, words: str, output: str, model: str) -> LM
     # What it printed counts where its standard error says nothing that is known: it may be half an answer.
     return (
         _typed(words, message, model)
-        or (_typed(output, message, model) if len(output) <= _LONGEST_INSTEAD else None)
+        or (_typed(output, message, model) if len(output) <= LONGEST_INSTEAD else None)
         or _error(LMServerError, message, model, "", code="command_failed")
     )
 
@@ -164,7 +165,7 @@ def failed(program: str, status: int, words: str, output: str, model: str) -> LM
 def said_instead(program: str, output: str, model: str) -> LMError | None:
     """The failure that a program told in place of an answer, with exit status 0; None of an answer."""
     text = output.strip()
-    if len(text) > _LONGEST_INSTEAD or _INSTEAD.match(text) is None:
+    if len(text) > LONGEST_INSTEAD or _INSTEAD.match(text) is None:
         return None
     message = f"{program} said instead of an answer: {_telling(text)}"
     return _typed(text, message, model) or _error(LMServerError, message, model, "", code="command_failed")

@@ -5,32 +5,37 @@ and a seed cannot be passed on.
 """
 
 import asyncio
+import contextlib
 import os
-import re
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
 
-from dspy.lm15 import Message, Request, Response, TextPart, Usage
+from dspy.lm15 import (
+    Message,
+    Request,
+    Response,
+    StreamDeltaEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+    TextDelta,
+    TextPart,
+    Usage,
+)
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.foundation.redaction import secrets_of
 from skill_fleet.llm import command_failures as failures
-from skill_fleet.llm.command_process import MOST_OUTPUT, Program, Ran, run
+from skill_fleet.llm.command_process import MOST_OUTPUT, OnOutput, Program, Ran, run
 from skill_fleet.llm.command_prompt import conversation
+from skill_fleet.llm.command_stream import Printed, atold, plain, told
 from skill_fleet.llm.commands import command_line, find_program, variables_of
 from skill_fleet.llm.failures import redact, redacted
 
 _BASIC = ("PATH", "HOME", "LANG", "TMPDIR")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-# Colours and movements (CSI), titles and links (OSC), other escapes; then characters that no text has.
-_TERMINAL = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
-    r"|\x1b[ -/]*[0-~]"
-    r"|[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]"
-)
 
 
 class CommandModel:
@@ -67,13 +72,40 @@ class CommandModel:
         finally:
             stop.set()
 
+    def stream(self, request: Request) -> Iterator[Any]:
+        """One run, its answer line by line as it is printed; who stops listening ends it."""
+        prompt, printed = _prompt(request), Printed()
+        yield StreamStartEvent(id=None, model=request.model)
+        with self._redacted(), contextlib.closing(told(self._work(prompt))) as pieces:
+            for piece in pieces:
+                yield from self._events(printed, piece)
+
+    async def astream(self, request: Request) -> AsyncIterator[Any]:
+        """The same, awaited."""
+        prompt, printed = _prompt(request), Printed()
+        yield StreamStartEvent(id=None, model=request.model)
+        with self._redacted():
+            async with contextlib.aclosing(atold(self._work(prompt))) as pieces:
+                async for piece in pieces:
+                    for event in self._events(printed, piece):
+                        yield event
+
+    def _events(self, printed: Printed, piece: bytes | Ran) -> Iterator[Any]:
+        """What a piece of its output adds to the answer; its end adds the rest."""
+        if isinstance(piece, bytes):
+            text = printed.more(piece)
+            if text:
+                yield StreamDeltaEvent(delta=TextDelta(text=text, part_index=0))
+            return
+        rest = self._text(piece)[len(printed.shown) :]
+        if rest or not printed.shown:
+            yield StreamDeltaEvent(delta=TextDelta(text=rest, part_index=0))
+        yield StreamEndEvent(finish_reason="stop", usage=Usage())
+
     def _answered(self, request: Request, stop: threading.Event) -> Response:
-        prompt = conversation(request).encode("utf-8", "replace")
-        try:
-            text = self._text(self._run(prompt, stop))
-        except Exception as error:
-            redact(error, self._secrets)
-            raise
+        prompt = _prompt(request)
+        with self._redacted():
+            text = self._text(self._work(prompt)(stop, None))
         return Response(
             id=None,
             model=request.model,
@@ -82,11 +114,25 @@ class CommandModel:
             usage=Usage(),
         )
 
-    def _run(self, prompt: bytes, stop: threading.Event) -> Ran:
+    def _work(self, prompt: bytes) -> Callable[[threading.Event, OnOutput | None], Ran]:
+        def work(stop: threading.Event, on_output: OnOutput | None) -> Ran:
+            seconds, clock = self._spec.timeout, self._clock
+            try:
+                return run(
+                    self._program, prompt, seconds=seconds, stop=stop, clock=clock, on_output=on_output
+                )
+            except OSError as error:
+                raise failures.not_started(self._name, error, self._spec.model) from None
+
+        return work
+
+    @contextlib.contextmanager
+    def _redacted(self) -> Iterator[None]:
         try:
-            return run(self._program, prompt, seconds=self._spec.timeout, stop=stop, clock=self._clock)
-        except OSError as error:
-            raise failures.not_started(self._name, error, self._spec.model) from None
+            yield
+        except Exception as error:
+            redact(error, self._secrets)
+            raise
 
     def _text(self, ran: Ran) -> str:
         """The answer, or the failure that is in its place."""
@@ -110,6 +156,10 @@ class CommandModel:
         return text
 
 
+def _prompt(request: Request) -> bytes:
+    return conversation(request).encode("utf-8", "replace")
+
+
 def environment_of(spec: ModelSpec, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a command: what every program needs, and what its entry names."""
     wanted = {*_BASIC, *variables_of(spec)}
@@ -118,13 +168,3 @@ def environment_of(spec: ModelSpec, environ: Mapping[str, str]) -> dict[str, str
         for name, value in environ.items()
         if name in wanted or name.startswith("LC_") or name.lower() in _PROXIES
     }
-
-
-def plain(output: bytes, errors: str = "replace") -> str:
-    """What a program printed, as text: no byte order mark, nothing meant for a terminal, no blank ends.
-
-    Raises:
-        UnicodeDecodeError: It is no UTF-8, and `errors` is `strict`.
-    """
-    text = output.decode("utf-8", errors).removeprefix("\ufeff")
-    return _TERMINAL.sub("", text.replace("\r\n", "\n")).strip()

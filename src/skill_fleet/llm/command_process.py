@@ -88,8 +88,13 @@ def run(
         OSError: It cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="skill-fleet-", ignore_cleanup_errors=True) as folder:
-        process = _started(program, folder)
-        WARDEN.watch(process.pid)
+        WARDEN.expect(folder)
+        try:
+            process = _started(program, folder)
+        except BaseException:
+            WARDEN.dismiss(folder)
+            raise
+        WARDEN.watch(process.pid, folder)
         try:
             pump = _Pump(process, prompt, on_output)
             ended = pump.until_over(clock.monotonic() + seconds, stop, clock)

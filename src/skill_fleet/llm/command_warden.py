@@ -11,8 +11,11 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 _LEAVING_SECONDS = 2.0
+_LOOKS = 20
+_LOOK_SECONDS = 0.05
 
 
 class Warden:
@@ -20,24 +23,36 @@ class Warden:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._groups: set[int] = set()
+        self._watched: set[bytes] = set()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def watch(self, group: int) -> None:
-        """Kill this process group when our process ends."""
-        with self._lock:
-            self._groups.add(group)
-            if not self._told(b"+%d\n" % group):
-                self._process = _started()
-                atexit.unregister(self.leave)
-                atexit.register(self.leave)
-                self._told(b"".join(b"+%d\n" % one for one in self._groups))
+    def expect(self, folder: str) -> None:
+        """Kill whatever is about to begin in this folder, when our process ends before it has told more."""
+        self._tell(add=_expected(folder))
+
+    def watch(self, group: int, folder: str) -> None:
+        """Kill this process group when our process ends; it is what began in the folder."""
+        self._tell(add=_group(group), drop=_expected(folder))
 
     def forget(self, group: int) -> None:
         """The group is gone, and its number may become another's."""
+        self._tell(drop=_group(group))
+
+    def dismiss(self, folder: str) -> None:
+        """Nothing begins in the folder after all."""
+        self._tell(drop=_expected(folder))
+
+    def _tell(self, add: bytes = b"", drop: bytes = b"") -> None:
         with self._lock:
-            self._groups.discard(group)
-            self._told(b"-%d\n" % group)
+            if add:
+                self._watched.add(add)
+            self._watched.discard(drop)
+            words = b"".join(sign + said + b"\n" for sign, said in ((b"+", add), (b"-", drop)) if said)
+            if not self._told(words) and add:
+                self._process = _started()
+                atexit.unregister(self.leave)
+                atexit.register(self.leave)
+                self._told(b"".join(b"+%s\n" % one for one in self._watched))
 
     def leave(self) -> None:
         """Let it kill what is left, and end."""
@@ -93,14 +108,40 @@ def kill_group(group: int, number: int = signal.SIGKILL) -> bool:
     return True
 
 
+def _group(number: int) -> bytes:
+    return b"%d" % number
+
+
+def _expected(folder: str) -> bytes:
+    return os.fsencode(Path(folder).resolve())
+
+
 def _wait_and_kill() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    groups: set[int] = set()
+    watched: set[bytes] = set()
     for line in sys.stdin.buffer:
-        (groups.add if line[:1] == b"+" else groups.discard)(int(line[1:]))
-    for group in groups:
-        kill_group(group)
+        (watched.add if line[:1] == b"+" else watched.discard)(line[1:].rstrip(b"\n"))
+    for one in watched:
+        if one.isdigit():
+            kill_group(int(one))
+    folders = {one for one in watched if not one.isdigit()}
+    for _ in range(_LOOKS if folders else 0):
+        _kill_in(folders)
+        threading.Event().wait(_LOOK_SECONDS)
+
+
+def _kill_in(folders: set[bytes]) -> None:
+    """Kill the groups of processes that are in these folders, where the system has `/proc`.
+
+    One that our process was about to tell of when it ended may even begin after that.
+    """
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.fsencode((place / "cwd").readlink()) in folders:
+                kill_group(os.getpgid(int(place.name)))
+        except OSError:  # it is gone, or another user's
+            continue
 
 
 if __name__ == "__main__":
