@@ -96,6 +96,14 @@ def test_programs_of_commands(checks, tmp_path, monkeypatch):
     assert "cannot hold for a command" in wrong.message
 
 
+def test_a_simulated_provider_is_said_to_be_one(checks):
+    text = (
+        "models: {default: it, registry: {it: {model: openai/offline/rules-v1, api_base: 'http://h/v1'}}}\n"
+    )
+    check, _ = checks(text, "model")
+    assert check.message == "it: openai/offline/rules-v1 at http://h/v1, which is simulated."
+
+
 def test_an_address_that_is_none(checks):
     text = model("api_base: 'localhost:8000'")
     (check,) = checks(text, "model")

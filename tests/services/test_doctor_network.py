@@ -100,7 +100,7 @@ def test_each_wire_has_its_address_and_header(found, model, path, header):
 
 def test_the_simulator_is_asked_without_a_call(found):
     with running(SimulatorSettings()) as server:
-        (check,) = found(server.url, "provider", model="openai/offline/rules-v1")
+        _, check = found(server.url, "model", "provider", model="openai/offline/rules-v1")
         assert server.totals().requests == 0
     assert check.status == "ok"
     assert "has offline/rules-v1" in check.message

@@ -40,7 +40,8 @@ def _usable(context: Context, name: str, spec: ModelSpec) -> Check:
     variables = key_variables(spec)
     if not variables:
         place = f" at {address}" if address else ""
-        return Check("model", "ok", f"{name}: {spec.model}{place}.")
+        simulated = ", which is simulated" if spec.simulated else ""
+        return Check("model", "ok", f"{name}: {spec.model}{place}{simulated}.")
     if any(context.loaded.environ.get(variable) for variable in variables):
         return Check("model", "ok", f"{name}: {spec.model}, key present.")
     hint = f"export {' or '.join(variables)}=…"
