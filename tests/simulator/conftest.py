@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from skill_fleet.simulator import SimulatorSettings, running
@@ -20,10 +19,10 @@ def provider() -> Iterator[Any]:
     with ExitStack() as stack:
 
         def start(**settings: Any) -> Any:
-            from simulator_client import Provider
+            from simulator_client import Provider, http_client
 
             server = stack.enter_context(running(SimulatorSettings(**settings)))
-            http = stack.enter_context(httpx2.Client(timeout=10, trust_env=False))
+            http = stack.enter_context(http_client())
             return Provider(server, http)
 
         yield start

@@ -4,7 +4,9 @@ import json
 import threading
 import time
 
+import httpx2
 import pytest
+from simulator_client import http_client
 
 from skill_fleet.foundation.errors import StorageError, UsageError
 from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings, running
@@ -54,12 +56,10 @@ def test_the_totals_are_the_sum_of_the_records_at_any_moment(provider):
 
 
 def test_the_file_has_a_line_for_each_request_as_it_ends(tmp_path):
-    import httpx2
-
     path = tmp_path / "deep" / "ledger.ndjson"
     with running(SimulatorSettings(faults=MIXED, ledger=path, price=Price(1, 1))) as server:
         body = {"model": "offline/rules-v1", "messages": [{"role": "user", "content": "hello"}]}
-        with httpx2.Client(trust_env=False) as http:
+        with http_client() as http:
             for number in range(20):
                 http.post(f"{server.url}/chat/completions", json=body | {"seed": number})
         end = time.monotonic() + 5
@@ -73,15 +73,13 @@ def test_the_file_has_a_line_for_each_request_as_it_ends(tmp_path):
 
 
 def test_what_is_under_way_at_the_end_is_written_as_not_delivered(tmp_path):
-    import httpx2
-
     path = tmp_path / "ledger.ndjson"
     body = {"model": "offline/rules-v1", "messages": [{"role": "user", "content": "hello"}]}
     with running(SimulatorSettings(faults=Faults({"hang": 1.0}), ledger=path)) as server:
         errors = []
 
         def ask():
-            with httpx2.Client(trust_env=False, timeout=30) as http:
+            with http_client(30) as http:
                 try:
                     http.post(f"{server.url}/chat/completions", json=body)
                 except httpx2.TransportError as error:
@@ -140,8 +138,6 @@ def test_a_ledger_that_cannot_be_written_is_one_sentence(tmp_path):
 
 
 def test_a_ledger_that_fills_its_disk_ends_the_server(tmp_path):
-    import httpx2
-
     body = {"model": "offline/rules-v1", "messages": [{"role": "user", "content": "hello"}]}
     from pathlib import Path
 
@@ -150,7 +146,7 @@ def test_a_ledger_that_fills_its_disk_ends_the_server(tmp_path):
     with (
         pytest.raises(StorageError, match="No space left"),
         running(SimulatorSettings(ledger=Path("/dev/full"))) as server,
-        httpx2.Client(trust_env=False) as http,
+        http_client() as http,
     ):
         assert http.post(f"{server.url}/chat/completions", json=body).status_code == 200
 
@@ -189,9 +185,7 @@ def test_an_address_that_is_taken_is_one_sentence(provider):
 
 
 def test_it_listens_at_ipv6_too():
-    import httpx2
-
-    with running(SimulatorSettings(host="::1")) as server, httpx2.Client(trust_env=False) as http:
+    with running(SimulatorSettings(host="::1")) as server, http_client() as http:
         assert server.url.startswith("http://[::1]:")
         assert http.get(f"{server.url}/models").status_code == 200
         assert http.get(f"{server.url.removesuffix('/v1')}/simulator/totals").status_code == 200

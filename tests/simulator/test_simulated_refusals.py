@@ -144,10 +144,9 @@ def test_any_schema_is_answered_or_refused(provider_of_module, schema, odd):
 
 @pytest.fixture(scope="module")
 def provider_of_module(one_server):
-    import httpx2
-    from simulator_client import Provider
+    from simulator_client import Provider, http_client
 
-    with httpx2.Client(timeout=10, trust_env=False) as http:
+    with http_client() as http:
         yield Provider(one_server, http)
 
 
