@@ -7,7 +7,8 @@ its calls are the server's count; its tokens and dollars are those of the server
 with usage; what the server billed lies in the range of the bill. Then failures that were given a score,
 in all, and how the runs ended. Columns of stock, GEPA and MIPROv2 at the highest rate and 8 threads:
 its program is that of its own run without faults; what it scores on the test set, and without faults;
-failures that it scored; share of the tokens that the server billed which it does not count.
+failures that it scored; share of the tokens that the server billed which it does not count. A cell that
+stands in several files counts once, as last measured.
 """
 
 import json
@@ -25,7 +26,12 @@ _USD = 1e-9
 
 
 def main() -> int:
-    rows = [json.loads(line) for name in sys.argv[1:] for line in Path(name).read_text().splitlines()]
+    cells: dict[str, dict[str, Any]] = {}
+    for name in sys.argv[1:]:
+        for row in map(json.loads, Path(name).read_text().splitlines()):
+            key = json.dumps(row["cell"])
+            cells[key] = cells.get(key, {}) | row
+    rows = list(cells.values())
     print("| " + " | ".join(_HEAD) + " |")
     print("|" + "---|" * len(_HEAD))
     for fault in dict.fromkeys(row["cell"]["fault"] for row in rows):
