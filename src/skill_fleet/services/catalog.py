@@ -79,4 +79,3 @@ def price_in_millions(spec: ModelSpec) -> dict[str, float] | None:
         "input_per_million": round(price.input * _PER_MILLION, _DIGITS),
         "output_per_million": round(price.output * _PER_MILLION, _DIGITS),
     }
-
