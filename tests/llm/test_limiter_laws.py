@@ -215,6 +215,19 @@ def test_a_caller_who_leaves_makes_room_for_the_next() -> None:
     assert (second.call, third.call is not None) == (None, True)
 
 
+def test_who_came_first_goes_first_whatever_the_models() -> None:
+    core = Admission(60.0, 120.0, random.Random(0))
+    first = asked(core, 0.0, Quota("b"))
+    asked(core, 0.0, Quota("a"))  # so that either model comes first in the books
+    core.failed(first.call, Failure("rate_limit", "retry", sent=False, retry_after=5.0), SLOW, 0.0)
+    waiting = [asked(core, 1.0 + number / 10, Quota("ab"[number % 2])) for number in range(4)]
+    gone: list[Place] = []
+    while len(gone) < 4:
+        core.serve(min(place.due for place in waiting if place not in gone))
+        gone += [place for place in waiting if place.call is not None and place not in gone]
+    assert gone == waiting
+
+
 def test_a_model_at_its_limit_does_not_hold_another() -> None:
     core = Admission(60.0, 120.0, random.Random(0))
     asked(core, 0.0, Quota("slow", rpm=1))
