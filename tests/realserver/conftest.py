@@ -20,7 +20,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of random weights."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        pytest.skip(f"{' and '.join(missing)} not installed: uv run --group realserver pytest -m realserver")
+        pytest.skip(f"{' and '.join(missing)} not installed: see Against a real server in CONTRIBUTING.md")
     from random_gguf import write_random_model
 
     return write_random_model(tmp_path_factory.mktemp("weights") / "random.gguf")
