@@ -198,11 +198,11 @@ def ours(model: AtOnce, folder: Path, *, memory: bool) -> tuple[Any, Callable[[]
     from skill_fleet.config.settings import ModelSpec
     from skill_fleet.foundation.clock import SYSTEM_CLOCK
     from skill_fleet.llm.budget import Account, Gate, Limits
-    from skill_fleet.llm.engine import Line, MeteredEngine
+    from skill_fleet.llm.calls.engine import Line, MeteredEngine
     from skill_fleet.llm.fleet_lm import FleetLM
-    from skill_fleet.llm.journal import Journal
+    from skill_fleet.llm.journal.journal import Journal
     from skill_fleet.llm.pricing import price_of
-    from skill_fleet.llm.provider import Awaitable
+    from skill_fleet.llm.providers.provider import Awaitable
 
     assert not memory
     journal = Journal(folder / "state" / "ledger.sqlite", folder / "cache" / "responses.sqlite")

@@ -105,11 +105,11 @@ def cell(url: str | None, threads: int, calls: int, seed: int, folder: str, *, a
     from skill_fleet.foundation.clock import SYSTEM_CLOCK
     from skill_fleet.jobs.records import Lease
     from skill_fleet.llm.budget import Account, Gate, Limits
-    from skill_fleet.llm.engine import Line, MeteredEngine
+    from skill_fleet.llm.calls.engine import Line, MeteredEngine
     from skill_fleet.llm.fleet_lm import FleetLM
-    from skill_fleet.llm.journals import journal_at
+    from skill_fleet.llm.journal.journals import journal_at
     from skill_fleet.llm.pricing import price_of
-    from skill_fleet.llm.provider import Awaitable
+    from skill_fleet.llm.providers.provider import Awaitable
 
     model = AtOnce()
     place = Workspace.at(Path(folder), {})

@@ -16,8 +16,8 @@ from typing import Any
 from dspy.lm15 import Message, Request
 
 from skill_fleet.config.settings import ModelSpec
-from skill_fleet.llm.plain_client import PlainClient
-from skill_fleet.llm.provider import NO_KEY, Provider
+from skill_fleet.llm.providers.plain_client import PlainClient
+from skill_fleet.llm.providers.provider import NO_KEY, Provider
 
 MODEL = "openai/offline/rules-v1"
 REQUEST = Request(model=MODEL, messages=(Message.user("Say hello."),))

@@ -146,9 +146,9 @@ def _ours(url: str, threads: int, items: int, folder: Path) -> int:
     from skill_fleet.evaluation.runner import measure
     from skill_fleet.foundation.clock import SYSTEM_CLOCK
     from skill_fleet.llm.budget import Account, Gate, Limits
-    from skill_fleet.llm.engine import Line
-    from skill_fleet.llm.journal import Journal
-    from skill_fleet.llm.limiters import Limiters
+    from skill_fleet.llm.calls.engine import Line
+    from skill_fleet.llm.journal.journal import Journal
+    from skill_fleet.llm.limits.limiters import Limiters
     from skill_fleet.llm.models import Connections, build_lm
 
     spec = ModelSpec(model=MODEL, api_base=url, temperature=0.0, max_tokens=50)

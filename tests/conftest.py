@@ -124,7 +124,7 @@ class Rig:
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Any]:
     """A fresh journal in files of its own."""
-    from skill_fleet.llm.journal import Journal
+    from skill_fleet.llm.journal.journal import Journal
 
     opened = Journal(tmp_path / "state" / "ledger.sqlite", tmp_path / "cache" / "responses.sqlite")
     yield opened
@@ -137,9 +137,9 @@ def rig(journal: Any, clock: FakeClock) -> Callable[..., Rig]:
     from skill_fleet.config.settings import Calls, ModelSpec
     from skill_fleet.foundation.clock import SYSTEM_CLOCK
     from skill_fleet.llm.budget import Account, Gate, Limits
-    from skill_fleet.llm.engine import Line, MeteredEngine, Retry
+    from skill_fleet.llm.calls.engine import Line, MeteredEngine, Retry
     from skill_fleet.llm.fleet_lm import FleetLM
-    from skill_fleet.llm.limiters import Limiters
+    from skill_fleet.llm.limits.limiters import Limiters
     from skill_fleet.llm.pricing import price_of
     from skill_fleet.llm.testing import ScriptedModel
 

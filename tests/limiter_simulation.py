@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from skill_fleet.foundation.errors import ProviderError
-from skill_fleet.llm.admission import Admission, Place, Quota
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.rate_headers import Left
+from skill_fleet.llm.limits.admission import Admission, Place, Quota
+from skill_fleet.llm.limits.rate_headers import Left
 
 
 class Server(Protocol):

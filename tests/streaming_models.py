@@ -8,7 +8,7 @@ from typing import Any
 
 from dspy.lm15 import Request, Response
 
-from skill_fleet.llm.streaming import as_events
+from skill_fleet.llm.calls.streaming import as_events
 from skill_fleet.llm.testing import ScriptedModel
 
 Break = Callable[[int, int], None]

@@ -90,7 +90,7 @@ def errors_table() -> str:
 
 def providers_table() -> str:
     """Every provider that there is a route to."""
-    from skill_fleet.llm.routes import ROUTES
+    from skill_fleet.llm.providers.routes import ROUTES
 
     rows = [
         (

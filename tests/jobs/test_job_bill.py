@@ -8,7 +8,7 @@ from skill_fleet.jobs import migrate
 from skill_fleet.jobs.database import Database
 from skill_fleet.jobs.records import Spending
 from skill_fleet.jobs.store import JobStore
-from skill_fleet.llm.spent import Group, added_up
+from skill_fleet.llm.journal.spent import Group, added_up
 from skill_fleet.services.job_views import job_view
 
 ANSWERED = Group("settled", "judge", "m", False, 4, 40, 20, 0.5, 0, 60, 0.5, 0, 0, 0)

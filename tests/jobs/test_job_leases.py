@@ -12,7 +12,7 @@ from skill_fleet.jobs.file_store import FileStore
 from skill_fleet.jobs.records import Lease, Spending
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.tables import LEASE, METADATA
-from skill_fleet.llm.database_tables import JOURNAL_TABLES
+from skill_fleet.llm.journal.database_tables import JOURNAL_TABLES
 
 Write = Callable[[JobStore, FileStore, Lease], object]
 

@@ -19,7 +19,7 @@ from skill_fleet.jobs.database import Database, open_database, prepare_database
 from skill_fleet.jobs.records import Spending
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.tables import LEASE, METADATA, PREPARED, SCHEMA
-from skill_fleet.llm.database_tables import JOURNAL_TABLES
+from skill_fleet.llm.journal.database_tables import JOURNAL_TABLES
 
 SECOND = """
 import sqlalchemy as sa

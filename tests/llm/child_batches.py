@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from skill_fleet.llm.journal import Journal, Usage
+from skill_fleet.llm.journal.journal import Journal, Usage
 
 THREADS = 32
 ROUNDS = 6

@@ -22,11 +22,11 @@ from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.jobs.records import Lease
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.database_engine import postgres_engine
-from skill_fleet.llm.database_journal import DatabaseJournal
-from skill_fleet.llm.engine import Line, MeteredEngine
+from skill_fleet.llm.calls.engine import Line, MeteredEngine
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.journal.database_engine import postgres_engine
+from skill_fleet.llm.journal.database_journal import DatabaseJournal
 from skill_fleet.llm.pricing import price_of
 from skill_fleet.llm.testing import ScriptedModel
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.journal import Journal, Usage
+from skill_fleet.llm.journal.journal import Journal, Usage
 
 USAGE = Usage(3, 4, 0.5)
 

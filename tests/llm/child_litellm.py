@@ -26,7 +26,7 @@ def main() -> None:
 
     from skill_fleet.config.settings import ModelSpec
     from skill_fleet.llm.failures import understand
-    from skill_fleet.llm.provider import Provider
+    from skill_fleet.llm.providers.provider import Provider
     from wires import Reply, chat, chat_events, openai_error, wire_server
 
     before = "litellm" in sys.modules

@@ -17,7 +17,7 @@ class FileStores:
         self._opened: list[Any] = []
 
     def open(self, **options: Any) -> Any:
-        from skill_fleet.llm.journal import Journal
+        from skill_fleet.llm.journal.journal import Journal
 
         options.pop("lease", None)
         options.pop("patience", None)
@@ -26,7 +26,7 @@ class FileStores:
         return journal
 
     def readings(self) -> Any:
-        from skill_fleet.llm.readings import FileReadings
+        from skill_fleet.llm.journal.readings import FileReadings
 
         return FileReadings(self.root / "ledger")
 
@@ -43,8 +43,15 @@ class DatabaseStores:
     def __init__(self, url: str) -> None:
         import sqlalchemy as sa
 
-        from skill_fleet.llm.database_engine import postgres_engine
-        from skill_fleet.llm.database_tables import JOURNAL_TABLES, LEASE, METADATA, REVISION, SCHEMA, VERSION
+        from skill_fleet.llm.journal.database_engine import postgres_engine
+        from skill_fleet.llm.journal.database_tables import (
+            JOURNAL_TABLES,
+            LEASE,
+            METADATA,
+            REVISION,
+            SCHEMA,
+            VERSION,
+        )
 
         self.url = url
         self._opened: list[Any] = []
@@ -56,15 +63,15 @@ class DatabaseStores:
             db.execute(VERSION.insert(), {"version_num": REVISION})
 
     def open(self, **options: Any) -> Any:
-        from skill_fleet.llm.database_engine import postgres_engine
-        from skill_fleet.llm.database_journal import DatabaseJournal
+        from skill_fleet.llm.journal.database_engine import postgres_engine
+        from skill_fleet.llm.journal.database_journal import DatabaseJournal
 
         journal = DatabaseJournal(postgres_engine(self.url), **options)
         self._opened.append(journal)
         return journal
 
     def readings(self) -> Any:
-        from skill_fleet.llm.database_readings import DatabaseReadings
+        from skill_fleet.llm.journal.database_readings import DatabaseReadings
 
         return DatabaseReadings(self._engine)
 
@@ -120,7 +127,7 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture
 def pay() -> Callable[..., str]:
     """Makes one paid call of a journal."""
-    from skill_fleet.llm.spent import Usage
+    from skill_fleet.llm.journal.spent import Usage
 
     def make(store: Any, key: str, body: str = '"x"', run: str = "run", usage: Any = None) -> str:
         attempt = store.open_attempt(run, key, "evaluation", "m")

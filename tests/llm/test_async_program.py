@@ -11,7 +11,7 @@ import pytest
 from dspy.utils.exceptions import LMTransportError
 
 from skill_fleet.core.programs.skill_creator import SkillCreationProgram
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journal.journal import Journal
 from skill_fleet.llm.offline.model import OfflineModel
 from skill_fleet.simulator import Faults, SimulatorSettings, running
 from streaming_models import WordByWord

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
-from skill_fleet.llm.bill import bill, paid, usd_range
-from skill_fleet.llm.spent import Usage
+from skill_fleet.llm.calls.bill import bill, paid, usd_range
+from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.testing import ScriptedModel
 
 UNTOLD = Usage(None, None, None)

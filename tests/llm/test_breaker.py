@@ -6,9 +6,9 @@ import random
 import pytest
 
 from skill_fleet.foundation.errors import ProviderError
-from skill_fleet.llm.admission import Admission, Place, Quota
-from skill_fleet.llm.breaker import COOL, IN_A_ROW, Breaker
 from skill_fleet.llm.failures import Failure
+from skill_fleet.llm.limits.admission import Admission, Place, Quota
+from skill_fleet.llm.limits.breaker import COOL, IN_A_ROW, Breaker
 
 DOWN = ProviderError("It is down.")
 NO_KEY = ProviderError("The key is refused.", code="auth")

@@ -17,10 +17,10 @@ from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import BudgetExhausted, Interrupted, ProviderError
 from skill_fleet.llm.budget import Account, Gate, Limits, Worst
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.engine import Retry
+from skill_fleet.llm.calls.paying import Paying
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal
-from skill_fleet.llm.paying import Paying
+from skill_fleet.llm.journal.journal import Journal
 from skill_fleet.llm.testing import ScriptedModel
 
 

@@ -26,10 +26,10 @@ from dspy.utils.exceptions import (
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.failures import UnusableAnswer, attempts_at, explained, understand
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.limiter import Broken
+from skill_fleet.llm.limits.limiter import Broken
 from skill_fleet.llm.testing import ScriptedModel
 from watched_limiter import WatchedLimiter
 

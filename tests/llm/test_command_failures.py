@@ -5,7 +5,7 @@ import errno
 import pytest
 from dspy.utils.exceptions import LMConfigurationError
 
-from skill_fleet.llm.command_failures import (
+from skill_fleet.llm.commands.failures import (
     NotStarted,
     failed,
     not_started,

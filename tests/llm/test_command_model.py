@@ -23,10 +23,10 @@ from clocks import FakeClock
 from command_programs import PYTHON, alive, python, script, seen
 from skill_fleet.config.settings import Calls, ModelSpec, PriceOverride
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.command_model import CommandModel
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.engine import Retry
+from skill_fleet.llm.commands.model import CommandModel
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.limiters import Limiters
+from skill_fleet.llm.limits.limiters import Limiters
 
 REQUEST = Request(model="command/t", messages=(Message.user("Say [[ ## a ## ]] – ü."),), system="Be kind.")
 FIELDS = "[[ ## answer ## ]]\nfine\n\n[[ ## completed ## ]]"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from command_programs import conversation_in
-from skill_fleet.llm.command_prompt import conversation
+from skill_fleet.llm.commands.prompt import conversation
 
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1),

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from clocks import FakeClock
 from command_programs import alive, python, script, seen
 from skill_fleet.config.settings import Calls, ModelSpec
-from skill_fleet.llm.command_model import CommandModel
-from skill_fleet.llm.command_stream import Printed, plain
-from skill_fleet.llm.engine import Retry
-from skill_fleet.llm.limiters import Limiters
+from skill_fleet.llm.calls.engine import Retry
+from skill_fleet.llm.commands.model import CommandModel
+from skill_fleet.llm.commands.stream import Printed, plain
+from skill_fleet.llm.limits.limiters import Limiters
 
 REQUEST = Request(model="command/t", messages=(Message.user("x"),))
 LINES = "".join(f"[[ ## field_{number} ## ]]\nsome words of field {number}\n\n" for number in range(40))

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from command_programs import alive, script, seen
-from skill_fleet.llm.command_warden import Warden
+from skill_fleet.llm.commands.warden import Warden
 
 # Calls the command in a thread, as a run does, while the main thread sleeps or ends.
 ASKING = """
 import os, sys, threading, time
 from dspy.lm15 import Message, Request
 from skill_fleet.config.settings import ModelSpec
-from skill_fleet.llm.command_model import CommandModel
+from skill_fleet.llm.commands.model import CommandModel
 
 model = CommandModel(ModelSpec(model="command/t", command=(sys.argv[1],)), dict(os.environ))
 request = Request(model="m", messages=(Message.user("x"),))

@@ -13,9 +13,9 @@ from skill_fleet.config.load import load
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError, ProviderError, UsageError
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.command_model import CommandModel, environment_of
-from skill_fleet.llm.commands import KNOWN_COMMANDS, account_of, command_line, find_program, identity_of
-from skill_fleet.llm.limiter import Quota
+from skill_fleet.llm.commands.known import KNOWN_COMMANDS, account_of, command_line, find_program, identity_of
+from skill_fleet.llm.commands.model import CommandModel, environment_of
+from skill_fleet.llm.limits.limiter import Quota
 from skill_fleet.llm.models import Connections, PhaseModels, check_limits, inner_of, phase_models
 
 

@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.database_engine import explained, postgres_engine
+from skill_fleet.llm.journal.database_engine import explained, postgres_engine
 
 URLS = [
     "postgresql://me:hunter%402@db.example:1/fleet",

@@ -31,7 +31,7 @@ from dspy.utils.exceptions import (
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.errors import KeyMissing, ProviderError, StorageError
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.failures import UnusableAnswer
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.testing import ScriptedModel
@@ -454,7 +454,7 @@ def test_failures_are_no_scores_and_change_none(rig: Any) -> None:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from skill_fleet.llm.journal import Journal
+    from skill_fleet.llm.journal.journal import Journal
 
     scores = []
     for name, how in (("clean", None), ("faulty", fault)):
@@ -489,7 +489,7 @@ def test_a_halt_goes_through_evaluate_at_once(rig: Any, clock: Any, threads: int
 @BOTH
 def test_a_long_pause_ends_when_the_run_does(rig: Any, how: str) -> None:
     from skill_fleet.foundation.clock import SYSTEM_CLOCK
-    from skill_fleet.llm.engine import Line
+    from skill_fleet.llm.calls.engine import Line
 
     source = rig()
     line = Line(source.journal, "run", SYSTEM_CLOCK)

@@ -13,9 +13,9 @@ from dspy.lm15 import Message, Request
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
-from skill_fleet.llm.engine import AsyncMeteredEngine, Line
+from skill_fleet.llm.calls.engine import AsyncMeteredEngine, Line
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journal.journal import Journal
 from skill_fleet.llm.testing import ScriptedModel
 
 

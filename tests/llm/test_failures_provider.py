@@ -16,9 +16,9 @@ from dspy.utils.exceptions import LMAuthError
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.errors import KeyMissing
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.provider import Provider
+from skill_fleet.llm.providers.provider import Provider
 from wires import chat_events
 
 # Of no shape that a pattern would know.

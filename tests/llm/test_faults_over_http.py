@@ -8,7 +8,7 @@ from dspy.utils.exceptions import LMError
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.provider import Provider
+from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.simulator import CATALOGUE, Faults, SimulatorSettings, running
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "providers-and-faults.md"

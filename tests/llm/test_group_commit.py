@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skill_fleet.llm.group_commit import GroupCommit
+from skill_fleet.llm.journal.group_commit import GroupCommit
 
 
 class Store:

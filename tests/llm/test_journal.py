@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.journal import Journal, PhaseSpent, Usage
+from skill_fleet.llm.journal.journal import Journal, PhaseSpent, Usage
 
 USAGE = Usage(10, 5, 0.25)
 

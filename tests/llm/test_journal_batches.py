@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.journal import Journal, Usage
+from skill_fleet.llm.journal.journal import Journal, Usage
 
 USAGE = Usage(10, 5, 0.25)
 

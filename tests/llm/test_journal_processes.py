@@ -61,7 +61,7 @@ def test_processes_that_pay_one_key_together_agree_on_the_first_answer(tmp_path:
     begin = time.time() + 0.5
     answers = [result(p) for p in [start("child_journal.py", "race", tmp_path, begin) for _ in range(4)]]
     assert all(one == answers[0] for one in answers)
-    from skill_fleet.llm.journal import Journal
+    from skill_fleet.llm.journal.journal import Journal
 
     journal = Journal(tmp_path / "state" / "ledger", tmp_path / "cache" / "responses")
     spent = journal.spent("run")

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.spent import PhaseSpent, Usage
+from skill_fleet.llm.journal.spent import PhaseSpent, Usage
 from skill_fleet.llm.testing import ScriptedModel
 
 USAGE = Usage(10, 5, 0.25)

@@ -12,9 +12,9 @@ from dspy.lm15 import Request
 
 from skill_fleet.foundation.errors import LeaseLost
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.database_engine import passing, postgres_engine
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.spent import Usage
+from skill_fleet.llm.journal.database_engine import passing, postgres_engine
+from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.testing import ScriptedModel
 
 USAGE = Usage(10, 5, 0.25)
@@ -60,7 +60,7 @@ def test_who_takes_over_waits_for_an_intent_that_is_being_committed(database: An
         # The journal's own transaction, held open between its statement and its commit.
         connection = stack.enter_context(journal._writing.held(whole=True))
         journal._connection = connection
-        from skill_fleet.llm.database_statements import FENCED_INTENT, values
+        from skill_fleet.llm.journal.database_statements import FENCED_INTENT, values
 
         row = values(attempt="a", run="job", key="k", phase="p", model="m", state="open", started_at=0.0)
         fenced = {**row, **values(reserved_tokens=None, reserved_usd=None, job_id="job", fence=1)}

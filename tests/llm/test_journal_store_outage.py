@@ -12,13 +12,13 @@ import pytest
 from postgres import PASSWORD, Postgres
 from skill_fleet.config.load import DATABASE_URL, load
 from skill_fleet.foundation.errors import ConfigError, SkillFleetError, StorageError
-from skill_fleet.llm.database_engine import explained, postgres_engine
-from skill_fleet.llm.database_journal import DatabaseJournal
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal
-from skill_fleet.llm.journals import open_journal
-from skill_fleet.llm.readings import readings_of
-from skill_fleet.llm.spent import Usage
+from skill_fleet.llm.journal.database_engine import explained, postgres_engine
+from skill_fleet.llm.journal.database_journal import DatabaseJournal
+from skill_fleet.llm.journal.journal import Journal
+from skill_fleet.llm.journal.journals import open_journal
+from skill_fleet.llm.journal.readings import readings_of
+from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.testing import ScriptedModel
 
 USAGE = Usage(10, 5, 0.25)

@@ -14,8 +14,8 @@ from skill_fleet.config.settings import Calls, ModelSpec
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.limiter import Broken, Limiter, Quota, Ticket
-from skill_fleet.llm.limiters import Limiters
+from skill_fleet.llm.limits.limiter import Broken, Limiter, Quota, Ticket
+from skill_fleet.llm.limits.limiters import Limiters
 
 SLOW = Failure("rate_limit", "retry", sent=False, retry_after=7.0)
 DOWN = Failure("server", "retry", sent=True)

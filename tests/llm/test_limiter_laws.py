@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from limiter_simulation import Crowded, FixedWindow, Outcome, Server, Simulation, SlidingWindow, TokenBucket
 from skill_fleet.foundation.errors import ProviderError
-from skill_fleet.llm.admission import Admission, Place, Quota
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.pace import LATE, TokenWindow
-from skill_fleet.llm.rate_headers import Left
+from skill_fleet.llm.limits.admission import Admission, Place, Quota
+from skill_fleet.llm.limits.pace import LATE, TokenWindow
+from skill_fleet.llm.limits.rate_headers import Left
 
 ANY = Quota("m")
 SLOW = ProviderError("Slow down.")

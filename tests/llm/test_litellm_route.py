@@ -12,7 +12,7 @@ import pytest
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError
-from skill_fleet.llm.provider import Provider
+from skill_fleet.llm.providers.provider import Provider
 
 CHILD = Path(__file__).with_name("child_litellm.py")
 
@@ -55,8 +55,8 @@ def test_a_name_without_it_never_imports_it() -> None:
 import sys
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError
-from skill_fleet.llm.provider import Provider
-from skill_fleet.llm.routes import ROUTES
+from skill_fleet.llm.providers.provider import Provider
+from skill_fleet.llm.providers.routes import ROUTES
 for route in ROUTES:
     base = route.address or "https://mine.example"
     Provider(ModelSpec(model=f"{route.prefix}/m", api_base=base, api_key_env="K"), {"K": "planted-key"})

@@ -6,7 +6,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_fleet.llm.memo import Memo
+from skill_fleet.llm.journal.memo import Memo
 
 
 def test_the_least_recently_used_goes_first() -> None:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm import dspy_steps, fleet_lm
+from skill_fleet.llm.calls.engine import Line
+from skill_fleet.llm.calls.remembered import unchangeable
 from skill_fleet.llm.dspy_steps import steps
-from skill_fleet.llm.engine import Line
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal
-from skill_fleet.llm.memo import Memo
-from skill_fleet.llm.remembered import unchangeable
+from skill_fleet.llm.journal.journal import Journal
+from skill_fleet.llm.journal.memo import Memo
 from skill_fleet.llm.testing import ScriptedModel
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.llm.pricing import Price, cost_of, price_of, worst_case
-from skill_fleet.llm.provider import Provider
+from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.llm.testing import ScriptedModel, request_text
 
 OWN = PriceOverride(input_per_million=3, output_per_million=15)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.call_context import CallContext, Calling
-from skill_fleet.llm.provider import Provider
-from skill_fleet.llm.rollout_seed import rollout_seed
-from skill_fleet.llm.stream_usage import StreamUsage
+from skill_fleet.llm.providers.provider import Provider
+from skill_fleet.llm.providers.rollout_seed import rollout_seed
+from skill_fleet.llm.providers.stream_usage import StreamUsage
 from wires import (
     Reply,
     WireServer,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clocks import FakeClock
-from skill_fleet.llm.limiter import Limiter, Quota
-from skill_fleet.llm.rate_headers import Left, duration, left
+from skill_fleet.llm.limits.limiter import Limiter, Quota
+from skill_fleet.llm.limits.rate_headers import Left, duration, left
 
 NOW = 1_800_000_000.0
 

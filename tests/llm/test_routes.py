@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError, KeyMissing
-from skill_fleet.llm.limiters import Limiters
-from skill_fleet.llm.provider import NO_KEY, client_of, key_of
-from skill_fleet.llm.routes import (
+from skill_fleet.llm.limits.limiters import Limiters
+from skill_fleet.llm.providers.provider import NO_KEY, client_of, key_of
+from skill_fleet.llm.providers.routes import (
     ROUTES,
     address_of,
     door_of,
@@ -32,7 +32,7 @@ def spec(model: str, base: str | None = None, **changes: object) -> ModelSpec:
 def test_a_route_agrees_with_dspys_own_table(route: object) -> None:
     from dspy._vendor.lm15.registry import PROVIDERS
 
-    from skill_fleet.llm.routes import OWN_DOORS, Route
+    from skill_fleet.llm.providers.routes import OWN_DOORS, Route
 
     assert isinstance(route, Route)
     if route.door in OWN_DOORS:
@@ -49,7 +49,7 @@ def test_a_route_agrees_with_dspys_own_table(route: object) -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.prefix)
 def test_every_route_opens_from_a_plain_entry(route: object) -> None:
-    from skill_fleet.llm.routes import Route
+    from skill_fleet.llm.providers.routes import Route
 
     assert isinstance(route, Route)
     base = None if route.address else "https://mine.openai.azure.com"

@@ -9,9 +9,9 @@ import pytest
 from skill_fleet.config.settings import PHASES, Calls, ModelSpec
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import Line, Retry
-from skill_fleet.llm.journal import Journal
-from skill_fleet.llm.limiters import Limiters
+from skill_fleet.llm.calls.engine import Line, Retry
+from skill_fleet.llm.journal.journal import Journal
+from skill_fleet.llm.limits.limiters import Limiters
 from skill_fleet.llm.models import Connections, PhaseModels, build_lms
 from skill_fleet.simulator import Limits as ServerLimits
 from skill_fleet.simulator import SimulatorSettings, running

@@ -21,9 +21,9 @@ from dspy.utils.exceptions import (
 )
 
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.engine import AsyncMeteredEngine, Retry
+from skill_fleet.llm.calls.engine import AsyncMeteredEngine, Retry
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.spent import Usage
+from skill_fleet.llm.journal.spent import Usage
 from streaming_models import WordByWord
 
 SAID = "One two three.\n\n  four "

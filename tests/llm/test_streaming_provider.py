@@ -15,9 +15,9 @@ from dspy.utils.exceptions import LMError
 from skill_fleet.config.settings import Calls, ModelSpec, PriceOverride
 from skill_fleet.core.dspy.signatures import GenerateSkillContent
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
-from skill_fleet.llm.engine import AsyncMeteredEngine, Retry
-from skill_fleet.llm.limiter import Limiter
-from skill_fleet.llm.provider import Provider
+from skill_fleet.llm.calls.engine import AsyncMeteredEngine, Retry
+from skill_fleet.llm.limits.limiter import Limiter
+from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.simulator import Faults, SimulatorSettings, running
 
 
@@ -104,7 +104,7 @@ def slowly(seconds: float, **more: float) -> SimulatorSettings:
 def test_a_stream_and_a_whole_answer_are_the_same_answer_to_the_last_field(
     read: Any, through: Any, tmp_path: Any
 ) -> None:
-    from skill_fleet.llm.journal import Journal
+    from skill_fleet.llm.journal.journal import Journal
 
     with running(SimulatorSettings()) as server:
         made = through(server)

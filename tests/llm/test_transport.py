@@ -16,10 +16,10 @@ from dspy.lm15 import Config, Message, Request
 from dspy.utils.exceptions import LMConfigurationError, LMError, LMProviderError, LMTimeoutError
 
 from skill_fleet.config.settings import ModelSpec
-from skill_fleet.llm import attempt_rules, transport
 from skill_fleet.llm.failures import Failure, understand
-from skill_fleet.llm.provider import Provider
-from skill_fleet.llm.routes import LONGEST_ATTEMPT
+from skill_fleet.llm.providers import attempt_rules, transport
+from skill_fleet.llm.providers.provider import Provider
+from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT
 from wires import Reply, Write, chat, chat_events, drip, wire_server
 
 REQUEST = Request(model="openai/m", messages=(Message.user("hello"),), config=Config(max_tokens=200))
@@ -364,7 +364,7 @@ def test_nothing_is_logged(to: Callable[..., Provider], caplog: pytest.LogCaptur
 
 
 def test_the_inside_of_dspys_client_is_the_one_that_is_relied_on() -> None:
-    assert transport.usable(), "look at llm/transport.py before moving the bound of dspy"
+    assert transport.usable(), "look at llm/providers/transport.py before moving the bound of dspy"
 
 
 @pytest.mark.parametrize("prefix", ["openai", "ollama_chat", "vllm", "llama_cpp", "groq"])

@@ -13,7 +13,7 @@ from dspy.lm15 import Message, Request
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.failures import Failure, understand
-from skill_fleet.llm.provider import Provider
+from skill_fleet.llm.providers.provider import Provider
 from wires import Reply, anthropic_error, google_error, openai_error, wire_server
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from skill_fleet.config.load import load
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.call_context import current_call
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import Connections, inner_of
 from skill_fleet.optimization.events import Event

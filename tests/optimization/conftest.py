@@ -8,7 +8,7 @@ import pytest
 
 from skill_fleet.config.load import load
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.models import Connections, inner_of
 from skill_fleet.optimization.plan import make_plan, resumed_plan
 from skill_fleet.optimization.request import OptimizationRequest

@@ -24,7 +24,7 @@ from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.models import Connections
 from skill_fleet.llm.testing import request_text
 from skill_fleet.optimization.events import EventLog, read_events

@@ -27,10 +27,10 @@ from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import Line, MeteredEngine, Retry
+from skill_fleet.llm.calls.engine import Line, MeteredEngine, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journal.journal import Journal
 from skill_fleet.llm.testing import ScriptedModel, request_text
 from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.search import Effort, Search, Tracker

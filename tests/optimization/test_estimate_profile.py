@@ -7,7 +7,7 @@ from skill_fleet.config.load import load
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import BudgetExhausted, ProviderError
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journal.journal import Journal
 from skill_fleet.llm.testing import ScriptedModel
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.plan import make_plan

@@ -140,7 +140,7 @@ def test_the_result_is_better_and_the_student_is_untouched(kind, rig):
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_a_seed_decides_the_result_at_any_number_of_threads(kind, rig, tmp_path):
-    from skill_fleet.llm.journal import Journal
+    from skill_fleet.llm.journal.journal import Journal
 
     found = []
     for number, (seed, threads) in enumerate(((7, 1), (7, 4), (8, 1))):

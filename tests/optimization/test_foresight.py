@@ -13,7 +13,7 @@ from skill_fleet.evaluation.score import Score
 from skill_fleet.evaluation.sign_flip import attainable_alpha
 from skill_fleet.evaluation.statistics import alpha_for_read, compare_paired
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.readings import FileReadings, readings_of
+from skill_fleet.llm.journal.readings import FileReadings, readings_of
 from skill_fleet.optimization.estimate import estimate
 from skill_fleet.optimization.events import read_events
 from skill_fleet.optimization.foresight import ASSUMED_SD, foresee, spread

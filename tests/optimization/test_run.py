@@ -9,7 +9,7 @@ from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.foundation.errors import DataError, IntegrityError, NoSignal, StorageError, UnknownName
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal import Journal
+from skill_fleet.llm.journal.journal import Journal
 from skill_fleet.optimization.events import EventLog, read_events
 from skill_fleet.optimization.plan import make_plan
 from skill_fleet.optimization.runs import find_run, new_run, status_of, unfinished

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.jobs.records import Lease
-from skill_fleet.llm.database_engine import postgres_engine
-from skill_fleet.llm.database_tables import JOURNAL_TABLES, LEASE, METADATA, REVISION, SCHEMA, VERSION
-from skill_fleet.llm.journals import open_journal
+from skill_fleet.llm.journal.database_engine import postgres_engine
+from skill_fleet.llm.journal.database_tables import JOURNAL_TABLES, LEASE, METADATA, REVISION, SCHEMA, VERSION
+from skill_fleet.llm.journal.journals import open_journal
+from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.llm.models import Connections, inner_of
-from skill_fleet.llm.readings import readings_of
 from skill_fleet.optimization.plan import make_plan, output_file, resumed_plan
 from skill_fleet.optimization.run import run
 from skill_fleet.optimization.runs import find_run, new_run

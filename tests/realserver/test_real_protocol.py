@@ -16,7 +16,7 @@ from dspy.utils.exceptions import LMError
 from real_server import Counted, RealServer
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
-from skill_fleet.llm.engine import AsyncMeteredEngine
+from skill_fleet.llm.calls.engine import AsyncMeteredEngine
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import inner_of
 
@@ -134,7 +134,7 @@ def test_a_server_of_one_model_answers_to_any_name(server: RealServer, through: 
 def test_a_seed_of_the_rollout_makes_answers_that_can_be_had_again(
     server: RealServer, through: Any, tmp_path: Path
 ) -> None:
-    from skill_fleet.llm.journal import Journal
+    from skill_fleet.llm.journal.journal import Journal
 
     first = through(server)
     said = {rollout: first.lm("name a colour", rollout_id=rollout)[0] for rollout in range(4)}

@@ -346,7 +346,7 @@ def test_only_phases_whose_model_changed_are_paid_again_for_sure():
     assert changes_since(now, now) == ()
     assert resumed_over({"resumed over": ["a"], **before}, changes) == ("a", changes[0].words)
 
-    from skill_fleet.llm.journal import Spent
+    from skill_fleet.llm.journal.journal import Spent
 
     spent = Spent(10, 8, 2, 0, 0, 0, 0.5, 0, {"evaluation": 7, "optimization": 3}, {})
     assert price_of(changes, spent)["again"] == [7, 8]

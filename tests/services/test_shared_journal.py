@@ -14,9 +14,9 @@ from skill_fleet.jobs.database import open_database, prepare_database
 from skill_fleet.jobs.records import Lease, NewJob
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.database_tables import VERSION
-from skill_fleet.llm.journals import open_journal
-from skill_fleet.llm.spent import Usage
+from skill_fleet.llm.journal.database_tables import VERSION
+from skill_fleet.llm.journal.journals import open_journal
+from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.services.cache import cache_paths, cache_stats, clear_cache
 from skill_fleet.services.context import Context, open_context
 from skill_fleet.services.doctor import examine

@@ -15,4 +15,3 @@ def optimizers(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) 
     view.data(value, lambda found: shown_optimizers(found["optimizers"]))
     for broken in value["unusable"]:
         view.warn(f"warning: {broken['problem']}")
-

@@ -54,4 +54,3 @@ def shown_checks(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
         said = " ".join(part for part in (check["message"], check["hint"]) if part)
         lines.append((words(check["status"], _STYLES[check["status"]]), check["name"], said))
     return rows(("!status", "!what", "found"), lines)
-

@@ -8,7 +8,7 @@ from skill_fleet.cli.numbers import UNKNOWN, count, dollars, share
 from skill_fleet.cli.plain import line
 from skill_fleet.cli.progress import milestone
 from skill_fleet.cli.tables import facts, rows
-from skill_fleet.llm.bill import paid
+from skill_fleet.llm.calls.bill import paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

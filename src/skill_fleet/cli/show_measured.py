@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from skill_fleet.cli.numbers import UNKNOWN, count, dollars, score, several, share
 from skill_fleet.cli.show_run import SIMULATED, VERDICTS
 from skill_fleet.cli.tables import facts, group, rows, words
-from skill_fleet.llm.bill import paid
+from skill_fleet.llm.calls.bill import paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skill_fleet.cli.numbers import count, dollars, score, several
 from skill_fleet.cli.tables import facts, group, rows, words
-from skill_fleet.llm.bill import paid
+from skill_fleet.llm.calls.bill import paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

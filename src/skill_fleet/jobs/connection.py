@@ -12,9 +12,9 @@ from sqlalchemy.dialects import sqlite
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.database_engine import AWAY, passing
-from skill_fleet.llm.database_engine import explained as explained_on_postgres
-from skill_fleet.llm.database_tables import SCHEMA
+from skill_fleet.llm.journal.database_engine import AWAY, passing
+from skill_fleet.llm.journal.database_engine import explained as explained_on_postgres
+from skill_fleet.llm.journal.database_tables import SCHEMA
 
 T = TypeVar("T")
 _PAUSE_SECONDS = 0.25

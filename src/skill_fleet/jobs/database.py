@@ -11,7 +11,7 @@ from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ConfigError, StorageError
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.tables import SCHEMA
-from skill_fleet.llm.database_engine import place_of, postgres_engine
+from skill_fleet.llm.journal.database_engine import place_of, postgres_engine
 
 __all__ = ["Database", "open_database", "prepare_database"]
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.tables import PREPARED, SCHEMA
-from skill_fleet.llm.database_tables import REVISION, VERSION
+from skill_fleet.llm.journal.database_tables import REVISION, VERSION
 
 HEAD = REVISION
 """The revision that this code works with."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from skill_fleet.llm.spent import Spent
+from skill_fleet.llm.journal.spent import Spent
 
 Kind = Literal["optimization", "creation"]
 Status = Literal["queued", "running", "paused", "succeeded", "stopped", "failed", "cancelled"]

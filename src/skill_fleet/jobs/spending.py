@@ -10,9 +10,9 @@ from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.records import Job, Spending
 from skill_fleet.jobs.rows import whole
 from skill_fleet.jobs.tables import JOB, SPENT_ON, database_now
-from skill_fleet.llm import database_statements as statements
-from skill_fleet.llm.ledger import spent_by_ledger
-from skill_fleet.llm.spent import added_up
+from skill_fleet.llm.journal import database_statements as statements
+from skill_fleet.llm.journal.ledger import spent_by_ledger
+from skill_fleet.llm.journal.spent import added_up
 
 _DAY_SECONDS = 86_400
 _LEDGER = "ledger.sqlite"

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from skill_fleet.llm.database_tables import LEASE, METADATA, SCHEMA
+from skill_fleet.llm.journal.database_tables import LEASE, METADATA, SCHEMA
 
 __all__ = [
     "API_KEY",

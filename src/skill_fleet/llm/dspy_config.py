@@ -11,9 +11,9 @@ from skill_fleet.config.settings import PHASES, Calls, Phase
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, iso
 from skill_fleet.foundation.errors import UnknownName
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import Line, Retry
+from skill_fleet.llm.calls.engine import Line, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
-from skill_fleet.llm.journals import journal_at
+from skill_fleet.llm.journal.journals import journal_at
 from skill_fleet.llm.models import Connections, PhaseModels, build_lm, check_limits, phase_models
 
 

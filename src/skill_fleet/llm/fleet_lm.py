@@ -14,10 +14,10 @@ from dspy.utils.callback import with_callbacks
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.llm.call_context import CallContext, Calling
-from skill_fleet.llm.commands import identity_of
+from skill_fleet.llm.calls.engine import AsyncMeteredEngine, MeteredEngine
+from skill_fleet.llm.calls.remembered import memo_key, remembered
+from skill_fleet.llm.commands.known import identity_of
 from skill_fleet.llm.dspy_steps import Steps, steps
-from skill_fleet.llm.engine import AsyncMeteredEngine, MeteredEngine
-from skill_fleet.llm.remembered import memo_key, remembered
 
 
 class FleetLM(dspy.LM):

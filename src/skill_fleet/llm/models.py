@@ -13,13 +13,13 @@ from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ConfigError, UsageError
 from skill_fleet.foundation.redaction import without_keys, without_password
 from skill_fleet.llm.budget import Gate, Limits
-from skill_fleet.llm.commands import identity_of
-from skill_fleet.llm.engine import Inner, Line, MeteredEngine, OnFailure
+from skill_fleet.llm.calls.engine import Inner, Line, MeteredEngine, OnFailure
+from skill_fleet.llm.commands.known import identity_of
 from skill_fleet.llm.fleet_lm import FleetLM
-from skill_fleet.llm.limiter import Limiter
-from skill_fleet.llm.limiters import PROCESS_LIMITERS, Limiters
+from skill_fleet.llm.limits.limiter import Limiter
+from skill_fleet.llm.limits.limiters import PROCESS_LIMITERS, Limiters
 from skill_fleet.llm.pricing import price_of
-from skill_fleet.llm.provider import Awaitable, Provider, key_of
+from skill_fleet.llm.providers.provider import Awaitable, Provider, key_of
 
 _DEFAULTS = Calls()
 InnerFactory = Callable[[ModelSpec, Mapping[str, str]], Inner]
@@ -121,7 +121,7 @@ def inner_of(
 
         return Awaitable(OfflineModel(seed_in(spec.model)))
     if spec.is_command:
-        from skill_fleet.llm.command_model import CommandModel
+        from skill_fleet.llm.commands.model import CommandModel
 
         return CommandModel(spec, environ)
     return Provider(spec, environ, on_headers)

@@ -6,7 +6,7 @@ from typing import Any
 from skill_fleet.config.load import environment
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.budget import Worst
-from skill_fleet.llm.routes import LITELLM, is_local
+from skill_fleet.llm.providers.routes import LITELLM, is_local
 
 
 @dataclass(frozen=True)

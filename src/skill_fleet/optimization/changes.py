@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skill_fleet.llm.journal import Spent
+from skill_fleet.llm.journal.journal import Spent
 
 RESUMED_OVER = "resumed over"
 """Key of a saved identity under which the changes stand that the run was resumed over."""

@@ -27,7 +27,7 @@ from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import DataError, UnknownName, UsageError
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import OnFailure
+from skill_fleet.llm.calls.engine import OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import PhaseModels, check_limits

@@ -20,9 +20,9 @@ from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Account, Gate
-from skill_fleet.llm.engine import Line, Retry
+from skill_fleet.llm.calls.engine import Line, Retry
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journals import open_journal
+from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.models import Connections, build_lms
 from skill_fleet.optimization.interval import Interval, exactly
 from skill_fleet.optimization.plan import Plan

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from skill_fleet.llm.bill import paid
+from skill_fleet.llm.calls.bill import paid
 from skill_fleet.optimization.choice_words import choice_in_words
 from skill_fleet.optimization.outcome import folded, without_verdict
 from skill_fleet.optimization.price_check import phase_checks, price_checks

@@ -8,10 +8,10 @@ from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.foundation.files import write_json, write_text
-from skill_fleet.llm.bill import bill
-from skill_fleet.llm.engine import Retry
+from skill_fleet.llm.calls.bill import bill
+from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journal_store import Held
+from skill_fleet.llm.journal.store import Held
 from skill_fleet.llm.models import Connections
 from skill_fleet.optimization.canaries import try_metric
 from skill_fleet.optimization.changes import RESUMED_OVER

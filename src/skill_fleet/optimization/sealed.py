@@ -10,7 +10,7 @@ from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.readings import readings_of
+from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.optimization.estimate import effort_of
 from skill_fleet.optimization.optimizer import CostlyAnswers
 from skill_fleet.optimization.plan import Plan

@@ -10,10 +10,10 @@ from skill_fleet.config.settings import Phase
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import Line, OnFailure, Retry
+from skill_fleet.llm.calls.engine import Line, OnFailure, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
-from skill_fleet.llm.journal_store import Held
-from skill_fleet.llm.journals import open_journal
+from skill_fleet.llm.journal.journals import open_journal
+from skill_fleet.llm.journal.store import Held
 from skill_fleet.llm.models import Connections, build_lms
 from skill_fleet.optimization.events import EventLog, read_events
 from skill_fleet.optimization.plan import Plan

@@ -4,7 +4,7 @@ from contextlib import closing
 from typing import Any
 
 from skill_fleet.foundation.errors import DataError
-from skill_fleet.llm.journals import open_journal
+from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.optimization.runs import unfinished
 from skill_fleet.services.context import Context
 from skill_fleet.services.job_runs import UNFINISHED, job_statuses
@@ -17,7 +17,7 @@ def cache_paths(context: Context) -> dict[str, str]:
     """Where the answers and the ledger are; the second is what was paid and is never cleared."""
     if context.loaded.database is None:
         return {"responses": str(context.workspace.responses), "ledger": str(context.workspace.ledger)}
-    from skill_fleet.llm.database_engine import place_of, postgres_engine
+    from skill_fleet.llm.journal.database_engine import place_of, postgres_engine
 
     place = place_of(postgres_engine(context.loaded.database))
     return {"responses": place, "ledger": place}
@@ -77,7 +77,7 @@ def _jobs(context: Context) -> list[str]:
     from skill_fleet.jobs.database import open_database
     from skill_fleet.jobs.migrate import HEAD, revision
     from skill_fleet.jobs.store import JobStore
-    from skill_fleet.llm.database_engine import wrong_revision
+    from skill_fleet.llm.journal.database_engine import wrong_revision
 
     with closing(open_database(context.workspace, context.loaded.database)) as database:
         found = revision(database)

@@ -10,7 +10,7 @@ from skill_fleet.evaluation.pareto import pareto
 from skill_fleet.evaluation.statistics import alpha_for_read
 from skill_fleet.evaluation.usage import CostPerAnswer
 from skill_fleet.foundation.canonical import digest
-from skill_fleet.llm.readings import readings_of
+from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.optimization.selection import MARGIN, cost_of
 from skill_fleet.optimization.session import Control
 from skill_fleet.optimization.verdict import (

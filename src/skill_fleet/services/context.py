@@ -9,7 +9,7 @@ from skill_fleet.config.load import Loaded, load
 from skill_fleet.config.paths import Workspace
 from skill_fleet.config.settings import Settings
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
-from skill_fleet.llm.journal_store import Held
+from skill_fleet.llm.journal.store import Held
 
 if TYPE_CHECKING:
     from skill_fleet.llm.models import InnerFactory

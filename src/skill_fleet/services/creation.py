@@ -25,8 +25,8 @@ from skill_fleet.evaluation.reward import skill_reward
 from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetError, StorageError, UsageError
 from skill_fleet.foundation.files import write_bytes
 from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.calls.listening import Ear, Listener, heard_by
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.listening import Ear, Listener, heard_by
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.findings import finding_json

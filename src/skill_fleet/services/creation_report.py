@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from skill_fleet.llm.bill import paid
+from skill_fleet.llm.calls.bill import paid
 
 _MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#!"})
 

@@ -107,7 +107,7 @@ def _spending(context: Context, job: Job, child: Child) -> Iterator[Callable[[],
     A call under way is reserved, and not of unknown cost; one that is left at the end of the work is: what
     is yielded says that this is it.
     """
-    from skill_fleet.llm.journals import open_journal
+    from skill_fleet.llm.journal.journals import open_journal
 
     with contextlib.closing(open_journal(context.loaded, context.clock)) as journal:
 

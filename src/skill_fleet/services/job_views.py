@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skill_fleet.jobs.records import Job, JobEvent, JobSummary
-from skill_fleet.llm.bill import usd_range
+from skill_fleet.llm.calls.bill import usd_range
 
 BASE = "/api/v2/optimization"
 _TOO_EARLY = 0.05

@@ -10,12 +10,12 @@ from typing import Any
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.foundation.errors import BudgetExhausted, SkillFleetError
-from skill_fleet.llm.bill import bill
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.engine import Line, OnFailure, Retry
+from skill_fleet.llm.calls.bill import bill
+from skill_fleet.llm.calls.engine import Line, OnFailure, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
-from skill_fleet.llm.journals import open_journal
+from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.models import Connections, build_lm, check_limits, phase_models
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context

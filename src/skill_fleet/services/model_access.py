@@ -2,7 +2,7 @@
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError
-from skill_fleet.llm.routes import effective_address, route_of
+from skill_fleet.llm.providers.routes import effective_address, route_of
 
 
 def key_variables(spec: ModelSpec) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from skill_fleet.config.settings import ModelSpec, Phase
 from skill_fleet.config.splice import CannotSplice, holds, in_yaml, spliced
 from skill_fleet.foundation.errors import ConfigError, DataError, SkillFleetError, StorageError, UsageError
 from skill_fleet.foundation.files import read_text, write_text
-from skill_fleet.llm.commands import command_line, find_program
-from skill_fleet.llm.routes import effective_address, route_of, usual_keys
+from skill_fleet.llm.commands.known import command_line, find_program
+from skill_fleet.llm.providers.routes import effective_address, route_of, usual_keys
 from skill_fleet.services.models_secrets import refuse_secrets
 
 _LOCK_SECONDS = 10.0

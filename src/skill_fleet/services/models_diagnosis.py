@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import SkillFleetError
-from skill_fleet.llm.routes import is_loopback
+from skill_fleet.llm.providers.routes import is_loopback
 from skill_fleet.services.model_access import address_of, key_variables
 from skill_fleet.services.proxies import proxy_for
 

@@ -13,12 +13,12 @@ from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import ConfigError, ProviderError
 from skill_fleet.llm.budget import Gate, Limits
-from skill_fleet.llm.engine import Inner
+from skill_fleet.llm.calls.engine import Inner
 from skill_fleet.llm.failures import explained, understand
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import InnerFactory, inner_of, phase_models
-from skill_fleet.llm.provider import Provider
-from skill_fleet.llm.routes import takes_seed
+from skill_fleet.llm.providers.provider import Provider
+from skill_fleet.llm.providers.routes import takes_seed
 from skill_fleet.services.catalog import price_in_millions
 from skill_fleet.services.context import Context
 from skill_fleet.services.metered import metered

@@ -9,9 +9,9 @@ from skill_fleet.config.settings import Settings
 from skill_fleet.foundation.errors import DataError, NotFound
 from skill_fleet.foundation.files import read_json
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.journals import open_journal
+from skill_fleet.llm.journal.journals import open_journal
+from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.llm.models import Connections
-from skill_fleet.llm.readings import readings_of
 from skill_fleet.optimization.applicable import check_given
 from skill_fleet.optimization.changes import price_of
 from skill_fleet.optimization.events import Listener

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from skill_fleet.llm.routes import is_loopback, origin_of
+from skill_fleet.llm.providers.routes import is_loopback, origin_of
 
 _VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 

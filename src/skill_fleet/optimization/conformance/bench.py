@@ -24,7 +24,7 @@ from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.budget import Account, Limits
 from skill_fleet.llm.call_context import current_call
-from skill_fleet.llm.engine import Inner, Retry
+from skill_fleet.llm.calls.engine import Inner, Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import Connections, inner_of
 from skill_fleet.optimization.conformance import tickets

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skill_fleet.config.settings import Phase
-from skill_fleet.llm.engine import AsyncMeteredEngine, MeteredEngine
+from skill_fleet.llm.calls.engine import AsyncMeteredEngine, MeteredEngine
 from skill_fleet.llm.fleet_lm import FleetLM
 
 

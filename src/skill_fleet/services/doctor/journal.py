@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import SkillFleetError
-from skill_fleet.llm.journals import open_journal
+from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from skill_fleet.config.load import model_spec
 from skill_fleet.config.settings import PHASES, ModelSpec
 from skill_fleet.foundation.errors import SkillFleetError
-from skill_fleet.llm.commands import find_program
-from skill_fleet.llm.routes import LITELLM, effective_address
+from skill_fleet.llm.commands.known import find_program
+from skill_fleet.llm.providers.routes import LITELLM, effective_address
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
 from skill_fleet.services.model_access import address_of, key_variables

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.llm.routes import origin_of
+from skill_fleet.llm.providers.routes import origin_of
 from skill_fleet.services.proxies import proxy_for
 
 _MOST_BYTES = 4_000_000

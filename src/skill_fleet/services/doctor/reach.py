@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from skill_fleet.config.load import SERVER
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.llm.routes import LITELLM, basic_login, route_of
+from skill_fleet.llm.providers.routes import LITELLM, basic_login, route_of
 from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check

@@ -22,7 +22,7 @@ def service(context: Context) -> Iterator[Check]:
     from skill_fleet.jobs.database import open_database
     from skill_fleet.jobs.migrate import HEAD, revision
     from skill_fleet.jobs.worker_store import WorkerStore
-    from skill_fleet.llm.database_engine import wrong_revision
+    from skill_fleet.llm.journal.database_engine import wrong_revision
 
     try:
         with closing(open_database(context.workspace, url)) as database:

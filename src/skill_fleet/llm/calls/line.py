@@ -1,0 +1,173 @@
+"""What the engines of a run share: journal, calls under way, retries, traffic, what is known of models."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from skill_fleet.config.settings import Calls, ModelSpec
+from skill_fleet.foundation.clock import Clock
+from skill_fleet.llm.calls.acquaintance import Acquaintance
+from skill_fleet.llm.journal.memo import Memo
+from skill_fleet.llm.journal.store import JournalStore
+
+_GLANCE = 0.2
+# For so long an equal call waits for a reader who does not ask for the next piece of his stream.
+_READER_SECONDS = 5.0
+_MEMO_ENTRIES = 10_000
+_MEMO_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how long a passing failure is waited out.
+
+    Attributes:
+        attempts: Attempts at one call, the first included.
+        base: Seconds before the second attempt; doubled for each further one.
+        longest: Most seconds between two attempts, also when the provider asks for more.
+        outage: Most seconds that a call is turned away for its rate without using up attempts, while nobody
+            is answered.
+    """
+
+    attempts: int = 6
+    base: float = 1.0
+    longest: float = 60.0
+    outage: float = 120.0
+
+    @classmethod
+    def of(cls, calls: Calls) -> Self:
+        """As the configuration says."""
+        return cls(calls.attempts, calls.first_pause, calls.longest_pause, calls.outage_seconds)
+
+    def pause(self, attempt: int, asked: float | None = None, key: str = "") -> float:
+        """Seconds before the attempt after this one (counted from 1).
+
+        Calls that failed together must not come back together, so each waits between half of the pause and
+        one and a half of it. How much is drawn from the call and the attempt: again in a replay.
+
+        Args:
+            attempt: Which failed.
+            asked: Seconds the provider asked for: waited out as they are, up to `longest`. None and nonsense
+                (zero, negative, not a number) are no answer.
+            key: Of the call.
+        """
+        if asked is not None and asked > 0:
+            return min(self.longest, asked)
+        wanted = min(self.longest, self.base * 2.0 ** min(attempt - 1, 60))
+        return min(self.longest, wanted * (0.5 + _drawn(key, attempt)))
+
+
+def _drawn(key: str, attempt: int) -> float:
+    """A number in [0, 1) that belongs to this attempt at this call."""
+    return int.from_bytes(hashlib.sha256(f"{key}/{attempt}".encode()).digest()[:7]) / 2.0**56
+
+
+@dataclass
+class Traffic:
+    """What the calls of a process did so far; for progress and results. Guarded by its lock."""
+
+    made: int = 0
+    from_journal: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, what: Literal["made", "from_journal"], number: int = 1) -> None:
+        """So many more."""
+        with self.lock:
+            setattr(self, what, getattr(self, what) + number)
+
+
+@dataclass
+class Flight:
+    """A call under way.
+
+    Attributes:
+        thread: Who makes it.
+        landing: What those wait for who want an equal one; None as long as nobody does.
+        read_at: When the reader of a stream got his last piece, on the clock, while the next is for him to
+            ask for; None while the call itself is under way.
+    """
+
+    thread: int
+    landing: concurrent.futures.Future[None] | None = None
+    read_at: float | None = None
+
+    def wanted(self) -> concurrent.futures.Future[None]:
+        """What another waits for. Call with the line's lock held."""
+        if self.landing is None:
+            self.landing = concurrent.futures.Future()
+            # Running from the start: a waiting task that is cancelled must not cancel it for the others.
+            self.landing.set_running_or_notify_cancel()
+        return self.landing
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the engines of a run share: journal, calls under way, traffic, memory of whole calls.
+
+    Args:
+        journal: Answers and ledger.
+        run: What the attempts are booked on.
+        clock: For pauses.
+        retry: For passing failures.
+        max_failed_share: Of the examples of a measurement, before it is given up.
+    """
+
+    journal: JournalStore
+    run: str
+    clock: Clock
+    retry: Retry = Retry()
+    max_failed_share: float = Calls().max_failed_share
+    traffic: Traffic = field(default_factory=Traffic)
+    flights: dict[str, Flight] = field(default_factory=dict)
+    memo: Memo[bytes, Any] = field(default_factory=lambda: Memo(_MEMO_ENTRIES, _MEMO_BYTES), repr=False)
+    models: dict[tuple[str, str | None], Acquaintance] = field(default_factory=dict, repr=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def acquaintance(self, spec: ModelSpec) -> Acquaintance:
+        """What is known of a model, whatever phase asks it."""
+        with self.lock:
+            return self.models.setdefault((spec.model, spec.api_base), Acquaintance())
+
+    def claim(self, key: str) -> tuple[Flight, concurrent.futures.Future[None] | None]:
+        """The call under way for a key, and what to wait for; None when the caller has to make it."""
+        with self.lock:
+            flight = self.flights.get(key)
+            if flight is not None:
+                return flight, flight.wanted()
+            flight = self.flights[key] = Flight(threading.get_ident())
+            return flight, None
+
+    def joined(self, flight: Flight, landing: concurrent.futures.Future[None]) -> bool:
+        """Wait until an equal call is over.
+
+        Returns:
+            False: It is a stream that its reader has left alone: there may never be an end.
+        """
+        while not self._left_alone(flight):
+            with contextlib.suppress(TimeoutError):
+                landing.result(_GLANCE)
+                return True
+        return False
+
+    async def awaited(self, flight: Flight, landing: concurrent.futures.Future[None]) -> bool:
+        """The same, awaited."""
+        wrapped = asyncio.wrap_future(landing)
+        while not self._left_alone(flight):
+            if (await asyncio.wait({wrapped}, timeout=_GLANCE))[0]:
+                return True
+        return False
+
+    def _left_alone(self, flight: Flight) -> bool:
+        read_at = flight.read_at
+        return read_at is not None and self.clock.monotonic() - read_at > _READER_SECONDS
+
+    def land(self, key: str, flight: Flight) -> None:
+        """The call of a key is over, well or not: those who wait look again."""
+        with self.lock:
+            self.flights.pop(key, None)
+        if flight.landing is not None:
+            flight.landing.set_result(None)

@@ -1,0 +1,156 @@
+"""A model of one stage and all that its calls are made with: journal, budget, limiter, price.
+
+What the engine, the payment of a call and its stream have in common: how a call is keyed, and how an answer
+of the journal is given.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import orjson
+from dspy._vendor.lm15.serde import request_to_dict, response_from_dict
+from dspy.lm15 import Request, Response
+
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.foundation.canonical import digest
+from skill_fleet.foundation.errors import StorageError
+from skill_fleet.llm.budget import Gate
+from skill_fleet.llm.call_context import CallContext, current_call
+from skill_fleet.llm.calls.line import Line
+from skill_fleet.llm.commands.known import identity_of
+from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.limits.limiter import Limiter, Quota
+from skill_fleet.llm.pricing import Price
+from skill_fleet.llm.providers.routes import address_of
+
+OnFailure = Literal["halt", "raise"]
+
+
+class Inner(Protocol):
+    """What makes one attempt: a provider or the offline model."""
+
+    def complete(self, request: Request) -> Response:
+        """One attempt."""
+        ...
+
+    async def acomplete(self, request: Request) -> Response:
+        """One attempt, awaited."""
+        ...
+
+
+class Place(Protocol):
+    """What bounds the attempts of some engines together: a semaphore, or what does as one does."""
+
+    def acquire(self, blocking: bool = True) -> bool:  # noqa: FBT001, FBT002 - as a semaphore's
+        """Take a place; False: there is none, and waiting was not wanted."""
+        ...
+
+    def release(self) -> None:
+        """Give it back."""
+        ...
+
+
+class Meter:
+    """A model of one stage, metered.
+
+    Args:
+        inner: Makes the attempts.
+        spec: The model.
+        line: Shared by all engines of a run.
+        gate: The stage's door to the budget.
+        price: Per token, or None when unknown.
+        on_failure: `halt` stops everything when a call fails for good (inside a search, where a failure
+            would become a score); `raise` gives the DSPy error to the caller (our own measurements).
+        limiter: Of the provider's account, shared by all runs of the process; None bounds nothing.
+        place: Taken by each attempt before anything else; None bounds nothing.
+    """
+
+    def __init__(
+        self,
+        inner: Inner,
+        spec: ModelSpec,
+        line: Line,
+        gate: Gate,
+        price: Price | None,
+        on_failure: OnFailure = "halt",
+        *,
+        limiter: Limiter | None = None,
+        place: Place | None = None,
+    ) -> None:
+        self.inner = inner
+        self.spec = spec
+        self.line = line
+        self.gate = gate
+        self.price = price
+        self.on_failure = on_failure
+        self.limiter = limiter
+        self.place = place
+        self.quota = Quota(spec.model, spec.rpm, spec.tpm, spec.at_once)
+        self.model = line.acquaintance(spec)
+        command = identity_of(spec)
+        self._address = address_of(spec)
+        self._command = () if command is None else (command,)
+
+    def keyed(self, request: Request) -> tuple[bytes, str, CallContext]:
+        """A request as JSON, its key, and what it is part of."""
+        context = current_call()
+        document = orjson.dumps(request_to_dict(request), option=orjson.OPT_SORT_KEYS)
+        place = [self.spec.model, self._address, context.rollout, context.candidate, *self._command]
+        return document, digest([document.decode(), place]), context
+
+    def confirm(self, answers: Sequence[tuple[str, str]]) -> bool:
+        """Whether the journal would give just these answers now; counted as given when it does.
+
+        Raises:
+            Halt: As for any call: the gate is closed, or the journal cannot be read.
+        """
+        if any(self._looked_up(key) != body for key, body in answers):
+            return False
+        self.line.traffic.count("from_journal", len(answers))
+        self.model.answered = True
+        return True
+
+    def _looked_up(self, key: str) -> str | None:
+        if self.gate.closed is not None:
+            raise self.gate.closed.again()
+        try:
+            return self.line.journal.lookup(key)
+        except StorageError as error:
+            raise self.storage_halt(error) from error
+
+    def stored(self, key: str, context: CallContext) -> Response | None:
+        """The answer that the journal has."""
+        body = self._looked_up(key)
+        return None if body is None else self._from_journal(body, key, context)
+
+    def landed(self, key: str, context: CallContext) -> Response | None:
+        """What another thread stored between the look-up and the claim: the journal remembers it."""
+        body = self.line.journal.recall(key)
+        return None if body is None else self._from_journal(body, key, context)
+
+    def _from_journal(self, body: str, key: str, context: CallContext) -> Response:
+        self.line.traffic.count("from_journal")
+        self.model.answered = True
+        return self.parsed(body, key, context)
+
+    def parsed(self, body: str, key: str, context: CallContext) -> Response:
+        """A stored answer, given to the caller."""
+        try:
+            response = response_from_dict(orjson.loads(body))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            damaged = StorageError(
+                f"The stored answer {key[:12]} in {self.line.journal.place} cannot be read.",
+                hint="Clear the cache: the ledger of what was paid stays.",
+            )
+            raise self.storage_halt(damaged) from error
+        return self.given(response, body, key, context)
+
+    def given(self, response: Response, body: str, key: str, context: CallContext) -> Response:
+        """An answer, noted with the call that it is part of."""
+        context.candidate += 1
+        context.answers.append((key, body))
+        return response
+
+    def storage_halt(self, error: StorageError) -> Halt:
+        """Close the gate, since the journal cannot be used; to be raised."""
+        return self.gate.close(Halt("storage", error)).again()

@@ -1,0 +1,315 @@
+"""One call being paid for: its attempts, one after another, each reserved, noted, and booked however it ends.
+
+`with paying:` is one attempt, for threads and for tasks alike, whole or streamed. To enter it is to wait
+until it may be made: for a place, for the first call to a model that nobody knows yet, for the account's
+limiter, and at last for room in the budget, so that nothing is set aside for what only waits. To leave it
+with an error is to book it. An error that may pass is waited out and swallowed, and the loop around makes the
+next attempt.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Protocol, Self
+
+from dspy._vendor.lm15.serde import response_to_dict
+from dspy.lm15 import Request, Response
+
+from skill_fleet.foundation.errors import LeaseLost, ProviderError, StorageError
+from skill_fleet.llm.call_context import CallContext, current_subject
+from skill_fleet.llm.calls.answers import as_text, total, unusable
+from skill_fleet.llm.calls.meter import Meter
+from skill_fleet.llm.calls.remembered import unchangeable
+from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, note_attempts, understand
+from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.journal.spent import Usage
+from skill_fleet.llm.limits.limiter import Broken, Ticket
+from skill_fleet.llm.pricing import cost_of, worst_case
+
+# How often one who waits looks whether it may still go on, in seconds.
+_GLANCE = 0.2
+_TASK_GLANCE = 0.01
+# Bytes of a prompt to a token, about: what a provider counts against its limit until it knows better.
+_BYTES_A_TOKEN = 4
+
+
+class Shown(Protocol):
+    """What of an attempt went on to the caller.
+
+    Attributes:
+        any: Whether anything did: nothing can be taken back, so the attempt is the last.
+    """
+
+    any: bool
+
+
+class Paying:
+    """One call that the journal has no answer to.
+
+    Args:
+        meter: Of the model it is made with.
+        request: What is asked.
+        document: The same as JSON.
+        key: Of the call.
+        context: What it is part of.
+
+    Attributes:
+        shown: Of the attempt under way; None where answers come whole.
+
+    Raises:
+        Halt: On entering: no attempt may be made. On leaving: the attempt failed, and with it everything.
+        Exception: On leaving: what the attempt failed with, where it is not made again.
+    """
+
+    def __init__(
+        self, meter: Meter, request: Request, document: bytes, key: str, context: CallContext
+    ) -> None:
+        self._meter = meter
+        self._request = request
+        self._key = key
+        self._context = context
+        self._worst = worst_case(meter.spec, meter.price, len(document), request.config.max_tokens)
+        self._prompt_tokens = len(document) // _BYTES_A_TOKEN
+        self._attempt = ""
+        self._made = 0
+        self._used_up = 0
+        self._placed = self._ahead = False
+        self._ticket: Ticket | None = None
+        self._turned_away: tuple[float, int] | None = None  # when first, and how many answers there were
+        self.shown: Shown | None = None
+
+    def __enter__(self) -> Self:
+        meter = self._meter
+        if meter.place is not None:
+            self._placed = meter.place.acquire()
+        try:
+            if meter.limiter is not None:
+                self._ahead = meter.model.ahead(meter.gate.shut)
+                self._ticket = meter.limiter.admit(meter.quota, self._expected(), meter.gate.shut)
+            meter.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
+            self._open()
+        except Broken as broken:
+            self._leave(met=False)
+            raise self._given_up(broken) from broken
+        except BaseException:
+            self._leave(met=False)
+            raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        meter = self._meter
+        # Threads and tasks share the places, so a task never blocks on one.
+        while meter.place is not None and not self._placed:
+            self._placed = meter.place.acquire(blocking=False)
+            if not self._placed:
+                await asyncio.sleep(_TASK_GLANCE)
+        try:
+            if meter.limiter is not None:
+                self._ahead = await meter.model.awaited_ahead(meter.gate.shut)
+                expected = self._expected()
+                self._ticket = await meter.limiter.aadmit(meter.quota, expected, meter.gate.shut)
+            await meter.gate.aenter(self._worst)
+            self._open()
+        except Broken as broken:
+            self._leave(met=False)
+            raise self._given_up(broken) from broken
+        except BaseException:
+            self._leave(met=False)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self._leave(met=True)
+            return False
+        pause = self._ended(error)
+        if pause is not None:
+            self._rest(pause)
+        return pause is not None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self._leave(met=True)
+            return False
+        pause = self._ended(error)
+        while pause is not None and pause > 0 and not self._meter.gate.shut():
+            await asyncio.sleep(min(pause, _GLANCE))
+            pause -= _GLANCE
+        return pause is not None
+
+    def settled(self, response: Response) -> Response:
+        """Store the answer of the attempt and book what it cost.
+
+        Returns:
+            The answer as whoever asks again will get it.
+
+        Raises:
+            UnusableAnswer: It is none.
+        """
+        meter = self._meter
+        dollars = cost_of(meter.spec, meter.price, self._request, response)
+        usage = Usage(response.usage.input_tokens, response.usage.output_tokens, dollars)
+        if self._ticket is not None:
+            self._ticket.answered(total(usage))  # first: others need not wait until it is written
+        meter.model.answers(usage.output_tokens)
+        meter.gate.account.answered()
+        problem = unusable(response)
+        if problem is not None:
+            self._book(usage, problem.code or "unusable", billed=True)
+            raise problem
+        body, exact = as_text(response_to_dict(response, include_provider_data=True))
+        try:
+            stored = meter.line.journal.settle(self._attempt, self._key, meter.spec.model, body, usage)
+        except StorageError as error:
+            raise meter.storage_halt(error) from error
+        meter.gate.account.settle(self._worst, total(usage), usage.usd)
+        if stored is body and exact and unchangeable(response):
+            return meter.given(response, body, self._key, self._context)
+        # Read back, so that the caller gets what whoever replays it will get.
+        return meter.parsed(stored, self._key, self._context)
+
+    def _expected(self) -> int:
+        meter = self._meter
+        longest = self._request.config.max_tokens or meter.spec.max_tokens
+        return self._prompt_tokens + meter.model.expected(longest)
+
+    def _given_up(self, broken: Broken) -> Halt:
+        return self._meter.gate.close(Halt("provider", broken.error)).again()
+
+    def _open(self) -> None:
+        meter, worst = self._meter, self._worst
+        try:
+            self._attempt = meter.line.journal.open_attempt(
+                meter.line.run,
+                self._key,
+                self._context.phase,
+                meter.spec.model,
+                reserved_tokens=worst.tokens if worst.bounded else None,
+                reserved_usd=worst.usd,
+            )
+        except (StorageError, LeaseLost) as error:
+            # Nothing was sent: a journal that cannot note the call, or may not, forbids it.
+            meter.gate.account.settle(worst, 0, 0.0)
+            if isinstance(error, LeaseLost):
+                raise meter.gate.close(Halt("lease", error)).again() from error
+            raise meter.storage_halt(error) from error
+        meter.line.traffic.count("made")
+        self._made += 1
+
+    def _leave(self, *, met: bool) -> None:
+        """Give back what the attempt held; a ticket that has not ended is dropped."""
+        if self._ticket is not None:
+            self._ticket.dropped()
+            self._ticket = None
+        if self._ahead:
+            self._ahead = False
+            self._meter.model.back(met=met)
+        if self._placed and self._meter.place is not None:
+            self._placed = False
+            self._meter.place.release()
+
+    def _ended(self, error: BaseException) -> float | None:
+        """Book an attempt that ended with an error.
+
+        Returns:
+            Seconds until the next; None: the error holds.
+        """
+        met = False
+        try:
+            if isinstance(error, Halt):
+                return None  # the journal could not note the outcome: the attempt stays open, for `reconcile`
+            if not isinstance(error, Exception):
+                # It came through the attempt itself: the call may have been billed.
+                self._book(None, "abandoned", billed=True)
+                return None
+            failure = understand(error)
+            met = failure.remedy != "stop" and not self._refused(failure)
+            return self._failed(error, failure)
+        finally:
+            self._leave(met=met)
+
+    def _failed(self, error: Exception, failure: Failure) -> float | None:
+        meter = self._meter
+        counts = True
+        if not isinstance(error, UnusableAnswer):
+            said = explained(error, failure, meter.spec.model)
+            if failure.remedy != "give_up":
+                meter.gate.account.failed(said)
+            self._book(None, failure.code, billed=failure.sent)
+            counts = self._told(failure, said)
+        self._used_up += counts
+        if meter.gate.closed is not None:
+            raise meter.gate.closed.again() from error
+        if failure.remedy == "retry" and not self._last():
+            return self._pause(failure, counts=counts)
+        note_attempts(error, self._made)
+        stop = failure.remedy == "stop" or self._refused(failure)
+        if stop or meter.on_failure == "halt":
+            # Whose own request was why: there a search can go on without the example.
+            own = not stop and (failure.sent or failure.remedy == "give_up")
+            said = explained(error, failure, meter.spec.model)
+            halt = Halt("provider", said, current_subject() if own else None)
+            raise meter.gate.close(halt).again() from error
+        return None
+
+    def _last(self) -> bool:
+        shown = self.shown is not None and self.shown.any
+        return shown or self._used_up >= self._meter.line.retry.attempts
+
+    def _told(self, failure: Failure, said: ProviderError) -> bool:
+        """Tell the limiter of a failure.
+
+        Returns:
+            Whether the attempt is one of those that the call has. Where the provider is away it is not: how
+            long that is borne, the breaker decides. But an address where nobody ever was is soon found out.
+            Nor is it where everybody is turned away: there is no room yet.
+        """
+        if self._ticket is None:
+            return True
+        self._ticket.failed(failure, said)
+        if failure.code == "rate_limit":
+            return not self._nobody_was_answered()
+        return not self._ticket.excused or not (failure.sent or self._meter.model.answered)
+
+    def _nobody_was_answered(self) -> bool:
+        """Whether none was since this call was turned away before, and that began not long ago."""
+        clock, so_far = self._meter.line.clock, self._meter.model.answers_so_far
+        since, answers = self._turned_away or (clock.monotonic(), so_far)
+        self._turned_away = since, so_far
+        return answers == so_far and clock.monotonic() - since < self._meter.line.retry.outage
+
+    def _refused(self, failure: Failure) -> bool:
+        """Whether a provider that has answered nothing yet refuses a request: it would refuse any."""
+        meter = self._meter
+        if meter.limiter is None or meter.model.answered:
+            return False
+        return failure.remedy == "give_up" and failure.code != "content_filter"
+
+    def _pause(self, failure: Failure, *, counts: bool) -> float:
+        retry = self._meter.line.retry
+        if self._meter.limiter is not None and (not counts or (failure.retry_after or 0) > 0):
+            return 0.0  # the limiter lets nobody through before it makes sense
+        if failure.code == "truncated":
+            return 0.0  # it was too long, whatever the time
+        return retry.pause(self._used_up, failure.retry_after, self._key)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next attempt, but no longer than calls may be made."""
+        clock = self._meter.line.clock
+        until = clock.monotonic() + seconds
+        while not self._meter.gate.shut() and (left := until - clock.monotonic()) > 0:
+            clock.sleep(min(left, _GLANCE))
+
+    def _book(self, usage: Usage | None, reason: str, *, billed: bool) -> None:
+        meter = self._meter
+        try:
+            meter.line.journal.fail(self._attempt, reason, usage=usage, billed=billed)
+        except StorageError as error:
+            raise meter.storage_halt(error) from error
+        if not billed:
+            meter.gate.account.settle(self._worst, 0, 0.0)
+        else:
+            meter.gate.account.settle(self._worst, total(usage), usage.usd if usage else None)

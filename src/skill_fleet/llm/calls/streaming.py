@@ -1,0 +1,300 @@
+"""Answers as they come: the events of a paid attempt on their way to who asked for a stream.
+
+A streamed call is a call like any other: the same key, one flight, a reservation and a line in the ledger for
+each attempt, and the assembled answer in the journal, so that whoever asks again gets the same words, by
+stream or whole. What is different is what a failure may do: nothing that was shown can be taken back, so an
+attempt is made again only as long as none of its words were passed on.
+
+Models that cannot stream (the offline model among them) answer whole, and the answer is passed on in words;
+so do servers that turn out to know no streams.
+"""
+
+import contextlib
+import re
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeGuard
+
+from dspy.lm15 import (
+    AsyncResponseStream,
+    Request,
+    Response,
+    ResponseStream,
+    StreamAssemblyError,
+    StreamEndEvent,
+    StreamStartEvent,
+    TextPart,
+    response_to_events,
+)
+from dspy.utils.exceptions import (
+    ContextWindowExceededError,
+    LMInvalidRequestError,
+    LMStreamAssemblyError,
+    LMUnsupportedFeatureError,
+)
+
+from skill_fleet.foundation.clock import Clock
+from skill_fleet.llm.calls.line import Flight
+from skill_fleet.llm.calls.meter import Meter
+from skill_fleet.llm.calls.paying import Paying
+from skill_fleet.llm.failures import UnusableAnswer
+
+_WORD = re.compile(r"\s*\S+|\s+")
+
+
+class Streams(Protocol):
+    """What makes one attempt, and can pass its answer on while it comes."""
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """One attempt: a start, pieces, and an end with the finish reason and the usage."""
+        ...
+
+    def astream(self, request: Request) -> AsyncIterator[Any]:
+        """The same, awaited."""
+        ...
+
+
+def can_stream(inner: object) -> TypeGuard[Streams]:
+    """Whether a model passes its answers on while they come."""
+    return hasattr(inner, "stream") and hasattr(inner, "astream")
+
+
+@dataclass
+class Way:
+    """How a model is asked: by a stream, until it turns out that its server knows none.
+
+    Some servers answer whole whatever they are asked, and some refuse the request. The attempt has failed
+    then, and the next one asks for a whole answer.
+
+    Attributes:
+        whole: Whether it was found out.
+        begun: Whether the attempt under way has brought anything: then it was a stream.
+    """
+
+    whole: bool = False
+    begun: bool = False
+
+    @contextlib.contextmanager
+    def by_stream(self) -> Iterator[None]:
+        """One attempt; a stream that is none, or has no end, fails as what may be tried again."""
+        self.begun = False
+        try:
+            yield
+        except Exception as error:
+            if not _is_no_stream(error):
+                raise
+            self.whole = not self.begun
+            if isinstance(error, LMStreamAssemblyError):
+                raise
+            raise LMStreamAssemblyError(str(error)) from error
+
+
+def _is_no_stream(error: Exception) -> bool:
+    if isinstance(error, LMInvalidRequestError) and not isinstance(error, ContextWindowExceededError):
+        return "stream" in str(error).lower()
+    return isinstance(error, (StreamAssemblyError, LMStreamAssemblyError, LMUnsupportedFeatureError))
+
+
+def as_events(response: Response) -> Iterator[Any]:
+    """A whole answer as a stream, word by word: listeners look for field marks in small pieces."""
+    for event in response_to_events(response):
+        text = getattr(getattr(event, "delta", None), "text", None)
+        if not isinstance(text, str):
+            yield event
+            continue
+        for word in _WORD.findall(text):
+            yield replace(event, delta=replace(event.delta, text=word))
+
+
+@dataclass
+class _Passed:
+    """What of one attempt went on to the caller.
+
+    Attributes:
+        flight: Of the call: told while the caller has to ask for the next piece.
+        clock: For that.
+        any: Whether anything did: then the attempt cannot be made a second time.
+        text: The words, as they were passed on.
+    """
+
+    flight: Flight
+    clock: Clock
+    any: bool = False
+    text: str = ""
+    _start: StreamStartEvent | None = None
+
+    def on(self, event: Any) -> Iterator[Any]:
+        """An event as it is passed on: a start only with the first piece, the end not at all."""
+        if event.type == "start":
+            self._start = event
+        elif event.type == "delta":
+            self.flight.read_at = self.clock.monotonic()
+            if not self.any and self._start is not None:
+                yield self._start
+            self.any = True
+            yield self._piece(event)
+            self.flight.read_at = None
+
+    def _piece(self, event: Any) -> Any:
+        text = getattr(event.delta, "text", None)
+        if not isinstance(text, str):
+            return event
+        whole = storable(text)
+        if event.delta.type == "text":
+            self.text += whole
+        return event if whole is text else replace(event, delta=replace(event.delta, text=whole))
+
+
+def storable(text: str) -> str:
+    """A text as the journal keeps it: half a surrogate pair, which some send, is a `?`."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+@dataclass(frozen=True)
+class _Paid:
+    """A paid answer of which the caller has not got all.
+
+    Attributes:
+        response: As the journal has it.
+        passed: What was passed on.
+        end: How the stream ended; None where the answer came whole.
+    """
+
+    response: Response
+    passed: _Passed
+    end: StreamEndEvent | None
+
+    def rest(self) -> Iterator[Any]:
+        """What the caller has not got yet.
+
+        Raises:
+            UnusableAnswer: Another process stored another answer to the same call first: that one holds, and
+                words that were passed on cannot be taken back.
+        """
+        if self.end is None:
+            yield from as_events(self.response)
+            return
+        if _words(self.response) != self.passed.text:
+            raise UnusableAnswer(
+                "Another process was given another answer to this call first; ask again to get that one.",
+                code="superseded",
+            )
+        yield self.end
+
+
+def _words(response: Response) -> str:
+    return "".join(part.text for part in response.message.parts if isinstance(part, TextPart))
+
+
+def streamed(meter: Meter, request: Request) -> Iterator[Any]:
+    """The events of one answer: stored, shared with an equal call under way, or paid for as they come.
+
+    Raises:
+        Halt: As for a whole answer.
+        dspy LMError: As for a whole answer; also where it broke off after words of it were passed on.
+    """
+    document, key, context = meter.keyed(request)
+    paid: _Paid | None = None
+    while True:
+        stored = meter.stored(key, context)
+        if stored is not None:
+            yield from as_events(stored)
+            return
+        flight, landing = meter.line.claim(key)
+        if landing is None:
+            break
+        if flight.thread == threading.get_ident() or not meter.line.joined(flight, landing):
+            # It cannot go on while we wait for it, or nobody reads it: one of our own, which nobody joins.
+            paying = Paying(meter, request, document, key, context)
+            paid = yield from _paid(meter, request, paying, Flight(threading.get_ident()))
+            yield from paid.rest()
+            return
+    try:
+        stored = meter.landed(key, context)
+        if stored is None:
+            paid = yield from _paid(meter, request, Paying(meter, request, document, key, context), flight)
+    finally:
+        meter.line.land(key, flight)  # before the rest: those who wait have no use for it
+    yield from paid.rest() if paid is not None else as_events(stored)
+
+
+def _paid(meter: Meter, request: Request, paying: Paying, flight: Flight) -> Generator[Any, None, _Paid]:
+    way = Way()
+    while True:
+        passed = paying.shown = _Passed(flight, meter.line.clock)
+        with paying:  # also left by a caller who does not want the rest: that is booked
+            response, end = yield from _passing(meter.inner, request, passed, way)
+            return _Paid(paying.settled(response), passed, end)
+
+
+def _passing(
+    inner: Any, request: Request, passed: _Passed, way: Way
+) -> Generator[Any, None, tuple[Response, StreamEndEvent | None]]:
+    if way.whole or not can_stream(inner):
+        return inner.complete(request), None
+    end: StreamEndEvent | None = None
+    with way.by_stream(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
+        for event in stream.events():
+            way.begun = True
+            end = event if event.type == "end" else end
+            yield from passed.on(event)
+        return stream.response, end
+
+
+async def astreamed(meter: Meter, request: Request) -> AsyncGenerator[Any, None]:
+    """The awaited twin of `streamed`."""
+    document, key, context = meter.keyed(request)
+    bill: list[_Paid] = []
+    while True:
+        stored = meter.stored(key, context)
+        if stored is not None:
+            break
+        flight, landing = meter.line.claim(key)
+        alone = landing is not None and not await meter.line.awaited(flight, landing)
+        if landing is not None and not alone:
+            continue
+        try:
+            stored = None if alone else meter.landed(key, context)
+            if stored is None:
+                mine = Flight(threading.get_ident()) if alone else flight
+                paying = Paying(meter, request, document, key, context)
+                async with contextlib.aclosing(_awaited_paid(meter, request, paying, mine, bill)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            if not alone:
+                meter.line.land(key, flight)
+        break
+    for event in bill[0].rest() if stored is None else as_events(stored):
+        yield event
+
+
+async def _awaited_paid(
+    meter: Meter, request: Request, paying: Paying, flight: Flight, bill: list[_Paid]
+) -> AsyncGenerator[Any, None]:
+    """The events of an attempt that succeeds; what comes of it is put into `bill`."""
+    way = Way()
+    while not bill:
+        passed = paying.shown = _Passed(flight, meter.line.clock)
+        end: StreamEndEvent | None = None
+        async with paying:
+            if way.whole or not can_stream(meter.inner):
+                bill.append(_Paid(paying.settled(await meter.inner.acomplete(request)), passed, None))
+                return
+            source = AsyncResponseStream(meter.inner.astream(request), request)
+            with way.by_stream():
+                async with contextlib.aclosing(source) as stream:
+                    async for event in stream.events():
+                        way.begun = True
+                        end = event if event.type == "end" else end
+                        for piece in passed.on(event):
+                            yield piece
+                    response = await stream.response()
+            bill.append(_Paid(paying.settled(response), passed, end))

@@ -1,0 +1,1 @@
+"""Programs as models: the prompt on stdin, the answer on stdout."""

@@ -1,0 +1,178 @@
+"""The rate that a provider was found to bear, learned from the calls it turns away.
+
+Nothing is known, nothing is slowed. The first call turned away sets the rate to a little less than what was
+accepted before it. Later ones lower it by a factor, and leave a ceiling. While calls are answered the rate
+rises towards just below that ceiling, rests there, and only then looks beyond.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from skill_fleet.llm.limits.pace import Pace
+
+_LOOKBACK = 60.0
+_REMEMBERED = 10_000
+_MARGIN = 0.97
+_STEEPEST = 0.85
+
+
+@dataclass(eq=False)
+class Sent:
+    """A call as far as the rate is concerned.
+
+    Attributes:
+        at: When it was let go, in monotonic seconds.
+        number: Its place in the order of all calls of the account.
+        accepted: Whether it was not turned away; true until known better.
+    """
+
+    at: float
+    number: int
+    accepted: bool = True
+
+
+class LearnedRate:
+    """Calls a second, once there is a reason to count them. Not locked: its owner is.
+
+    Args:
+        slowest: It never falls below.
+    """
+
+    def __init__(self, slowest: float) -> None:
+        self._slowest = slowest
+        self._pace = Pace()
+        self._sent: deque[Sent] = deque(maxlen=_REMEMBERED)
+        self._base: float | None = None
+        self._ceiling: float | None = None
+        self._quiet = 0.0
+        self._blind = False
+        self._cut = 0
+        self._cut_at = -math.inf
+        self._asked = 0.0
+        self._least = 1.0
+        self._stale = False
+
+    @property
+    def rate(self) -> float | None:
+        """Calls a second; None as long as no limit was met."""
+        if self._stale:
+            self._correct()
+        if self._base is None:
+            return None
+        if self._blind:
+            return self._base * 2.0 ** min(30.0, self._quiet / 3.0)
+        if self._ceiling is None:
+            rested = max(15.0, min(60.0, 60.0 / self._base))
+            return self._base * (1.0 + (max(0.0, self._quiet - rested) / (2.0 * rested)) ** 2)
+        return self._below(self._ceiling)
+
+    def _below(self, ceiling: float) -> float:
+        assert self._base is not None  # noqa: S101 - its caller looked
+        top = max(self._base, 0.97 * ceiling)
+        rise = max(60.0, 200.0 / top)
+        if self._quiet < rise:
+            return top - (top - self._base) * (1.0 - self._quiet / rise) ** 3
+        return top * (1.0 + (max(0.0, self._quiet - 1.5 * rise) / rise) ** 2)
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next call may go."""
+        return 0.0 if self._base is None else self._pace.wait(now)
+
+    def take(self, call: Sent) -> None:
+        """A call goes."""
+        self._sent.append(call)
+        rate = self.rate
+        if rate is not None:
+            self._pace.take(call.at, 1.0 / rate)
+
+    def hold(self, until: float) -> None:
+        """After a pause calls go one by one, not all at once."""
+        self._pace.hold(until)
+
+    def answered(self, call: Sent) -> None:
+        """A call was answered: at this rate all is well."""
+        rate = self.rate
+        if rate is not None and call.number >= self._cut:
+            self._quiet += 1.0 / rate
+
+    def rejected(self, call: Sent, now: float, asked: float) -> bool:
+        """A call was turned away.
+
+        Args:
+            call: Which.
+            now: When that became known.
+            asked: Seconds the provider asked to wait; 0 where it did not.
+
+        Returns:
+            Whether it was let go at the present rate. The others of one herd say nothing new: they only
+            correct what was taken for accepted.
+        """
+        call.accepted = False
+        if call.number < self._cut:
+            self._stale = True
+            return False
+        before, since = self.rate, self._cut
+        # Whole seconds were rounded up: a window that ends in 0.2 s is told as 1.
+        self._mark(now, max(0.0, asked - 1.0) if asked.is_integer() else asked, least=0.0)
+        self._ceiling = None if self._blind else before
+        measured = self._measured() if before is None else self._measured(since)
+        if before is not None:
+            measured = min(before, max(measured or 0.0, _STEEPEST * before))
+        self._blind = measured is None or (self._blind and self._ceiling is None)
+        found = 1.0 / max(1.0, self._asked) if measured is None else measured * _MARGIN
+        self._base = max(self._slowest, found)
+        return True
+
+    def exhausted(self, now: float, until: float) -> None:
+        """An answer said that nothing is left: as good as a rejection, where no rate is known yet.
+
+        Args:
+            now: The time.
+            until: When it said that there is more.
+        """
+        if self._base is not None:
+            return
+        self._mark(now, 0.0, least=until - now)
+        measured = self._measured()
+        if measured is not None:
+            self._base = measured * _MARGIN
+            self._pace.hold(until)
+
+    def forget(self) -> None:
+        """It was not the rate after all."""
+        self._base = self._ceiling = None
+        self._blind, self._quiet = False, 0.0
+
+    def _mark(self, now: float, asked: float, *, least: float) -> None:
+        """Calls up to here were let go at the rate that was; from here on it is another."""
+        self._cut = self._sent[-1].number + 1 if self._sent else 0
+        self._cut_at, self._asked, self._least = now, asked, max(1.0, least)
+        self._quiet, self._stale = 0.0, False
+
+    def _correct(self) -> None:
+        """Look again at what the first rate was found from: more of it was turned away since."""
+        self._stale = False
+        if self._ceiling is None and not self._blind and self._base is not None:
+            self._base = max(self._slowest, (self._measured() or self._base) * _MARGIN)
+
+    def _measured(self, since: int = 0) -> float | None:
+        """Accepted calls a second before the last cut; the best of all spans. None: none was accepted.
+
+        What the provider asked to wait is part of the span: a limit by the minute, used up in five seconds,
+        is no rate of those five seconds. A reset that a header names may as well be one full period after the
+        last call as the end of the present one: it is only the least length of a span.
+
+        Args:
+            since: Number of the first call that counts: what went before, at another rate, may have used up
+                what a provider had saved.
+        """
+        best, accepted = 0.0, 0
+        for call in reversed(self._sent):
+            if call.number >= self._cut:
+                continue
+            if call.number < since or call.at < self._cut_at - _LOOKBACK:
+                break
+            accepted += call.accepted
+            best = max(best, accepted / max(self._least, self._cut_at - call.at + self._asked))
+        return best or None

@@ -1,0 +1,243 @@
+"""The limiter of one account: every call waits here until it may be made.
+
+One provider, address and key is one account, whatever the models, phases and runs of the process that use it.
+"""
+
+import contextvars
+import math
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from skill_fleet.foundation.clock import Clock
+from skill_fleet.foundation.errors import ProviderError
+from skill_fleet.llm.failures import Failure
+from skill_fleet.llm.limits.admission import Admission, Call, Place, Quota
+from skill_fleet.llm.limits.breaker import BreakerState
+from skill_fleet.llm.limits.rate_headers import left
+from skill_fleet.llm.limits.waiting import TaskWaiter, ThreadWaiter
+
+__all__ = ["Broken", "Limiter", "LimiterState", "Quota", "Ticket"]
+
+# How often one who waits looks whether it still should, in seconds.
+_GLANCE = 0.2
+
+
+class Broken(Exception):
+    """The provider was given up: it refused the key, or answered nothing for too long.
+
+    Args:
+        error: The cause, for the user.
+    """
+
+    def __init__(self, error: ProviderError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass(frozen=True)
+class LimiterState:
+    """An account at one moment.
+
+    Attributes:
+        paused: Seconds until calls go on, as the provider asked; 0 when they do.
+        breaker: Whether the provider is asked at all.
+        rate: Calls a second, learned from calls that were turned away; None when none was.
+        in_flight: Calls under way.
+        waiting: Callers that wait.
+        admitted: Calls let go so far.
+        rejected: Of these, turned away by the provider for its rate.
+    """
+
+    paused: float
+    breaker: BreakerState
+    rate: float | None
+    in_flight: int
+    waiting: int
+    admitted: int
+    rejected: int
+
+
+class Ticket:
+    """Leave for one call. Exactly one of its methods ends it; a second one changes nothing."""
+
+    def __init__(self, limiter: "Limiter", call: Call) -> None:
+        self._limiter = limiter
+        self._call = call
+        self._open = True
+        self.excused = False
+        """After `failed`: the provider is out of order, which is not to be counted against this call."""
+
+    @property
+    def probe(self) -> bool:
+        """Whether this call asks on everybody's behalf if the provider is back."""
+        return self._call.probe
+
+    def answered(self, tokens: int | None) -> None:
+        """The provider answered.
+
+        Args:
+            tokens: Input and output together; None where it did not say.
+        """
+        self._limiter._end(self, lambda core, call, now: core.answered(call, tokens, now))  # noqa: SLF001
+
+    def failed(self, failure: Failure, error: ProviderError | None = None) -> None:
+        """The attempt failed.
+
+        Args:
+            failure: What that means.
+            error: The same for the user; what `Broken` carries if this is what breaks.
+        """
+        cause = error or _plain(failure, self._call.model)
+
+        def end(core: Admission, call: Call, now: float) -> None:
+            core.failed(call, failure, cause, now)
+            self.excused = call.probe or core.breaker.state != "closed"
+
+        self._limiter._end(self, end)  # noqa: SLF001
+
+    def dropped(self) -> None:
+        """The call was not made after all, or nobody knows how it ended."""
+        self._limiter._end(self, lambda core, call, now: core.dropped(call, now))  # noqa: SLF001
+
+
+_current: contextvars.ContextVar[Ticket | None] = contextvars.ContextVar("ticket", default=None)
+
+
+class Limiter:
+    """One account: one provider, address and key; for all threads and tasks of a process.
+
+    Args:
+        clock: For pauses and rates.
+        longest_pause: Most seconds that a provider can make everybody wait at a time.
+        outage_seconds: A provider that has answered nothing for so long, while it was asked, is given up.
+        seed: For the jitter of pauses.
+    """
+
+    def __init__(self, clock: Clock, *, longest_pause: float, outage_seconds: float, seed: int = 0) -> None:
+        self._clock = clock
+        self._core = Admission(float(longest_pause), float(outage_seconds), random.Random(seed))
+        self._lock = threading.Lock()
+
+    def admit(self, quota: Quota, tokens: int, stop: Callable[[], bool]) -> Ticket | None:
+        """Wait until a call may be made.
+
+        Args:
+            quota: What the model may use.
+            tokens: What the call will take at most, input and output together.
+            stop: Asked again and again while waiting.
+
+        Returns:
+            Leave for one call, which has to be ended; None when `stop` said so.
+
+        Raises:
+            Broken: The provider was given up.
+        """
+        if stop():
+            return None
+        waiter = ThreadWaiter()
+        place = self._enter(Place(quota, tokens, waiter.wake))
+        try:
+            while not place.decided and not stop():
+                seconds, timed = self._patience(place)
+                if seconds > 0:
+                    waiter.wait(self._clock, seconds, timed=timed)
+                self._look(place)
+        except BaseException:
+            self._withdraw(place)
+            raise
+        return self._outcome(place)
+
+    async def aadmit(self, quota: Quota, tokens: int, stop: Callable[[], bool]) -> Ticket | None:
+        """`admit`, awaited: the loop is never blocked."""
+        if stop():
+            return None
+        waiter = TaskWaiter()
+        place = self._enter(Place(quota, tokens, waiter.wake))
+        try:
+            while not place.decided and not stop():
+                seconds, timed = self._patience(place)
+                if seconds > 0:
+                    await waiter.wait(self._clock, seconds, timed=timed)
+                self._look(place)
+        except BaseException:
+            self._withdraw(place)
+            raise
+        return self._outcome(place)
+
+    def headers(self, model: str, found: Mapping[str, str]) -> None:
+        """What a response says of the limits: `x-ratelimit-*`, `anthropic-ratelimit-*`; others are ignored.
+
+        Called from the thread or task of the call that was answered, it also knows how old that is.
+        """
+        said = left(found, self._clock.now())
+        if not said:
+            return
+        ticket = _current.get()
+        call = ticket._call if ticket is not None and ticket._limiter is self else None  # noqa: SLF001
+        with self._lock:
+            self._core.announced(model, said, call, self._clock.monotonic())
+
+    def state(self) -> LimiterState:
+        """The account as it is now."""
+        with self._lock:
+            core = self._core
+            return LimiterState(
+                max(0.0, core.paused_until - self._clock.monotonic()),
+                core.breaker.state,
+                core.learned.rate,
+                core.in_flight,
+                core.waiting,
+                core.admitted,
+                core.rejected,
+            )
+
+    def _enter(self, place: Place) -> Place:
+        with self._lock:
+            self._core.enter(place, self._clock.monotonic())
+        return place
+
+    def _patience(self, place: Place) -> tuple[float, bool]:
+        """Seconds to wait, and whether for time."""
+        left_over = place.due - self._clock.monotonic()
+        return min(_GLANCE, max(0.0, left_over)), math.isfinite(place.due)
+
+    def _look(self, place: Place) -> None:
+        """Serve, when this caller's time has come; whoever is not at a head is woken by who is."""
+        if not place.decided and self._clock.monotonic() >= place.due:
+            with self._lock:
+                self._core.serve(self._clock.monotonic())
+
+    def _outcome(self, place: Place) -> Ticket | None:
+        if not place.decided:
+            self._withdraw(place, unless_decided=True)
+        if place.error is not None:
+            raise Broken(place.error)
+        if place.call is None:
+            return None
+        ticket = Ticket(self, place.call)
+        _current.set(ticket)
+        return ticket
+
+    def _withdraw(self, place: Place, *, unless_decided: bool = False) -> None:
+        with self._lock:
+            now = self._clock.monotonic()
+            if not place.decided:
+                self._core.leave(place, now)
+            elif place.call is not None and not unless_decided:
+                self._core.dropped(place.call, now)
+
+    def _end(self, ticket: Ticket, how: Callable[[Admission, Call, float], None]) -> None:
+        with self._lock:
+            if ticket._open:  # noqa: SLF001 - its maker
+                ticket._open = False  # noqa: SLF001
+                how(self._core, ticket._call, self._clock.monotonic())  # noqa: SLF001
+
+
+def _plain(failure: Failure, model: str) -> ProviderError:
+    return ProviderError(
+        f"The model {model} failed ({failure.code}).",
+        hint="Resume the run when the provider answers again.",
+        code=failure.code,
+    )
