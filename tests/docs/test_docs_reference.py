@@ -69,17 +69,56 @@ def test_the_table_of_a_command_is_its_help():
             assert " ".join(meaning.replace("\\|", "|").split()) in shown
 
 
+def without_other_programs(shown: str) -> tuple[str, str]:
+    """A page without the command lines of other programs, and these.
+
+    Another program's are code that begins with the name of a program that can be a model, and what an entry's
+    `command: [...]` or `--command '...'` gives: a program of the reader's own.
+    """
+    from skill_fleet.llm.commands.known import KNOWN_COMMANDS
+
+    known = re.compile(rf"`(?:{'|'.join(KNOWN_COMMANDS)}) [^`\n]*`")
+    readers_own = re.compile(r"(?<=\bcommand: )\[[^\]\n]*\]|(?<=--command )'[^'\n]*'")
+    return readers_own.sub("", known.sub("", shown)), " ".join(known.findall(shown))
+
+
+def options_in(shown: str) -> set[str]:
+    return set(re.findall(r"(?<![\w<-])--[a-z][a-z-]+(?![\w*])", shown))
+
+
 def test_every_option_that_is_mentioned_exists():
+    from skill_fleet.llm.commands.known import KNOWN_COMMANDS
+
     params = [param for command in commands().values() for param in command.params]
     known = {name for param in params for name in (*param.opts, *param.secondary_opts)}
     known |= {"--workspace", "--version", "--help"}
     others = {"--group", "--frozen", "--check"}  # of uv, pip, ruff
     for benchmark in (ROOT / "benchmarks").glob("*.py"):
         others |= set(re.findall(r"add_argument\(\s*\"(--[a-z-]+)\"", benchmark.read_text()))
+    theirs = {word for one in KNOWN_COMMANDS.values() for word in (*one.arguments, *one.note.split())}
     for page in (README, *PAGES, ROOT / "CHANGELOG.md"):
-        shown = page.read_text()
-        options = set(re.findall(r"(?<![\w<-])--[a-z][a-z-]+(?![\w*])", shown))
+        ours, foreign = without_other_programs(page.read_text())
+        options = options_in(ours)
         assert options <= known | others, (page.name, sorted(options - known - others))
+        assert options_in(foreign) <= theirs, (page.name, sorted(options_in(foreign) - theirs))
+
+
+def test_options_of_other_programs_are_told_from_ours():
+    page = """
+`claude -p --bare` and `skill-fleet models add mine --command 'mine --loud' --quiet`, `--lonely`
+`my-claude --not-known`
+```yaml
+    command: [mine, --list]
+```
+```bash
+skill-fleet optimize --shell
+claude --in-a-script
+```
+"""
+    ours, foreign = without_other_programs(page)
+    kept = {"--command", "--quiet", "--lonely", "--not-known", "--shell", "--in-a-script"}
+    assert options_in(ours) == kept, "what could be ours is looked at"
+    assert options_in(foreign) == {"--bare"}
 
 
 def test_every_command_that_is_mentioned_exists():
