@@ -48,6 +48,7 @@ class WatchedLimiter:
         broken: What admission raises.
         out: Tickets that have not ended.
         waiting: How many wait.
+        anew: Models that a run was about to ask for the first time.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,11 @@ class WatchedLimiter:
         self.broken: Exception | None = None
         self.out = 0
         self.waiting = 0
+        self.anew: list[str] = []
         self.lock = threading.Lock()
+
+    def asked_anew(self, model: str) -> None:
+        self.anew.append(model)
 
     def admit(self, quota: Any, tokens: int, stop: Callable[[], bool]) -> WatchedTicket | None:
         if self.broken is not None:

@@ -118,6 +118,46 @@ def test_it_is_given_up_after_the_outage_time_and_asked_again_after_a_rest_never
     assert made.state == "closed"
 
 
+def test_a_new_run_asks_once_instead_of_being_told_an_old_error() -> None:
+    made, now = opened(outage=10.0), 0.0
+    while made.state != "given_up":
+        now += made.wait(now)
+        made.admitted("m")
+        made.failed(now, DOWN, probe=True)
+    made.asked_anew(now + 1, "m")
+    assert made.given_up("m", now + 1) is None
+    assert made.wait(now + 1) == 0.0
+    assert made.admitted("m"), "as a probe: nobody else goes until it is over"
+    assert made.wait(now + 1) == math.inf
+    made.failed(now + 2, DOWN, probe=True)
+    assert made.state == "open", "its outage begins anew"
+    assert made.given_up("m", now + 2) is None
+
+
+def test_a_refused_key_is_tried_once_more_by_a_new_run_and_then_refused_to_all() -> None:
+    made, no = breaker(), ProviderError("No.")
+    made.refused(0.0, "m", no, probe=False)
+    made.asked_anew(1.0, "another")
+    assert made.given_up("m", 1.0) is no
+    made.asked_anew(1.0, "m")
+    assert made.given_up("m", 1.0) is None
+    assert made.admitted("m")
+    assert made.wait(1.0) == math.inf
+    made.refused(1.1, "m", no, probe=True)
+    assert made.given_up("m", 1.2) is no
+    made.asked_anew(1.2, "m")
+    assert made.admitted("m")
+    made.answered(1.3, probe=True)
+    assert made.state == "closed"
+
+
+def test_a_new_run_does_not_shorten_the_rest_of_a_breaker_that_others_wait_for() -> None:
+    made = opened()
+    rest = made.wait(0.0)
+    made.asked_anew(0.0, "m")
+    assert made.wait(0.0) == rest >= 1.0
+
+
 def test_calls_turned_away_for_good_are_given_up_too_with_the_cause() -> None:
     made, slow = breaker(outage=10.0), ProviderError("Too many requests.")
     made.limited(0.0, slow, probe=False)

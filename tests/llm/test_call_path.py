@@ -177,6 +177,16 @@ def test_a_provider_that_is_given_up_ends_everything(
 
 
 @BOTH
+def test_the_first_call_of_a_run_says_that_it_asks_anew(rig: Any, limiter: WatchedLimiter, how: str) -> None:
+    made = rig(spec=PRICED, limiter=limiter)
+    ask(made, how, "one")
+    ask(made, how, "two")
+    assert limiter.anew == ["openai/priced"]
+    ask(rig(spec=PRICED, limiter=limiter, run="another"), how, "three")
+    assert limiter.anew == ["openai/priced"] * 2
+
+
+@BOTH
 def test_a_cap_gives_the_admission_back(rig: Any, limiter: WatchedLimiter, how: str) -> None:
     made = rig(spec=PRICED, limiter=limiter, limits=Limits(calls=0))
     with pytest.raises(Halt):

@@ -10,11 +10,13 @@ from skill_fleet.config.settings import PHASES, Calls, ModelSpec
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.calls.engine import Line, Retry
+from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.journal import Journal
+from skill_fleet.llm.limits.breaker import COOL
 from skill_fleet.llm.limits.limiters import Limiters
 from skill_fleet.llm.models import Connections, PhaseModels, build_lms
+from skill_fleet.simulator import Faults, SimulatorSettings, running
 from skill_fleet.simulator import Limits as ServerLimits
-from skill_fleet.simulator import SimulatorSettings, running
 
 AT_ONCE = 3
 
@@ -98,3 +100,34 @@ def test_true_connections_share_the_limiters_of_the_process_and_made_ones_do_not
     made = [Connections.of({}, lambda *_: object()) for _ in range(2)]  # type: ignore[arg-type,return-value]
     assert made[0].limiter(spec) is made[0].limiter(spec)
     assert made[0].limiter(spec) is not made[1].limiter(spec)
+
+
+def eight_calls(place: Path, url: str, limiters: Limiters, name: str) -> list[Any]:
+    """The answers of a run of its own, by as many threads, with a journal of its own."""
+    spec = ModelSpec(model="openai/offline/rules-v1", api_base=url, max_tokens=400, timeout=20.0)
+    journal = Journal(place / f"l{name}", place / f"r{name}")
+    line = Line(journal, name, SYSTEM_CLOCK, Retry())
+    models = PhaseModels(dict.fromkeys(PHASES, "m"), dict.fromkeys(PHASES, spec))
+    connections = Connections.of({}, limiters=limiters)
+    try:
+        lms = build_lms(models, line, Gate(Account(Limits(), SYSTEM_CLOCK)), connections)
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda number: lms["judge"](f"Say {number}."), range(8)))
+    finally:
+        journal.close()
+
+
+def test_a_new_run_asks_once_where_another_was_refused_a_moment_ago(
+    tmp_path: Path, limiters: Limiters
+) -> None:
+    with running(SimulatorSettings(faults=Faults({"auth": 1.0}))) as server:
+        with pytest.raises(Halt, match=r"\(auth\)"):
+            eight_calls(tmp_path, server.url, limiters, "first")
+        with pytest.raises(Halt, match=r"\(auth\)"):
+            eight_calls(tmp_path, server.url, limiters, "still refused")
+        assert server.totals().requests == 2, "each run asks once, with 8 threads"
+        server.change(faults={})
+        began = SYSTEM_CLOCK.monotonic()
+        assert len(eight_calls(tmp_path, server.url, limiters, "mended")) == 8
+        assert SYSTEM_CLOCK.monotonic() - began < COOL / 2
+    assert server.totals().answered == 8

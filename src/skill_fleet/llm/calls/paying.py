@@ -84,6 +84,8 @@ class Paying:
         try:
             if meter.limiter is not None:
                 self._ahead = meter.model.ahead(meter.gate.shut)
+                if self._ahead:
+                    meter.limiter.asked_anew(meter.spec.model)
                 self._ticket = meter.limiter.admit(meter.quota, self._expected(), meter.gate.shut)
             meter.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
             self._open()
@@ -105,6 +107,8 @@ class Paying:
         try:
             if meter.limiter is not None:
                 self._ahead = await meter.model.awaited_ahead(meter.gate.shut)
+                if self._ahead:
+                    meter.limiter.asked_anew(meter.spec.model)
                 expected = self._expected()
                 self._ticket = await meter.limiter.aadmit(meter.quota, expected, meter.gate.shut)
             await meter.gate.aenter(self._worst)

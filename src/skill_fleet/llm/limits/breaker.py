@@ -3,7 +3,7 @@
 ```
 closed ──failures in a row──> open ──1, 2, 4… s──> half open (one probe) ──answer──> closed
                                ^──────────────────────── failure ┘
-open, and no answer for `outage_seconds` ──> given up (everybody is told) ──a few seconds──> half open
+open, and no answer for `outage_seconds` ──> given up (all are told) ──a few seconds, or a new run──> half open
 ```
 """
 
@@ -113,6 +113,12 @@ class Breaker:
         """A call ended without a word of the provider: another probe may go."""
         if probe and self.state == "half_open":
             self.state, self._again = "open", now
+
+    def asked_anew(self, now: float, model: str) -> None:
+        """A run that has asked nothing yet wants a call: it is not told what others were, but may probe."""
+        self._refused.pop(model, None)
+        if self.state == "given_up":
+            self._again = min(self._again, now)
 
     def idle(self) -> None:
         """Nobody asked for a while: silence was no outage."""

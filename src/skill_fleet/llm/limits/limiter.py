@@ -166,6 +166,15 @@ class Limiter:
             raise
         return self._outcome(place)
 
+    def asked_anew(self, model: str) -> None:
+        """A run that has asked nothing yet is about to: it asks, and is not told an old error.
+
+        Args:
+            model: `provider/name`.
+        """
+        with self._lock:
+            self._core.breaker.asked_anew(self._clock.monotonic(), model)
+
     def headers(self, model: str, found: Mapping[str, str]) -> None:
         """What a response says of the limits: `x-ratelimit-*`, `anthropic-ratelimit-*`; others are ignored.
 
