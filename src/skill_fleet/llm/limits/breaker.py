@@ -3,7 +3,7 @@
 ```
 closed ──failures in a row──> open ──1, 2, 4… s──> half open (one probe) ──answer──> closed
                                ^──────────────────────── failure ┘
-open, and no answer for `outage_seconds` ──> given up (all are told) ──a few seconds, or a new run──> half open
+open, and no answer for `outage_seconds` ──> given up (all are told) ──5 s, or a new run──> half open
 ```
 """
 
