@@ -174,6 +174,19 @@ def test_unknown_is_neither_inside_nor_outside():
     assert price_checks(result_of(estimate=None)) == []
 
 
+def test_a_bill_of_which_only_the_ends_are_known_shows_them():
+    for ends, side in (
+        ([0.01, 0.03], None),
+        ([0.001, 0.002], "below"),
+        ([0.03, 0.04], "above"),
+        ([0.0, None], None),
+    ):
+        result = result_of(usd=None, usd_range=ends)
+        [usd] = [check for check in price_checks(result) if check.measure == "usd"]
+        assert (usd.actual, usd.outside) == (None, side)
+        assert usd.ends == (None if None in ends else tuple(ends))
+
+
 def test_the_report_has_price_and_truth_beside_each_other(place):
     result = place.optimize(place.request(rounds=1)).result
     value = result.to_json()
@@ -183,6 +196,8 @@ def test_the_report_has_price_and_truth_beside_each_other(place):
     value["calls"]["made"] = high + 1
     assert f"| calls | {low:,} to {high:,} | {high + 1:,} | above the estimate |" in render_report(value)
     assert "| usd | 0.0000 to 0.0000 | 0.0000 |  |" in report
+    value |= {"usd": None, "usd_range": [0.5, 1.25]}
+    assert "| usd | 0.0000 to 0.0000 | 0.5000 to 1.2500 | above the estimate |" in render_report(value)
 
 
 class Refusing:

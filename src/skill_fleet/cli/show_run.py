@@ -210,8 +210,8 @@ def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
     lines = []
     for check in price_checks(result):
         title, show = shown[check.measure]
-        actual = "unknown" if check.actual is None else show(check.actual)
-        lines.append((title, between(check.expected, show), actual, check.remark))
+        took = between(check.ends if check.actual is None else (check.actual,), show)
+        lines.append((title, between(check.expected, show), took, check.remark))
     if not lines:
         return None
     prices = rows(("price", "estimated", "actual", ""), lines)

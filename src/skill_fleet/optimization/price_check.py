@@ -16,6 +16,7 @@ class PriceCheck:
         measure: `calls`, `tokens`, `usd` or `minutes`.
         expected: Lowest and highest estimate; None where there was none.
         actual: What it took; None where that is unknown.
+        ends: The least and the most that it can have taken, where that is all that is known.
         outside: On which side of the estimate it lies; None where it is inside or cannot be told.
         spared: Whether it lies below only because answers that were paid for before the run stood in for
             calls of it, each taken to be as dear as those it made.
@@ -26,6 +27,7 @@ class PriceCheck:
     actual: float | None
     outside: Literal["above", "below"] | None
     spared: bool = False
+    ends: tuple[float, float] | None = None
 
     @property
     def remark(self) -> str:
@@ -51,7 +53,11 @@ def price_checks(result: Mapping[str, Any]) -> list[PriceCheck]:
         "minutes": result["seconds"] / 60,
     }
     whole, calls = _whole(result), result["calls"]
-    checks = [_check(measure, estimate[measure], actual[measure], whole=whole) for measure in _DIGITS]
+    ends = {"usd": _ends(result)}
+    checks = [
+        _check(measure, estimate[measure], actual[measure], ends.get(measure), whole=whole)
+        for measure in _DIGITS
+    ]
     return [replace(check, spared=_spared(check, calls["made"], calls.get("reused", 0))) for check in checks]
 
 
@@ -87,18 +93,31 @@ def _spared(check: PriceCheck, made: int, reused: int) -> bool:
     return made == 0 or check.actual * (made + reused) / made >= check.expected[0]
 
 
+def _ends(result: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The bill where some calls may have been billed and may not; results of older versions have none."""
+    low, high = result.get("usd_range") or (None, None)
+    return None if result["usd"] is not None or low is None or high is None else (low, high)
+
+
 def _whole(result: Mapping[str, Any]) -> bool:
     return bool(result["status"] == "succeeded")
 
 
 def _check(
-    measure: str, expected: Sequence[float] | None, actual: float | None, *, whole: bool
+    measure: str,
+    expected: Sequence[float] | None,
+    actual: float | None,
+    ends: tuple[float, float] | None = None,
+    *,
+    whole: bool,
 ) -> PriceCheck:
     outside: Literal["above", "below"] | None = None
-    if expected is not None and actual is not None:
-        rounded = round(actual, _DIGITS[measure])
-        if rounded > expected[1]:
+    took = ends if actual is None else (actual, actual)
+    if expected is not None and took is not None:
+        low, high = (round(end, _DIGITS[measure]) for end in took)
+        if low > expected[1]:
             outside = "above"
-        elif rounded < expected[0] and whole:
+        elif high < expected[0] and whole:
             outside = "below"
-    return PriceCheck(measure, None if expected is None else (expected[0], expected[1]), actual, outside)
+    known = None if expected is None else (expected[0], expected[1])
+    return PriceCheck(measure, known, actual, outside, ends=ends)

@@ -184,10 +184,10 @@ def _prices(result: Mapping[str, Any]) -> list[str]:
     lines = ["| price | estimated | actual | |", "|---|---|---|---|"]
     for check in checks:
         digits = {"usd": 4, "minutes": 2}.get(check.measure, 0)
-        expected = "unknown"
-        if check.expected is not None:
-            expected = " to ".join(f"{end:,.{digits}f}" for end in check.expected)
-        actual = "unknown" if check.actual is None else f"{check.actual:,.{digits}f}"
+        expected, actual = (
+            "unknown" if ends is None else " to ".join(f"{end:,.{digits}f}" for end in ends)
+            for ends in (check.expected, check.ends if check.actual is None else (check.actual,))
+        )
         lines.append(f"| {check.measure} | {expected} | {actual} | {check.remark} |")
     return [*lines, "", *_phase_prices(result)]
 
