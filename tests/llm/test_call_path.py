@@ -26,7 +26,7 @@ from dspy.utils.exceptions import (
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.budget import Limits
-from skill_fleet.llm.calls.engine import Retry
+from skill_fleet.llm.calls.engine import AsyncMeteredEngine, Retry
 from skill_fleet.llm.failures import UnusableAnswer, attempts_at, explained, understand
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.limits.limiter import Broken
@@ -282,13 +282,84 @@ def test_to_be_turned_away_for_ever_ends(rig: Any, limiter: WatchedLimiter, cloc
     assert 6 <= made.model.attempts <= 8
 
 
-def test_an_address_where_nobody_ever_was_is_soon_found_out(rig: Any, limiter: WatchedLimiter) -> None:
+def no_connection() -> LMTransportError:
     refused = LMTransportError("failed to connect")
     refused.__cause__ = ConnectionRefusedError("refused")
-    limiter.away = lambda: True
-    made = rig(ScriptedModel(fault=failing(*[refused] * 99)), spec=PRICED, limiter=limiter, retry=QUICK)
-    with pytest.raises(Halt, match="after 6 attempts: failed to connect"):
+    return refused
+
+
+@pytest.mark.parametrize("how", ["threads", "tasks"])
+@pytest.mark.parametrize("on_failure", ["halt", "raise"])
+def test_at_an_address_where_nobody_ever_was_one_call_knocks_for_all(
+    rig: Any, limiter: WatchedLimiter, how: str, on_failure: str
+) -> None:
+    def nobody(number: int, _: Request) -> None:
+        raise no_connection()
+
+    retry = Retry(base=0.02)
+    made = rig(ScriptedModel(fault=nobody), spec=PRICED, limiter=limiter, retry=retry, on_failure=on_failure)
+    ends = together(made, how, [f"ticket {number}" for number in range(16)])
+    assert made.model.attempts == 3, "the others wait while it rests"
+    assert all(isinstance(end, Halt) for end in ends)
+    assert "after 3 attempts: failed to connect" in str(ends[0])
+    assert "api_base" in made.gate.closed.error.hint
+    assert made.spent.usd_unknown_calls == 0
+    assert made.account._reserved.usd == 0
+
+
+@pytest.mark.parametrize("how", ["threads", "tasks"])
+def test_a_server_that_is_about_to_start_is_waited_for(rig: Any, limiter: WatchedLimiter, how: str) -> None:
+    model = ScriptedModel(fault=failing(no_connection(), no_connection()))
+    made = rig(model, spec=PRICED, limiter=limiter, retry=Retry(base=0.02))
+    ends = together(made, how, [f"ticket {number}" for number in range(8)])
+    assert ends == [None] * 8
+    assert model.attempts == 2 + 8
+
+
+def test_attempts_to_connect_are_no_more_than_configured(rig: Any, limiter: WatchedLimiter) -> None:
+    model = ScriptedModel(fault=failing(*[no_connection() for _ in range(9)]))
+    made = rig(model, spec=PRICED, limiter=limiter, retry=Retry(attempts=1, base=0.0))
+    with pytest.raises(Halt):
         made.lm("hello")
+    assert model.attempts == 1
+
+
+def test_who_goes_ahead_and_is_cancelled_while_it_rests_lets_the_next_go(
+    rig: Any, limiter: WatchedLimiter
+) -> None:
+    model = ScriptedModel(fault=failing(no_connection()))
+    made = rig(model, spec=PRICED, limiter=limiter, retry=Retry(base=30.0))
+
+    async def cancelled() -> None:
+        ahead = asyncio.create_task(made.lm.acall("first"))
+        while not states(made) or states(made)[0][0] == "open":  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.01)
+        ahead.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ahead
+        assert await asyncio.wait_for(made.lm.acall("second"), 5.0)
+
+    asyncio.run(cancelled())
+
+
+def test_who_goes_ahead_keeps_its_place_while_it_rests(rig: Any, limiter: WatchedLimiter) -> None:
+    """All other places are taken by who waits for it."""
+    model = ScriptedModel(fault=failing(no_connection()))
+    made = rig(model, spec=PRICED, limiter=limiter, retry=Retry(base=0.05))
+    engine = made.engine.behind(place=threading.BoundedSemaphore(2))
+    crowded = made.lm.copy(engine=engine, async_engine=AsyncMeteredEngine(engine))
+
+    async def scene() -> list[Any]:
+        return await asyncio.wait_for(asyncio.gather(*(crowded.acall(f"item {n}") for n in range(6))), 10.0)
+
+    assert len(asyncio.run(scene())) == 6
+    assert model.attempts == 1 + 6
+
+
+def test_an_address_that_has_answered_is_waited_for(rig: Any, limiter: WatchedLimiter) -> None:
+    refused = no_connection()
+    limiter.away = lambda: True
     model = ScriptedModel(fault=failing(None, *[refused] * 20))
     known = rig(model, spec=PRICED, limiter=limiter, retry=QUICK, run="known")
     known.lm("first")

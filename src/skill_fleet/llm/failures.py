@@ -44,6 +44,7 @@ _ADVICE: dict[str, str] = {
     "context_window_exceeded": "Use a model with a longer context or fewer demonstrations.",
 }
 _LATER = "Resume the run when the provider answers again."
+_UNREACHED = "Check the network, and that a server runs at the model's api_base; then resume the run."
 # How providers name what their filter refuses before any work: not a fault of the request's form.
 _FILTERED = frozenset({"content_filter", "content_policy_violation"})
 _NOT_FOUND = 404
@@ -96,6 +97,11 @@ class Failure:
     remedy: Remedy
     sent: bool
     retry_after: float | None = None
+
+    @property
+    def unreached(self) -> bool:
+        """Whether nothing came about to send the request over, such as a connection."""
+        return not self.sent and self.code in {"transport", "timeout"}
 
 
 def understand(error: Exception) -> Failure:
@@ -193,6 +199,7 @@ def explained(error: Exception, failure: Failure, model: str) -> ProviderError:
     often = "" if attempts == 1 else f" after {attempts} attempts"
     return kind(
         f"The model {model} failed ({why}){often}: {text.rstrip('.')}.",
-        hint=getattr(error, "advice", "") or _ADVICE.get(failure.code, _LATER),
+        hint=getattr(error, "advice", "")
+        or _ADVICE.get(failure.code, _UNREACHED if failure.unreached else _LATER),
         code=failure.code,
     )

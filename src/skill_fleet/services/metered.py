@@ -1,6 +1,7 @@
 """Metered models for a use case that is not a run: journal, budget and control like a run's."""
 
 import copy
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skill_fleet.config.settings import Phase
-from skill_fleet.foundation.errors import BudgetExhausted, SkillFleetError
+from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.calls.bill import bill
 from skill_fleet.llm.calls.engine import Line, OnFailure, Retry
@@ -21,6 +22,8 @@ from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 
 _PHASE: Phase = "evaluation"
+_RESUME = re.compile(r"\bresume the run\b", re.IGNORECASE)
+_KEPT = re.compile(r"nothing that was paid is lost")
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,13 @@ def _account(context: Context, line: Line, caps: Limits) -> Account:
 
 def without_run(error: SkillFleetError) -> SkillFleetError:
     """An error of what is no run, and so cannot be resumed: only said again, with the answers kept."""
-    if "resume" not in error.hint.lower():
+    hint = _RESUME.sub(_again, error.hint)
+    if hint == error.hint:
         return error
-    first = "Raise the cap and" if isinstance(error, BudgetExhausted) else "When the provider answers again,"
     told = copy.copy(error)  # who has given a provider up tells others of the very same error
-    told.hint = f"{first} give the command once more: answers that are there cost nothing."
+    told.hint = hint if _KEPT.search(hint) else f"{hint} Answers that are there cost nothing."
     return told
+
+
+def _again(found: re.Match[str]) -> str:
+    return "Give the command once more" if found[0][0].isupper() else "give the command once more"

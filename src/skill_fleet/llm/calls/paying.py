@@ -30,6 +30,8 @@ _GLANCE = 0.2
 _TASK_GLANCE = 0.01
 # Bytes of a prompt to a token, about: what a provider counts against its limit until it knows better.
 _BYTES_A_TOKEN = 4
+# Most attempts to connect to an address where nobody ever was.
+_KNOCKS = 3
 
 
 class Shown(Protocol):
@@ -79,12 +81,12 @@ class Paying:
 
     def __enter__(self) -> Self:
         meter = self._meter
-        if meter.place is not None:
+        if meter.place is not None and not self._placed:
             self._placed = meter.place.acquire()
         try:
             if meter.limiter is not None:
-                self._ahead = meter.model.ahead(meter.gate.shut)
-                if self._ahead:
+                self._ahead = self._ahead or meter.model.ahead(meter.gate.shut)
+                if self._ahead and not self._made:
                     meter.limiter.asked_anew(meter.spec.model)
                 self._ticket = meter.limiter.admit(meter.quota, self._expected(), meter.gate.shut)
             meter.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
@@ -106,8 +108,8 @@ class Paying:
                 await asyncio.sleep(_TASK_GLANCE)
         try:
             if meter.limiter is not None:
-                self._ahead = await meter.model.awaited_ahead(meter.gate.shut)
-                if self._ahead:
+                self._ahead = self._ahead or await meter.model.awaited_ahead(meter.gate.shut)
+                if self._ahead and not self._made:
                     meter.limiter.asked_anew(meter.spec.model)
                 expected = self._expected()
                 self._ticket = await meter.limiter.aadmit(meter.quota, expected, meter.gate.shut)
@@ -128,9 +130,14 @@ class Paying:
             self._leave(met=True)
             return False
         pause = self._ended(error)
-        if pause is not None:
+        if pause is None:
+            return False
+        try:
             self._rest(pause)
-        return pause is not None
+        except BaseException:
+            self._leave(met=False)
+            raise
+        return True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -139,10 +146,16 @@ class Paying:
             self._leave(met=True)
             return False
         pause = self._ended(error)
-        while pause is not None and pause > 0 and not self._meter.gate.shut():
-            await asyncio.sleep(min(pause, _GLANCE))
-            pause -= _GLANCE
-        return pause is not None
+        if pause is None:
+            return False
+        try:
+            while pause > 0 and not self._meter.gate.shut():
+                await asyncio.sleep(min(pause, _GLANCE))
+                pause -= _GLANCE
+        except BaseException:
+            self._leave(met=False)
+            raise
+        return True
 
     def settled(self, response: Response) -> Response:
         """Store the answer of the attempt and book what it cost.
@@ -203,11 +216,19 @@ class Paying:
         meter.line.traffic.count("made")
         self._made += 1
 
-    def _leave(self, *, met: bool) -> None:
-        """Give back what the attempt held; a ticket that has not ended is dropped."""
+    def _leave(self, *, met: bool, lead: bool = False) -> None:
+        """Give back what the attempt held; a ticket that has not ended is dropped.
+
+        Args:
+            met: Whether the attempt has come to something.
+            lead: Whether the call still goes ahead of the others, and makes another attempt. It keeps its
+                place then: those who wait for it may have all the others.
+        """
         if self._ticket is not None:
             self._ticket.dropped()
             self._ticket = None
+        if lead:
+            return
         if self._ahead:
             self._ahead = False
             self._meter.model.back(met=met)
@@ -221,7 +242,7 @@ class Paying:
         Returns:
             Seconds until the next; None: the error holds.
         """
-        met = False
+        met = lead = False
         try:
             if isinstance(error, Halt):
                 return None  # the journal could not note the outcome: the attempt stays open, for `reconcile`
@@ -230,10 +251,13 @@ class Paying:
                 self._book(None, "abandoned", billed=True)
                 return None
             failure = understand(error)
+            nobody = self._nobody_there(failure)
             met = failure.remedy != "stop" and not self._refused(failure)
-            return self._failed(error, failure)
+            pause = self._failed(error, failure)
+            lead = nobody and pause is not None
+            return pause
         finally:
-            self._leave(met=met)
+            self._leave(met=met, lead=lead)
 
     def _failed(self, error: Exception, failure: Failure) -> float | None:
         meter = self._meter
@@ -247,10 +271,11 @@ class Paying:
         self._used_up += counts
         if meter.gate.closed is not None:
             raise meter.gate.closed.again() from error
-        if failure.remedy == "retry" and not self._last():
+        nobody = self._nobody_there(failure)
+        if failure.remedy == "retry" and not self._last(nobody_there=nobody):
             return self._pause(failure, counts=counts)
         note_attempts(error, self._made)
-        stop = failure.remedy == "stop" or self._refused(failure)
+        stop = failure.remedy == "stop" or nobody or self._refused(failure)
         if stop or meter.on_failure == "halt":
             # Whose own request was why: there a search can go on without the example.
             own = not stop and (failure.sent or failure.remedy == "give_up")
@@ -259,9 +284,15 @@ class Paying:
             raise meter.gate.close(halt).again() from error
         return None
 
-    def _last(self) -> bool:
+    def _last(self, *, nobody_there: bool) -> bool:
         shown = self.shown is not None and self.shown.any
-        return shown or self._used_up >= self._meter.line.retry.attempts
+        attempts = self._meter.line.retry.attempts
+        return shown or self._used_up >= (min(_KNOCKS, attempts) if nobody_there else attempts)
+
+    def _nobody_there(self, failure: Failure) -> bool:
+        """Whether there is no connection to an address that has answered nothing yet: it may be wrong."""
+        meter = self._meter
+        return meter.limiter is not None and failure.unreached and not meter.model.answered
 
     def _told(self, failure: Failure, said: ProviderError) -> bool:
         """Tell the limiter of a failure.

@@ -189,7 +189,7 @@ def not_started(program: str, error: OSError, model: str) -> LMError:
     reason = error.strerror or str(error)
     message = f"{program} cannot be started: {reason}"
     if error.errno in _FOR_NOW:
-        return NotStarted(message, model=model)
+        return _error(NotStarted, message, model, "Lower in_flight of this model, and resume the run.")
     advice = "Check the program and its place in models.registry.<name>.command."
     return _error(LMConfigurationError, message, model, advice)
 
