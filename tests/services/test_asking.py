@@ -19,6 +19,7 @@ from skill_fleet.foundation.errors import (
     DataError,
     KeyMissing,
     NotFound,
+    ProviderError,
     SkillFleetError,
     StorageError,
     UnknownName,
@@ -347,6 +348,17 @@ def test_every_error_of_the_tree_can_travel():
             with pytest.raises(kind) as caught:
                 _raise_told(json.loads(json.dumps({"number": 1, "error": told})))
             assert (caught.value.code, str(caught.value), caught.value.hint) == ("a", "b", "c")
+            assert caught.value.to_json() == {"code": "a", "message": "b", "hint": "c"}
+
+
+def test_what_else_an_error_knows_travels_too():
+    from skill_fleet.services.asking import _raise_told
+
+    told = ProviderError("b", hint="c", code="truncated", attempts=6, finish_reason="length").to_json()
+    assert (told["attempts"], told["finish_reason"]) == (6, "length")
+    with pytest.raises(ProviderError) as caught:
+        _raise_told({"number": 1, "error": {**told, "kind": "ProviderError"}})
+    assert caught.value.to_json() == told
 
 
 def test_a_workspaces_files_are_no_modules(workspace):

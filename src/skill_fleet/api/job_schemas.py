@@ -60,6 +60,13 @@ class JobError(BaseModel):
     code: str
     message: str
     hint: str = ""
+    attempts: Annotated[
+        int | None, Field(description="Made at the model call that was given up; null where none was.")
+    ] = None
+    finish_reason: Annotated[
+        str | None,
+        Field(description="Why the provider ended the answer of that call; null where it did not say."),
+    ] = None
 
 
 class JobSummary(Answer):

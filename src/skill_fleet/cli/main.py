@@ -75,9 +75,8 @@ def _told(error: "SkillFleetError", words: Sequence[str]) -> int:
     said = " ".join(part for part in (error.message, error.hint) if part)
     sys.stderr.write(f"error: {plain(said)}\n")
     if "--json" in words:
-        value = {"code": error.code, "message": error.message, "hint": error.hint}
         with contextlib.suppress(OSError):  # stdout may be a file on the disk that is full
-            sys.stdout.write(json.dumps({"error": value}, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps({"error": error.to_json()}, ensure_ascii=False) + "\n")
     return error.exit_code
 
 

@@ -105,7 +105,8 @@ class Job(_Answer):
         progress: From 0 to 1; never falls.
         message: What it is at, one sentence.
         result: What came of it; of a stopped or cancelled job, what there is. None in a list, which has none.
-        error: `code`, `message`, `hint` of why it did not succeed.
+        error: `code`, `message`, `hint` of why it did not succeed; `attempts` and `finish_reason` of a model
+            call that was given up.
         estimated_finish: A guess from how it went so far.
         created_at: When it was asked for.
         started_at: When it was first taken up.
@@ -126,7 +127,7 @@ class Job(_Answer):
     progress: float
     message: str
     result: Mapping[str, Any] | None
-    error: Mapping[str, str] | None
+    error: Mapping[str, Any] | None
     estimated_finish: str | None
     created_at: str
     started_at: str | None

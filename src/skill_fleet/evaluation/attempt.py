@@ -134,7 +134,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _provider_failed(error: LMError | ProviderError) -> NoScore:
     if isinstance(error, LMError):
         error = explained(error, understand(error), error.model or "asked")
-    return NoScore(error.code if error.code in UNUSABLE else "provider", error.message)
+    reason = error.code if error.code in UNUSABLE else "provider"
+    return NoScore(reason, error.message, error.attempts, error.finish_reason)
 
 
 def _unparsed(error: AdapterParseError) -> Score | NoScore:

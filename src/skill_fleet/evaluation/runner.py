@@ -168,16 +168,22 @@ def _given_up(failures: dict[int, NoScore], tried: int, total: int) -> SkillFlee
     """The most frequent cause, as the user's error; of equally frequent ones that of the first example."""
     ordered = [failures[index] for index in sorted(failures)]
     reason, count = Counter(failure.reason for failure in ordered).most_common(1)[0]
-    example = next(failure.message for failure in ordered if failure.reason == reason)
+    example = next(failure for failure in ordered if failure.reason == reason)
     whole = f"{tried} examples" if tried == total else f"the {tried} examples tried (there are {total})"
     same = "" if count == len(ordered) else f"{count} of them "
-    message = f"{len(ordered)} of {whole} failed, {same}like this: {example}"
+    message = f"{len(ordered)} of {whole} failed, {same}like this: {example.message}"
     if reason == "metric_error":
         hint = "What scores gives every answer, also a wrong one, a number in [0, 1]."
         return MetricError(message, hint=hint)
     if reason in {"program", "environment"}:
         return ProgramError(message, hint="Run the program on one example to see the whole traceback.")
-    return ProviderError(message, hint="Check the model, its key and its limits.", code=reason)
+    return ProviderError(
+        message,
+        hint="Check the model, its key and its limits.",
+        code=reason,
+        attempts=example.attempts,
+        finish_reason=example.finish_reason,
+    )
 
 
 def _raise_halt(futures: Futures) -> None:

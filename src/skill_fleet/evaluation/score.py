@@ -40,10 +40,14 @@ class NoScore:
             whole answer), `metric_error` (the metric broke), `environment` (a file or a connection of the
             program's own failed).
         message: What happened, for people.
+        attempts: How many were made at the model call that was given up; None where none was.
+        finish_reason: Why the provider ended its answer, in its words; None where it did not say.
     """
 
     reason: str
     message: str
+    attempts: int | None = None
+    finish_reason: str | None = None
 
 
 @runtime_checkable

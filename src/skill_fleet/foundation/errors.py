@@ -28,7 +28,9 @@ A message is one sentence that says what is wrong and where; `hint` says what to
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from typing_extensions import override
 
 
 class SkillFleetError(Exception):
@@ -49,6 +51,10 @@ class SkillFleetError(Exception):
         self.hint = hint
         if code is not None:
             self.code = code
+
+    def to_json(self) -> dict[str, Any]:
+        """`code`, `message` and `hint`, and what else a kind of error knows."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
 
 
 class UsageError(SkillFleetError):
@@ -159,10 +165,41 @@ class BudgetExhausted(SkillFleetError):
 
 
 class ProviderError(SkillFleetError):
-    """A model call failed for good."""
+    """A model call failed for good.
+
+    Args:
+        message: One sentence.
+        hint: What to do about it.
+        code: Defaults to the class's own.
+        attempts: How many were made at the call that was given up; None where the error is of no one call.
+        finish_reason: Why the provider ended its answer, in its words; None where it did not say.
+    """
 
     code = "provider"
     exit_code = 6
+    attempts: int | None = None
+    finish_reason: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str | None = None,
+        attempts: int | None = None,
+        finish_reason: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.attempts = attempts
+        self.finish_reason = finish_reason
+
+    @override
+    def to_json(self) -> dict[str, Any]:
+        """Also `attempts` and `finish_reason`, where a call was given up."""
+        told = super().to_json()
+        if self.attempts is not None:
+            told |= {"attempts": self.attempts, "finish_reason": self.finish_reason}
+        return told
 
 
 class KeyMissing(ProviderError):

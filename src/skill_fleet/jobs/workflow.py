@@ -219,7 +219,7 @@ async def asked(ask: Callable[..., T], *arguments: Any, **options: Any) -> T:
 
 
 def _told(error: SkillFleetError) -> dict[str, Any]:
-    return {"code": error.code, "message": error.message, "hint": error.hint}
+    return error.to_json()
 
 
 async def _for_ever() -> None:

@@ -195,11 +195,13 @@ def explained(error: Exception, failure: Failure, model: str) -> ProviderError:
         text = text[:200] + "…"
     reason = getattr(error, "finish_reason", None)
     why = failure.code if reason is None else f"{failure.code}, finish_reason {reason}"
-    attempts = attempts_at(error) or 1
-    often = "" if attempts == 1 else f" after {attempts} attempts"
+    attempts = attempts_at(error)
+    often = "" if attempts in {None, 1} else f" after {attempts} attempts"
     return kind(
         f"The model {model} failed ({why}){often}: {text.rstrip('.')}.",
         hint=getattr(error, "advice", "")
         or _ADVICE.get(failure.code, _UNREACHED if failure.unreached else _LATER),
         code=failure.code,
+        attempts=attempts,
+        finish_reason=reason,
     )

@@ -60,7 +60,7 @@ class RunResult:
     report: str | None = None
     resume: str | None = None
     resumed_over: list[str] = field(default_factory=list)
-    error: dict[str, str] | None = None
+    error: dict[str, Any] | None = None
 
     def warn(self, code: str, message: str) -> None:
         """Something the reader should know; said once."""

@@ -133,7 +133,7 @@ def _guarded(session: Session, *, resumed: bool) -> Finished:
         session.result.status = "failed"
         session.result.stop_reason = failed.code
     if error is not None:
-        session.result.error = {"code": error.code, "message": error.message, "hint": error.hint}
+        session.result.error = error.to_json()
     _finish(session)
     return Finished(session.result, error)
 
@@ -230,4 +230,5 @@ def _finish(session: Session) -> None:
     value = result.to_json()
     write_json(folder.result, value)
     write_text(folder.report, render_report(value))
-    session.emit("finished", status=result.status, verdict=result.verdict, stop_reason=result.stop_reason)
+    ended = {"status": result.status, "verdict": result.verdict, "stop_reason": result.stop_reason}
+    session.emit("finished", **ended, error=result.error)

@@ -146,7 +146,7 @@ def _answered(question: str, payload: Payload) -> tuple[bytes, dict[str, Any]]:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode(), {}
     except SkillFleetError as error:
         kind = next(base for base in type(error).__mro__ if base.__module__ == SkillFleetError.__module__)
-        told = {"code": error.code, "message": error.message, "hint": error.hint, "kind": kind.__name__}
+        told = {**error.to_json(), "kind": kind.__name__}
         return b"", {"error": told}
     except Exception as error:  # noqa: BLE001 - a bug here must not pass for a dead process
         traceback.print_exc()

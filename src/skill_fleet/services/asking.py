@@ -236,4 +236,6 @@ def _raise_told(head: Mapping[str, Any]) -> None:
     kind: Any = vars(errors).get(told["kind"], SkillFleetError)
     made: SkillFleetError = kind.__new__(kind)  # constructors differ, what they keep does not
     SkillFleetError.__init__(made, told["message"], hint=told["hint"], code=told["code"])
+    for name in told.keys() - {"code", "message", "hint", "kind"}:
+        setattr(made, name, told[name])
     raise made

@@ -166,13 +166,8 @@ def create_skill(
         "model": model.name,
         "simulated": model.simulated,
         **costs,
-        "error": None if stopped is None else error_json(stopped),
+        "error": None if stopped is None else stopped.to_json(),
     }
-
-
-def error_json(error: SkillFleetError) -> dict[str, str]:
-    """An error as a JSON value."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def _program(context: Context, request: CreationRequest) -> tuple[dspy.Module, tuple[str, ...]]:

@@ -28,7 +28,7 @@ class Ended:
     Attributes:
         status: What the job is now; None where it was interrupted and is to be gone on with.
         result: What came of it, as far as there is something.
-        error: `code`, `message`, `hint` of why it did not succeed.
+        error: `code`, `message`, `hint` of why it did not succeed, and what else the error knows.
         message: One sentence.
     """
 
@@ -48,8 +48,7 @@ def ended_by(error: SkillFleetError, wanted: Wanted | None) -> Ended:
     if isinstance(error, Interrupted):
         return Ended(wanted, message=_MESSAGES.get(wanted or "", ""))
     status: Status = "stopped" if isinstance(error, _RESUMABLE) else "failed"
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
-    return Ended(status, None, told, error.message)
+    return Ended(status, None, error.to_json(), error.message)
 
 
 def ended_with(job_id: str, result: Mapping[str, Any], wanted: Wanted | None) -> Ended:

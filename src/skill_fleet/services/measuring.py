@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import dspy
@@ -233,9 +233,5 @@ def _parts(found: Measurement) -> dict[str, float]:
     return {name: math.fsum(numbers) / len(numbers) for name, numbers in values.items()}
 
 
-def _excluded(found: Measurement) -> list[dict[str, str]]:
-    return [
-        {"id": one.item_id, "reason": one.no_score.reason, "message": one.no_score.message}
-        for one in found.excluded
-        if one.no_score is not None
-    ]
+def _excluded(found: Measurement) -> list[dict[str, Any]]:
+    return [{"id": one.item_id, **asdict(one.no_score)} for one in found.excluded if one.no_score is not None]
