@@ -5,9 +5,12 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from skill_fleet.simulator import Faults, Running, SimulatorSettings, running
@@ -119,6 +122,9 @@ def test_a_provider_that_dies_stops_the_run_and_back_again_it_ends_in_the_same_p
         assert code == 6
         assert (stopped["status"], stopped["stop_reason"]) == ("stopped", "provider")
         assert stopped["error"]["message"]
+        events = (ws / ".skill-fleet" / "runs" / stopped["run_id"] / "events.jsonl").read_text()
+        told = [event for event in map(json.loads, events.splitlines()) if event["kind"] == "finished"]
+        assert [event["error"] for event in told] == [stopped["error"]]
         assert stopped["resume"] == f"skill-fleet runs resume {stopped['run_id']}"
         assert stopped["resume"] in said
         assert stopped["calls"]["made"] == server.totals().requests, "each attempt is counted"
@@ -138,6 +144,53 @@ def test_a_provider_that_dies_stops_the_run_and_back_again_it_ends_in_the_same_p
     assert len(after) == len(set(after)) == len(settled(clean)), "and nothing was paid twice"
 
 
+def steer(server: Running, **settings: Any) -> None:
+    """Change a simulated provider while it runs, as anybody can on its machine."""
+    root = server.url.removesuffix("/v1")
+    httpx2.post(f"{root}/simulator/settings", json=settings, timeout=5).raise_for_status()
+
+
+@pytest.mark.slow  # three runs in processes of their own
+def test_a_key_that_is_revoked_in_the_middle_stops_the_run_and_mended_it_ends_in_the_same_program(
+    tmp_path: Path, ws: Path, searched: tuple[str, ...]
+) -> None:
+    clean, words = tmp_path / "clean", ("optimize", *searched, "--num-threads", "16")
+    clean.mkdir()
+    for name in ("naming.py", "things.json"):
+        (clean / name).write_text((ws / name).read_text())
+    with running(SimulatorSettings()) as server:
+        use(clean, server)
+        code, undisturbed, said = optimized(clean, words)
+        assert code == 0, said
+        asked = server.totals().requests
+    with running(SimulatorSettings(latency=0.5, latency_sigma=0.2)) as server:
+        use(ws, server)
+        with ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(optimized, ws, words)
+            while server.totals().requests < asked // 3:
+                assert not under_way.done()
+                time.sleep(0.005)
+            steer(server, faults={"auth": 1.0})
+            code, stopped, said = under_way.result()
+        assert code == 6
+        assert (stopped["status"], stopped["stop_reason"]) == ("stopped", "provider")
+        assert (stopped["error"]["code"], stopped["error"]["attempts"]) == ("auth", 1)
+        assert stopped["resume"] in said
+        assert len([line for line in said.splitlines() if "failed (auth)" in line]) == 1
+        refused = server.totals().by_fault["auth"]
+        assert 1 <= refused <= 16, "at most as many as were under way when the first was refused"
+        assert stopped["calls"]["made"] == server.totals().requests
+        steer(server, faults={}, latency=0.0)
+        before = settled(ws)
+        code, resumed, said = optimized(ws, ("runs", "resume", stopped["run_id"], "--json"))
+        assert code == 0, said
+        assert resumed["calls"]["made"] == server.totals().requests == asked + refused, "paid once"
+    assert set(before) < set(settled(ws))
+    assert program_of(ws, resumed) == program_of(clean, undisturbed)
+    for name in ("verdict", "baseline", "optimized", "accuracy", "interval"):
+        assert resumed[name] == undisturbed[name]
+
+
 def configured(ws: Path, server: Running, calls: str) -> None:
     use(ws, server)
     file = ws / "config" / "config.yaml"
@@ -148,9 +201,11 @@ def test_attempts_are_as_configured(ws: Path, cli: Any) -> None:
     for attempts in (1, 4):
         with running(SimulatorSettings(faults=Faults(rates={"malformed": 1.0}, in_a_row=99))) as server:
             configured(ws, server, f"attempts: {attempts}")
-            ended = cli("create-skill", "--task", "Write a skill for naming shops.")
+            ended = cli("create-skill", "--task", "Write a skill for naming shops.", "--json")
             assert server.totals().requests == attempts
         assert ended.code == 6
+        error = ended.json["error"]
+        assert (error["attempts"], error["finish_reason"]) == (attempts, None)
         assert (f"after {attempts} attempts" in ended.err) == (attempts > 1)
 
 
@@ -169,10 +224,15 @@ def test_past_the_share_that_may_fail_the_command_ends_with_the_cause(
         ended = cli(*words)
         assert ended.code == 6
         assert "failed (content_filter, finish_reason content_filter)" in ended.err
+        error = ended.json["error"]
+        assert (error["attempts"], error["finish_reason"]) == (1, "content_filter")
         configured(ws, server, "max_failed_share: 1.0")
         ended = cli(*words)
         assert ended.code == 0, ended.err
         scores = ended.json
+        if command == "evaluate":
+            whys = {(one["reason"], one["attempts"], one["finish_reason"]) for one in scores["excluded"]}
+            assert whys == {("content_filter", 1, "content_filter")}
         if command == "optimize":
             assert scores["calls"]["excluded"] > 0
             assert any(one["code"] == "examples_excluded" for one in scores["warnings"])
