@@ -24,7 +24,7 @@ OUTAGE = 3.0
 """`calls.outage_seconds` of the workspace."""
 _LONGEST = 120.0
 _GLANCE = 0.005
-_LATENCY = 0.03
+_LATENCY = 0.02
 _CONFIG = """
 models:
   default: remote
@@ -107,11 +107,15 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(port: int = 0) -> Iterator[Served]:
-    """A simulated provider, for as long as it is needed or lives."""
-    process = _started(
-        ["simulate-provider", "--port", str(port), "--latency", str(_LATENCY), "--json"], Path.cwd()
-    )
+def served(port: int = 0, *options: str) -> Iterator[Served]:
+    """A simulated provider, for as long as it is needed or lives.
+
+    Args:
+        port: Its port; 0 takes a free one.
+        options: Further words of its command line.
+    """
+    words = ["simulate-provider", "--port", str(port), "--latency", str(_LATENCY), "--json", *options]
+    process = started(words, Path.cwd())
     assert process.stdout is not None
     try:
         yield Served(json.loads(process.stdout.readline())["url"], process)
@@ -125,20 +129,20 @@ def died(case: Case, root: Path) -> Died:
     whole_place, place = make_workspace(root / "whole"), make_workspace(root / "died")
     with served() as provider:
         for workspace in (whole_place, place):
-            _configure(workspace, provider.url)
-        code, whole, said = _ended(_started(case.words(), whole_place))
+            configure(workspace, provider.url)
+        code, whole, said = ended(started(case.words(), whole_place))
         assert code == 0, said
         asked = provider.requests()
-        command = _started(case.words(), place)
+        command = started(case.words(), place)
         at = _waited(command, place, asked // 2)
         provider.kill()
         killed = time.monotonic()
-        code, stopped, said = _ended(command)
+        code, stopped, said = ended(command)
         seconds = time.monotonic() - killed
         before, *_ = _ledger(place)
     with served(int(provider.url.removesuffix("/v1").rpartition(":")[2])) as again:
         resume = ["runs", "resume", stopped["run_id"], "--json"]
-        resumed_code, resumed, resumed_said = _ended(_started(resume, place))
+        resumed_code, resumed, resumed_said = ended(started(resume, place))
         assert resumed_code == 0, resumed_said
         asked_again = again.requests()
     after, repeated, refused = _ledger(place)
@@ -164,12 +168,14 @@ def outcome(result: Any) -> str:
     return json.dumps({**{name: result[name] for name in OUTCOME}, "rounds": rounds})
 
 
-def _configure(workspace: Path, url: str) -> None:
+def configure(workspace: Path, url: str) -> None:
+    """Make the provider at an address the model of a workspace."""
     (workspace / "config").mkdir()
     (workspace / "config" / "config.yaml").write_text(_CONFIG.format(url=url, outage=OUTAGE))
 
 
-def _started(words: list[str], workspace: Path) -> "subprocess.Popen[str]":
+def started(words: list[str], workspace: Path) -> "subprocess.Popen[str]":
+    """A command line in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "skill_fleet", *words],
         cwd=workspace,
@@ -179,8 +185,8 @@ def _started(words: list[str], workspace: Path) -> "subprocess.Popen[str]":
     )
 
 
-def _ended(command: "subprocess.Popen[str]") -> tuple[int, Any, str]:
-    """Exit code, JSON result, and what it said."""
+def ended(command: "subprocess.Popen[str]") -> tuple[int, Any, str]:
+    """Exit code, JSON result, and what it said, of a command that ends by itself."""
     try:
         out, said = command.communicate(timeout=_LONGEST)
     except subprocess.TimeoutExpired:
