@@ -26,6 +26,7 @@ from dspy.utils.exceptions import (
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.call_context import CURRENT_SUBJECT
 from skill_fleet.llm.calls.engine import AsyncMeteredEngine, Retry
 from skill_fleet.llm.failures import UnusableAnswer, attempts_at, explained, understand
 from skill_fleet.llm.halt import Halt
@@ -268,6 +269,35 @@ def test_one_that_is_turned_away_while_others_are_answered_has_its_attempts(
     with pytest.raises(Halt, match="after 7 attempts: request too large") as caught:
         made.lm("huge")
     assert caught.value.subject is None, "no fault of the example"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("error", "own"),
+    [
+        (UnusableAnswer("Withheld.", code="content_filter", finish_reason="content_filter"), True),
+        (UnusableAnswer("Cut off.", code="truncated", finish_reason="length"), True),
+        (ContextWindowExceededError(message="too long"), True),
+        (LMServerError("on fire", status=500), False),
+        (LMTimeoutError("late"), False),
+        (LMTransportError("reset"), False),
+        (LMAuthError("no"), False),
+    ],
+)
+def test_an_example_is_the_cause_only_of_what_its_own_request_met(
+    rig: Any, limiter: WatchedLimiter, how: str, error: Exception, own: bool
+) -> None:
+    """A server that fails may be about to be gone: whoever asked last is not to be left out for it."""
+    errors = (None, *[error] * 6)
+    made = rig(ScriptedModel(fault=failing(*errors)), spec=PRICED, limiter=limiter, retry=QUICK)
+    ask(made, how, "is answered")
+    token = CURRENT_SUBJECT.set(("item-7", "call"))
+    try:
+        with pytest.raises(Halt) as caught:
+            ask(made, how, "is not")
+    finally:
+        CURRENT_SUBJECT.reset(token)
+    assert caught.value.subject == ("item-7" if own else None)
 
 
 def test_to_be_turned_away_for_ever_ends(rig: Any, limiter: WatchedLimiter, clock: Any) -> None:

@@ -277,8 +277,9 @@ class Paying:
         note_attempts(error, self._made)
         stop = failure.remedy == "stop" or nobody or self._refused(failure)
         if stop or meter.on_failure == "halt":
-            # Whose own request was why: there a search can go on without the example.
-            own = not stop and (failure.sent or failure.remedy == "give_up")
+            # Whose own request was why: there a search can go on without the example. That is known of an
+            # answer of no use and of a request that is refused; a server that fails may be about to be gone.
+            own = not stop and (failure.remedy == "give_up" or isinstance(error, UnusableAnswer))
             said = explained(error, failure, meter.spec.model)
             halt = Halt("provider", said, current_subject() if own else None)
             raise meter.gate.close(halt).again() from error
