@@ -7,11 +7,11 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.limits.admission import Admission, Place, Quota
+from skill_fleet.llm.limits.admission import Admission, Call, Place, Quota
 from skill_fleet.llm.limits.rate_headers import Left
 
 
@@ -89,6 +89,16 @@ class TokenBucket:
         return Left(int(self._level), (self.burst - self._level) / self.rate)
 
 
+class Endless:
+    """No limit at all."""
+
+    def asks(self, now: float, tokens: int) -> float | None:
+        return None
+
+    def left(self, now: float) -> Left:
+        return Left(10**9, 0.0)
+
+
 class Crowded:
     """So many at once."""
 
@@ -105,6 +115,40 @@ class Crowded:
         return Left(self.most, 0.0)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """What befalls requests whatever their number.
+
+    Attributes:
+        share: Of those that the limits let in.
+        code: As what they fail: `rate_limit`, or an error of the server.
+        slow: Seconds until that is known.
+    """
+
+    share: float
+    code: str = "rate_limit"
+    slow: float = 0.0
+
+
+class Free:
+    """In the place of the limiter's queue: everybody goes at once, and whoever failed rests alone."""
+
+    def enter(self, place: Place, now: float) -> None:
+        place.call = Call(now, 0)
+
+    def serve(self, now: float) -> None:
+        """Nobody waits."""
+
+    def announced(self, *_: object) -> None:
+        """It heeds nothing."""
+
+    def answered(self, *_: object) -> None:
+        """It learns nothing."""
+
+    def failed(self, *_: object) -> bool:
+        return True
+
+
 @dataclass
 class Outcome:
     """What came of it.
@@ -115,6 +159,8 @@ class Outcome:
         rejections: When requests were turned away.
         waits: Seconds each call waited to be let go.
         by_client: Answers of each client.
+        finished: When each client had its last answer.
+        struck: Requests that failed by chance.
     """
 
     answered: list[float] = field(default_factory=list)
@@ -123,6 +169,7 @@ class Outcome:
     waits: list[float] = field(default_factory=list)
     by_client: dict[int, int] = field(default_factory=dict)
     finished: dict[int, float] = field(default_factory=dict)
+    struck: int = 0
 
     @property
     def wall(self) -> float:
@@ -147,6 +194,8 @@ class Simulation:
         quota: What is configured.
         seed: Of everything that is drawn.
         lateness: Most seconds that a waiter looks too late, and that a request travels.
+        noise: Faults that have nothing to do with the pace.
+        limited: Whether the clients share a limiter at all.
     """
 
     def __init__(
@@ -164,10 +213,15 @@ class Simulation:
         lateness: float = 0.004,
         longest_pause: float = 60.0,
         outage_seconds: float = 120.0,
+        noise: Noise | None = None,
+        limited: bool = True,
     ) -> None:
         self.server, self.clients, self.items = server, clients, items
         self.rng = random.Random(seed)
-        self.core = Admission(longest_pause, outage_seconds, random.Random(seed + 1))
+        self.core: Any = Free()
+        if limited:
+            self.core = Admission(longest_pause, outage_seconds, random.Random(seed + 1))
+        self.noise, self._luck = noise, random.Random(seed + 2)
         self.outcome = Outcome()
         self.quota = quota or Quota("m")
         self.tokens = tokens
@@ -231,12 +285,14 @@ class Simulation:
         self.outcome.arrivals.append(self.now)
         asks = self.server.asks(self.now, self.tokens)
         said = self.server.left(self.now)
-        if asks is None:
-            took = self._latency(self.rng)
-            self._at(self.now + took, lambda: self._answered(client, place, said))
-        else:
+        if asks is not None:
             self.outcome.rejections.append(self.now)
             self._at(self._late(), lambda: self._rejected(client, place, attempt, asks, said))
+        elif self.noise is not None and self._luck.random() < self.noise.share:
+            self._at(self._late() + self.noise.slow, lambda: self._struck(client, place, attempt, said))
+        else:
+            took = self._latency(self.rng)
+            self._at(self.now + took, lambda: self._answered(client, place, said))
 
     def _heard(self, place: Place, said: Left) -> None:
         if self._headers:
@@ -254,10 +310,23 @@ class Simulation:
         self._next(client)
 
     def _rejected(self, client: int, place: Place, attempt: int, asks: float, said: Left) -> None:
-        self._heard(place, said)
         told = {"exact": asks, "whole": 1.0 if math.isnan(asks) else float(math.ceil(asks)), "none": None}
-        after = told[self._retry_after]
-        failure = Failure("rate_limit", "retry", sent=False, retry_after=after)
-        self.core.failed(place.call, failure, ProviderError("slow down"), self.now)
-        pause = 0.0 if after else min(60.0, 2.0 ** (attempt - 1)) * self.rng.uniform(0.75, 1.25)
+        self._heard(place, said)
+        self._failed(client, place, attempt, "rate_limit", told[self._retry_after])
+
+    def _struck(self, client: int, place: Place, attempt: int, said: Left) -> None:
+        assert self.noise is not None
+        if isinstance(self.server, Crowded):
+            self.server.inside -= 1
+        self.outcome.struck += 1
+        self._heard(place, said)
+        told = self.noise.code == "rate_limit" and self._retry_after != "none"
+        self._failed(client, place, attempt, self.noise.code, 1.0 if told else None)
+
+    def _failed(self, client: int, place: Place, attempt: int, code: str, after: float | None) -> None:
+        failure = Failure(code, "retry", sent=code != "rate_limit", retry_after=after)
+        alone = self.core.failed(place.call, failure, ProviderError("It failed."), self.now)
+        pause = min(60.0, 2.0 ** (attempt - 1)) * self.rng.uniform(0.75, 1.25)
+        if after:
+            pause = after if alone else 0.0
         self._at(self.now + pause, lambda: self._ask(client, attempt + 1))

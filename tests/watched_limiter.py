@@ -14,6 +14,7 @@ class WatchedTicket:
         self.quota = quota
         self.tokens = tokens
         self.excused = False
+        self.alone = False
         self.ends: list[tuple[str, Any]] = []
 
     def answered(self, tokens: int | None) -> None:

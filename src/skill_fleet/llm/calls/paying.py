@@ -326,11 +326,11 @@ class Paying:
 
     def _pause(self, failure: Failure, *, counts: bool) -> float:
         retry = self._meter.line.retry
-        if self._meter.limiter is not None and (not counts or (failure.retry_after or 0) > 0):
+        if self._ticket is not None and not self._ticket.alone and (not counts or failure.retry_after):
             return 0.0  # the limiter lets nobody through before it makes sense
         if failure.code == "truncated":
             return 0.0  # it was too long, whatever the time
-        return retry.pause(self._used_up, failure.retry_after, self._key)
+        return retry.pause(max(1, self._used_up), failure.retry_after, self._key)
 
     def _rest(self, seconds: float) -> None:
         """Wait before the next attempt, but no longer than calls may be made."""

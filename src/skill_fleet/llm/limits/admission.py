@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.limits.breaker import Breaker
+from skill_fleet.llm.limits.chance import Chance
 from skill_fleet.llm.limits.learned_crowd import LearnedCrowd
 from skill_fleet.llm.limits.learned_rate import LearnedRate, Sent
 from skill_fleet.llm.limits.pace import LATE, Pace, Spent, TokenWindow, per_minute
@@ -53,16 +54,20 @@ class Call(Sent):
     Attributes:
         model: To which model.
         probe: Whether it asks on everybody's behalf if the provider is back.
+        tokens: How many it was expected to take.
         spent: Its tokens in the window of its model.
         under_way: Calls of the account in flight when it went, itself included.
         doubtful: Whether it went although an earlier answer said that nothing was left.
+        room: Whether what came back said that there was room for more.
     """
 
     model: str = ""
     probe: bool = False
+    tokens: int = 0
     spent: Spent | None = None
     under_way: int = 1
     doubtful: bool = False
+    room: bool = False
 
 
 @dataclass(eq=False)
@@ -122,6 +127,7 @@ class Admission:
         self.breaker = Breaker(outage_seconds, rng)
         self.learned = LearnedRate(1.0 / longest_pause)
         self.crowd = LearnedCrowd()
+        self.chance = Chance()
         self.paused_until = -math.inf
         self.admitted = self.rejected = self.in_flight = 0
         self._longest = longest_pause
@@ -175,6 +181,7 @@ class Admission:
         self._ended(call, tokens)
         self._turned_away = 0
         self.learned.answered(call)
+        self._told(call, now, refused=False)
         self.crowd.answered(call.under_way)
         if call.doubtful:
             model = self._model(call.model)
@@ -182,12 +189,17 @@ class Admission:
         self.breaker.answered(now, probe=call.probe)
         self.serve(now)
 
-    def failed(self, call: Call, failure: Failure, error: ProviderError, now: float) -> None:
-        """A call failed."""
+    def failed(self, call: Call, failure: Failure, error: ProviderError, now: float) -> bool:
+        """A call failed.
+
+        Returns:
+            Whether that is its own affair: if it is to rest before it comes again, it rests alone.
+        """
         self._ended(call, None)
         asked = _sane(failure.retry_after)
+        alone = True
         if failure.code == "rate_limit":
-            self._limited(call, asked, error, now)
+            alone = self._limited(call, asked, error, now)
         elif failure.code in _REFUSALS:
             self.breaker.refused(now, call.model, error, probe=call.probe)
         elif failure.code in _LOCAL:
@@ -195,10 +207,9 @@ class Admission:
         elif failure.code in _SPOILED or failure.remedy != "retry":
             self.breaker.answered(now, probe=call.probe)
         else:
-            if asked is not None:
-                self._pause(asked, now)
-            self.breaker.failed(now, error, probe=call.probe)
+            self.breaker.failed(now, error, probe=call.probe, under_way=self.in_flight, asked=asked or 0.0)
         self.serve(now)
+        return alone
 
     def dropped(self, call: Call, now: float) -> None:
         """A call ended without a word of the provider, or was not made after all."""
@@ -220,6 +231,10 @@ class Admission:
         entry = self._model(model)
         number = call.number if call is not None else self.admitted
         at = call.at if call is not None else now
+        if call is not None:
+            call.room = all(
+                one.remaining > (0 if kind == "requests" else call.tokens) for kind, one in said.items()
+            )
         for kind, one in said.items():
             old = entry.announced.get(kind)
             if old is not None and old.number > number:
@@ -285,6 +300,7 @@ class Admission:
         model.in_flight += 1
         probe = self.breaker.admitted(place.quota.model)
         call = Call(now, self.admitted, model=place.quota.model, probe=probe, under_way=self.in_flight)
+        call.tokens = place.tokens
         call.doubtful = self._announced_wait(place, model, now) > 0
         if place.quota.rpm is not None:
             model.pace.take(now, per_minute(place.quota.rpm))
@@ -304,23 +320,58 @@ class Admission:
         if call.spent is not None and tokens is not None:
             model.window.correct(call.spent, tokens)
 
-    def _limited(self, call: Call, asked: float | None, error: ProviderError, now: float) -> None:
+    def _limited(self, call: Call, asked: float | None, error: ProviderError, now: float) -> bool:
+        """A call was turned away for its rate.
+
+        Returns:
+            Whether that is put down to chance: neither the pace is lowered for it, nor anybody else held up.
+        """
         self.rejected += 1
         if call.doubtful:
             model = self._model(call.model)
             model.trust = min(_TRUST, model.trust + _TRUST)
-        paced = self.learned.rate is not None
-        fresh = self.learned.rejected(call, now, min(asked or 0.0, self._longest))
+        call.accepted = False
+        tried = self._told(call, now, refused=True)
+        if tried or (not self.learned.is_late(call) and self._explained(call)):
+            self.breaker.limited(now, error, probe=call.probe)
+            return True
+        before = self.learned.rate
+        fresh = self.learned.rejected(
+            call,
+            now,
+            min(asked or 0.0, self._longest),
+            chance=self.chance.share,
+            more=self.waiting + self.in_flight > 0,
+        )
         if fresh:
             self._turned_away += 1
-            if paced and self.crowd.rejected(call.under_way):
-                self.learned.forget()
+            if before is not None:
+                if self.crowd.rejected(call.under_way):
+                    self.learned.forget()
+                elif self.chance.blame(now, before):
+                    self.learned.try_less()
+        paced = before is not None
         if asked is not None:
             self._pause(asked, now)
         elif fresh:
             guess = _GUESS / 2 if paced else _GUESS
             self._pause(guess * 2.0 ** (min(self._turned_away, 30) - 1), now)
         self.breaker.limited(now, error, probe=call.probe)
+        return False
+
+    def _explained(self, call: Call) -> bool:
+        return self.chance.explains(*self.learned.lately(), room=call.room)
+
+    def _told(self, call: Call, now: float, *, refused: bool) -> bool:
+        """What became of a call says whether calls are turned away by chance.
+
+        Returns:
+            Whether it has just been found out.
+        """
+        if self.learned.is_late(call) or not self.chance.ended(now, refused=refused):
+            return False
+        self.learned.tried(None if self.chance.helped else self.chance.highest if self.chance.share else 0.0)
+        return True
 
     def _pause(self, seconds: float, now: float) -> None:
         """Everybody waits; a little longer than asked, and not all processes equally long."""

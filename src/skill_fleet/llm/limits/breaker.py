@@ -88,20 +88,31 @@ class Breaker:
         if self.state == "closed" and now - self._since >= self._outage:
             self._give_up(now)
 
-    def failed(self, now: float, error: ProviderError, *, probe: bool) -> None:
-        """No answer, or one that says that the provider is out of order."""
+    def failed(
+        self, now: float, error: ProviderError, *, probe: bool, under_way: int = 0, asked: float = 0.0
+    ) -> None:
+        """No answer, or one that says that the provider is out of order.
+
+        Args:
+            now: The time.
+            error: What it was, for the user.
+            probe: Whether it was the call that looked.
+            under_way: Other calls whose end is not known yet. Failures come back sooner than answers, so as
+                long as there are more of these, failures in a row say little.
+            asked: Seconds the provider asked to wait.
+        """
         self._since = now if self._since is None else self._since
         if self.state == "closed":
             self._failures += 1
             self._last = error
-            if self._failures >= IN_A_ROW:
-                self._open(now)
+            if self._failures >= max(IN_A_ROW, under_way):
+                self._open(now, asked)
         elif probe:
             self._last = error
             if now - self._since >= self._outage:
                 self._give_up(now)
             else:
-                self._open(now)
+                self._open(now, asked)
 
     def refused(self, now: float, model: str, error: ProviderError, *, probe: bool) -> None:
         """The key or the account is not accepted: no further call of this model; of others, one to see."""
@@ -124,8 +135,8 @@ class Breaker:
         """Nobody asked for a while: silence was no outage."""
         self._since = None
 
-    def _open(self, now: float) -> None:
-        rest = min(_LONGEST_REST, 2.0**self._openings) * self._rng.uniform(1.0, 1.2)
+    def _open(self, now: float, asked: float) -> None:
+        rest = max(asked, min(_LONGEST_REST, 2.0**self._openings)) * self._rng.uniform(1.0, 1.2)
         self.state, self.opened_at = "open", now
         self._openings = min(self._openings + 1, 10)
         since = now if self._since is None else self._since

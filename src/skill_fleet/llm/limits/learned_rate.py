@@ -5,6 +5,7 @@ accepted before it. Later ones lower it by a factor, and leave a ceiling. While 
 rises towards just below that ceiling, rests there, and only then looks beyond.
 """
 
+import itertools
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ _LOOKBACK = 60.0
 _REMEMBERED = 10_000
 _MARGIN = 0.97
 _STEEPEST = 0.85
+_LAST = 60
+_TRIAL = 0.6
+_UNSURE = 20
+_DOUBLING = 1.0
+_SOON = 0.7
 
 
 @dataclass(eq=False)
@@ -52,6 +58,8 @@ class LearnedRate:
         self._asked = 0.0
         self._least = 1.0
         self._stale = False
+        self._chance = 0.0
+        self._trial = False
 
     @property
     def rate(self) -> float | None:
@@ -60,8 +68,10 @@ class LearnedRate:
             self._correct()
         if self._base is None:
             return None
+        if self._trial:
+            return self._base * _TRIAL
         if self._blind:
-            return self._base * 2.0 ** min(30.0, self._quiet / 3.0)
+            return self._base * 2.0 ** min(30.0, self._quiet / _DOUBLING)
         if self._ceiling is None:
             rested = max(15.0, min(60.0, 60.0 / self._base))
             return self._base * (1.0 + (max(0.0, self._quiet - rested) / (2.0 * rested)) ** 2)
@@ -96,33 +106,58 @@ class LearnedRate:
         if rate is not None and call.number >= self._cut:
             self._quiet += 1.0 / rate
 
-    def rejected(self, call: Sent, now: float, asked: float) -> bool:
+    def is_late(self, call: Sent) -> bool:
+        """Whether a call was let go at another rate than the present one: it says nothing of it."""
+        return call.number < self._cut
+
+    def lately(self) -> tuple[int, int]:
+        """Of the last calls at the present rate: how many were turned away so far, and how many these were."""
+        last = list(itertools.islice(reversed(self._sent), _LAST))
+        now = [call for call in last if not self.is_late(call)]
+        return sum(not call.accepted for call in now), len(now)
+
+    def rejected(
+        self, call: Sent, now: float, asked: float, *, chance: float = 0.0, more: bool = True
+    ) -> bool:
         """A call was turned away.
 
         Args:
             call: Which.
             now: When that became known.
             asked: Seconds the provider asked to wait; 0 where it did not.
+            chance: Share of calls that are turned away whatever the rate.
+            more: Whether others want to call, too.
 
         Returns:
             Whether it was let go at the present rate. The others of one herd say nothing new: they only
             correct what was taken for accepted.
         """
         call.accepted = False
-        if call.number < self._cut:
+        if self.is_late(call):
             self._stale = True
             return False
+        if self._base is not None and now - self._cut_at < _SOON:
+            return False
+        self._chance = chance
         before, since = self.rate, self._cut
+        known = self._blind and self.lately()[1] >= _UNSURE
         # Whole seconds were rounded up: a window that ends in 0.2 s is told as 1.
         self._mark(now, max(0.0, asked - 1.0) if asked.is_integer() else asked, least=0.0)
-        self._ceiling = None if self._blind else before
+        self._ceiling = before
         measured = self._measured() if before is None else self._measured(since)
         if before is not None:
-            measured = min(before, max(measured or 0.0, _STEEPEST * before))
-        self._blind = measured is None or (self._blind and self._ceiling is None)
+            steepest = 0.0 if known and measured else _STEEPEST * before
+            measured = min(before, max(measured or 0.0, steepest))
+        self._blind = measured is None or (before is None and more and self._mild())
         found = 1.0 / max(1.0, self._asked) if measured is None else measured * _MARGIN
         self._base = max(self._slowest, found)
         return True
+
+    def _mild(self) -> bool:
+        """Whether so few calls went before the cut that their rate is hardly more than what was asked for."""
+        before = [call for call in itertools.islice(reversed(self._sent), _LAST) if self.is_late(call)]
+        refused = sum(not call.accepted for call in before)
+        return len(before) < _UNSURE and refused <= 2
 
     def exhausted(self, now: float, until: float) -> None:
         """An answer said that nothing is left: as good as a rejection, where no rate is known yet.
@@ -144,6 +179,22 @@ class LearnedRate:
         self._base = self._ceiling = None
         self._blind, self._quiet = False, 0.0
 
+    def try_less(self) -> None:
+        """Go on much slower for a few calls, to see whether fewer are turned away."""
+        self._trial = True
+
+    def tried(self, rate: float | None) -> None:
+        """That is known.
+
+        Args:
+            rate: Calls a second to go back to, and soon beyond, where it did not help or nobody can say;
+                None where it did.
+        """
+        self._trial = False
+        if rate is not None:
+            self._base, self._ceiling = max(rate, self._base or 0.0), None
+            self._blind, self._quiet = True, 0.0
+
     def _mark(self, now: float, asked: float, *, least: float) -> None:
         """Calls up to here were let go at the rate that was; from here on it is another."""
         self._cut = self._sent[-1].number + 1 if self._sent else 0
@@ -153,7 +204,8 @@ class LearnedRate:
     def _correct(self) -> None:
         """Look again at what the first rate was found from: more of it was turned away since."""
         self._stale = False
-        if self._ceiling is None and not self._blind and self._base is not None:
+        if self._ceiling is None and self._base is not None:
+            self._blind = self._blind and self._mild()
             self._base = max(self._slowest, (self._measured() or self._base) * _MARGIN)
 
     def _measured(self, since: int = 0) -> float | None:
@@ -175,4 +227,4 @@ class LearnedRate:
                 break
             accepted += call.accepted
             best = max(best, accepted / max(self._least, self._cut_at - call.at + self._asked))
-        return best or None
+        return best / (1.0 - self._chance) or None

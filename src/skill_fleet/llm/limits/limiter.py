@@ -68,6 +68,8 @@ class Ticket:
         self._open = True
         self.excused = False
         """After `failed`: the provider is out of order, which is not to be counted against this call."""
+        self.alone = False
+        """After `failed`: others go on, so a rest before the next attempt is this call's own affair."""
 
     @property
     def probe(self) -> bool:
@@ -92,8 +94,9 @@ class Ticket:
         cause = error or _plain(failure, self._call.model)
 
         def end(core: Admission, call: Call, now: float) -> None:
-            core.failed(call, failure, cause, now)
+            alone = core.failed(call, failure, cause, now)
             self.excused = call.probe or core.breaker.state != "closed"
+            self.alone = alone and core.breaker.state == "closed"
 
         self._limiter._end(self, end)  # noqa: SLF001
 
