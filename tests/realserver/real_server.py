@@ -3,6 +3,7 @@
 import http.client
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,11 +46,14 @@ class RealServer:
         assert said.startswith("http://127.0.0.1:"), f"the server did not start: {said!r}"
         self.root = said
         self.url = f"{said}/v1"
+        self._held: socket.socket | None = None
 
     def again(self) -> "RealServer":
         """Another one, at the same address."""
         port = int(self.root.rpartition(":")[2])
-        return RealServer(self.model, context=self.context, slots=self.slots, port=port)
+        made = RealServer(self.model, context=self.context, slots=self.slots, port=port)
+        self._free_port()
+        return made
 
     def counted(self) -> Counted:
         """What it has done so far; it notes that a moment after an answer, so a steady reading is taken."""
@@ -85,9 +89,27 @@ class RealServer:
         """It goes on."""
         self.process.send_signal(signal.SIGCONT)
 
+    def go_away(self) -> None:
+        """It is gone at once, and its port kept for `again`: who knocks is refused, nobody else gets it."""
+        held = self._held = socket.socket()
+        # Bound and not listening; both sides say that they share, as llama.cpp's does anyway.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._end()
+        held.bind(("127.0.0.1", int(self.root.rpartition(":")[2])))
+
     def kill(self) -> None:
         """It is gone at once."""
+        self._end()
+        self._free_port()
+
+    def _end(self) -> None:
         self.process.kill()
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+    def _free_port(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None

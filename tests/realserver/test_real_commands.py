@@ -155,7 +155,7 @@ def test_a_server_that_is_gone_ends_a_run_with_its_cause_and_one_that_is_back_re
     server = own_server()
     words = ("--program", "own:Talker", "--metric", "own:length", "--data", "things.json")
     optimize = ("optimize", *words, "--optimizer", "bootstrap_random_search", "--trials", 2, "--rounds", 1)
-    server.kill()
+    server.go_away()
     code, said, told = command(server, *optimize, "--max-calls", 300)
     assert code == 6, told
     assert said.get("stop_reason", "provider") == "provider"

@@ -104,7 +104,7 @@ def test_a_stream_that_is_left_early_is_booked_and_ends_at_the_server_too(
 
 def test_an_answer_that_is_cut_off_is_no_answer_and_is_billed(server: RealServer, through: Any) -> None:
     before = server.counted()
-    made = through(server, spec={"max_tokens": 2}, on_failure="raise")
+    made = through(server, spec={"max_tokens": 1}, on_failure="raise")
     with pytest.raises(LMError) as caught:
         made.lm("tell me everything you know about the sea")
     booked = attempts(made)
@@ -183,7 +183,7 @@ def test_a_server_that_is_killed_stops_the_run_and_one_that_is_back_goes_on(
         under_way = pool.submit(made.lm, "in the middle")
         while made.spent.calls < 2:
             pass
-        server.kill()
+        server.go_away()
         with pytest.raises(Halt) as caught:
             under_way.result()
     assert (caught.value.cause, caught.value.error.exit_code) == ("provider", 6)
