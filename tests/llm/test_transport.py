@@ -2,9 +2,6 @@
 
 import asyncio
 import logging
-import shutil
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +12,7 @@ import pytest
 from dspy.lm15 import Config, Message, Request
 from dspy.utils.exceptions import LMConfigurationError, LMError, LMProviderError, LMTimeoutError
 
+from certificates import encrypted, self_signed
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.failures import Failure, understand
 from skill_fleet.llm.providers import attempt_rules, transport
@@ -301,23 +299,7 @@ def test_a_user_name_and_password_in_the_address_are_sent_and_never_shown(
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of this machine's, and its key in the same file."""
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    words = (
-        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    )
-    made = [program, *words.split(), "-keyout", str(file), "-out", f"{file}.crt"]
-    subprocess.run(made, check=True, capture_output=True, timeout=60)
-    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
-    return file
-
-
-def encrypted(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def test_encrypted_connections_keep_the_same_rules(

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from certificates import encrypted, self_signed
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.services.doctor import examine
 from skill_fleet.services.doctor.network import Question, Questions, names_in
@@ -18,7 +19,7 @@ KEY = "planted.key.of.nobody"
 
 
 @contextmanager
-def serving(status=200, body=b"{}", headers=(), wait=0.0):
+def serving(status=200, body=b"{}", headers=(), wait=0.0, tls=None):
     """A web server that answers every GET alike; yields its address and what it was asked."""
     asked = []
 
@@ -45,9 +46,12 @@ def serving(status=200, body=b"{}", headers=(), wait=0.0):
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         httpd.daemon_threads = True
+        if tls is not None:
+            httpd.socket = tls.wrap_socket(httpd.socket, server_side=True)
+            httpd.handle_error = lambda *_: None  # who does not trust the certificate hangs up
         thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{httpd.server_port}", asked
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{httpd.server_port}", asked
         httpd.shutdown()
         thread.join()
 
@@ -170,6 +174,20 @@ def test_tls_where_there_is_none(found):
         (check,) = found(url.replace("http:", "https:"), "provider")
     assert check.status == "error"
     assert "does not speak TLS" in check.message
+
+
+def test_a_certificate_that_nobody_signed(found, tmp_path, monkeypatch):
+    certificate = self_signed(tmp_path)
+    with serving(tls=encrypted(certificate)) as (url, asked):
+        (check,) = found(url, "provider")
+        assert check.status == "error"
+        assert "The certificate of 127.0.0.1 is not accepted" in check.message
+        assert "SSL_CERT_FILE" in check.hint
+        assert asked == [], "the key is not shown to whoever that is"
+        monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
+        (check,) = found(url, "provider")
+        assert check.status == "ok"
+        assert [path for path, _ in asked] == ["/models"]
 
 
 def test_a_silent_provider_takes_two_seconds_and_not_more(found):
