@@ -6,6 +6,7 @@
 Each cell is a real run of the built-in program on 24 examples of the shipped training set: `optimize` with
 GEPA or MIPROv2 at 8 and 16 threads, through HTTP, against `simulate-provider` in a process of its own,
 which meets every request with a fault or not (drawn by seed, prompt and attempt) and keeps its own books.
+`--optimizer` takes any other built-in one too, `--optimizer all` each of them; stock is run for those two.
 Faults that pass are tried at 10 % and 25 % of the requests, those for good at 2 % and 10 %, and all that
 pass together at 25 %. Pauses between attempts are 10 to 50 ms instead of 1 to 60 s, and a client waits 1.5
 s for an answer, so that no time goes by with sleeping; all else is as by default. "Stock" is DSPy's own
@@ -42,6 +43,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "optimiza
 
 from chaos_harness import Books, Case, Outcome, Provider, as_json, broken_laws, ours, stock
 
+from skill_fleet.optimization.registry import builtin_optimizers
+
 PASSING = (
     "rate_limit", "server_error", "bad_gateway", "unavailable", "hang", "reset", "truncated", "malformed",
     "empty", "blank", "length", "no_usage", "slow_first_byte", "drip",
@@ -50,6 +53,7 @@ FOR_GOOD = ("content_filter", "context", "not_found", "auth", "quota")
 MIX = "all that pass"
 RATES = {True: (0.1, 0.25), False: (0.02, 0.1)}
 QUICK = ("rate_limit", "malformed", MIX, "content_filter")
+_STOCK = ("gepa", "miprov2")
 _STOCK_THREADS = 8
 _LONGEST = 150
 _HEAD = (
@@ -134,9 +138,13 @@ def _cells(asked: argparse.Namespace) -> Iterator[Cell]:
             faults = (
                 tuple((name, rate / len(PASSING)) for name in PASSING) if fault == MIX else ((fault, rate),)
             )
-            for optimizer in asked.optimizer or ("gepa", "miprov2"):
+            for optimizer in _optimizers(asked.optimizer or _STOCK):
                 for threads in asked.threads or ((8,) if asked.quick else (8, 16)):
                     yield Cell(fault, rate, Case(faults, optimizer, threads, asked.seed))
+
+
+def _optimizers(asked: Iterable[str]) -> list[str]:
+    return list(builtin_optimizers()) if "all" in asked else list(asked)
 
 
 def _clean(cells: list[Cell], asked: argparse.Namespace) -> list[tuple[str, Case]]:
@@ -148,7 +156,10 @@ def _clean(cells: list[Cell], asked: argparse.Namespace) -> list[tuple[str, Case
 
 def _has_stock(cell: Cell) -> bool:
     """Stock waits whole seconds after each fault: the higher rate at 8 threads says it."""
-    return cell.case.threads == _STOCK_THREADS and cell.rate >= RATES[cell.passing][-1]
+    case = cell.case
+    return (
+        case.optimizer in _STOCK and case.threads == _STOCK_THREADS and cell.rate >= RATES[cell.passing][-1]
+    )
 
 
 def _stock_of(
@@ -271,7 +282,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few faults at 8 threads")
     parser.add_argument("--fault", action="append", choices=(*PASSING, MIX, *FOR_GOOD))
     parser.add_argument("--rate", action="append", type=float)
-    parser.add_argument("--optimizer", action="append", choices=("gepa", "miprov2"))
+    parser.add_argument("--optimizer", action="append", choices=("all", *builtin_optimizers()))
     parser.add_argument("--threads", action="append", type=int)
     parser.add_argument("--stock", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")

@@ -52,6 +52,20 @@ def test_faults_that_pass_change_neither_program_nor_scores_and_are_billed_right
     assert books.read_usd < books.usd < found.usd[1]
 
 
+@pytest.mark.slow  # two whole runs each; `benchmarks/chaos.py --optimizer all` has every optimizer
+@pytest.mark.parametrize("optimizer", ["bootstrap_random_search", "infer_rules", "refine"])
+def test_nor_do_they_change_what_other_optimizers_find(
+    provider: Provider, tmp_path: Path, optimizer: str
+) -> None:
+    case = Case(ALL, optimizer, 8)
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "bad").mkdir()
+    clean, _ = through(provider, tmp_path / "clean", case.clean)
+    found, books = through(provider, tmp_path / "bad", case)
+    assert set(books.faults) == set(PASSING)
+    assert broken_laws(found, clean, books, passing=True) == []
+
+
 def test_an_answer_that_is_withheld_is_reported_and_not_scored(provider: Provider, tmp_path: Path) -> None:
     found, books = through(provider, tmp_path, Case((("content_filter", 0.02),), "gepa", 8))
     assert books.faults["content_filter"] > 0
