@@ -109,6 +109,23 @@ def test_each_law_can_break(found: dict[str, object], books: dict[str, object], 
     assert law in said
 
 
+STOPPED = replace(GOOD, status="stopped", hash=None, error="auth: no", resume="skill-fleet runs resume r")
+
+
+@pytest.mark.parametrize(
+    ("found", "law"),
+    [
+        ({"error": "", "resume": ""}, "neither exclusions nor a cause"),
+        ({"resume": ""}, "how to go on"),
+        ({"calls": 9}, "9 calls counted"),
+    ],
+)
+def test_each_law_of_what_does_not_pass_can_break(found: dict[str, object], law: str) -> None:
+    assert broken_laws(STOPPED, GOOD, BOOKS, passing=False) == []
+    (said,) = broken_laws(replace(STOPPED, **found), GOOD, BOOKS, passing=False)
+    assert law in said
+
+
 @pytest.mark.slow  # three whole runs, each in a process of its own
 def test_the_benchmark_holds_its_laws() -> None:
     faults = ["--fault", "all that pass", "--fault", "content_filter"]
