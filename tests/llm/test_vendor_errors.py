@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from dspy.lm15 import Message, Request
+from dspy.utils.exceptions import LMServerError
 
 from skill_fleet.config.settings import ModelSpec
-from skill_fleet.llm.failures import Failure, understand
+from skill_fleet.foundation.errors import KeyMissing
+from skill_fleet.llm.failures import Failure, explained, understand
 from skill_fleet.llm.providers.provider import Provider
+from skill_fleet.llm.providers.vendor_words import retyped
 from wires import Reply, anthropic_error, google_error, openai_error, wire_server
 
 
@@ -425,6 +428,22 @@ def test_the_words_of_an_error_reach_the_user_whatever_form_they_came_in() -> No
     assert "maximum context length is 4096 tokens" in str(failed(flat))
     plain = next(case for case in CASES if case.name == "a server made with fastapi")
     assert "Not Found" in str(failed(plain))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "OpenAIException - Missing credentials. Please pass an `api_key`, or set OPENAI_API_KEY.",
+        "Unable to locate credentials",
+        "Your default credentials were not found. To set up Application Default Credentials, see …",
+    ],
+)
+def test_a_key_that_a_client_beneath_litellm_does_not_find_is_no_failure_of_a_server(said: str) -> None:
+    meant = retyped(LMServerError(f"litellm.InternalServerError: {said}", status=500, model="litellm/m"))
+    assert understand(meant) == Failure("not_configured", "stop", sent=False)
+    told = explained(meant, understand(meant), "litellm/m")
+    assert isinstance(told, KeyMissing)
+    assert told.hint == "Set the key in the environment variable of this model."
 
 
 def test_a_word_that_only_looks_like_a_cause_changes_nothing() -> None:

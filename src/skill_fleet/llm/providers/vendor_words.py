@@ -14,6 +14,7 @@ from dspy.utils.exceptions import (
     LMConfigurationError,
     LMError,
     LMInvalidRequestError,
+    LMNotConfiguredError,
     LMProviderError,
     LMRateLimitError,
     LMServerError,
@@ -32,6 +33,12 @@ _NO_MONEY = re.compile(
 )
 # Google and xAI answer 400 to a wrong key.
 _BAD_KEY = re.compile(r"api key not valid|api key expired|(?:incorrect|invalid) api key", re.IGNORECASE)
+# The clients that litellm has for OpenAI, Google and AWS, before they send anything; litellm says 500 to it.
+_NO_KEY = re.compile(
+    r"missing credentials|unable to locate credentials|default credentials were not found"
+    r"|api_key client option must be set",
+    re.IGNORECASE,
+)
 # vLLM, SGLang, llama.cpp, LM Studio, Groq, DeepSeek, Mistral: 400 without OpenAI's code.
 _TOO_LONG = re.compile(
     r"maximum context length|context[ _](?:length|window|size)|context the overflows|prompt is too long"
@@ -115,7 +122,8 @@ def _kind(error: LMError) -> type[LMError] | LMError | None:
     if isinstance(error, LMAuthError):
         return _refused_key(error, said)
     if isinstance(error, LMServerError):
-        return _BY_CODE.get(code) if error.status is None or error.status < 300 else None
+        passed_on = _BY_CODE.get(code) if error.status is None or error.status < 300 else None
+        return LMNotConfiguredError if _NO_KEY.search(said) else passed_on
     return _bad_request(error, said, code) if isinstance(error, LMInvalidRequestError) else None
 
 
