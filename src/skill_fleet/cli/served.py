@@ -35,10 +35,11 @@ def served(server: str | None) -> "Iterator[Client]":
     """
     from skill_fleet.client.client import DEFAULT_URL, Client
     from skill_fleet.config.load import API_KEY, SERVER, environment
+    from skill_fleet.llm.providers.keys import key_in
 
     environ = environment()
     url = environ.get(SERVER, "").strip() or DEFAULT_URL if server is None else server.strip()
-    with Client(url, environ.get(API_KEY, "").strip() or None) as client:
+    with Client(url, key_in(API_KEY, environ) or None) as client:
         yield client
 
 

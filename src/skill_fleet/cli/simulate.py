@@ -145,10 +145,11 @@ def _price(written: str | None) -> "Price | None":
 
 def _key(name: str | None) -> str | None:
     from skill_fleet.config.load import environment
+    from skill_fleet.llm.providers.keys import key_in
 
     if name is None:
         return None
-    key = environment().get(name, "")
+    key = key_in(name, environment())
     if not key:
         raise KeyMissing(f"The environment variable {name} is empty.", hint=f"export {name}=…")
     return key

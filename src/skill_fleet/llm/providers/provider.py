@@ -12,8 +12,9 @@ from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import KeyMissing
 from skill_fleet.foundation.redaction import secrets_of
 from skill_fleet.llm.failures import redact
+from skill_fleet.llm.providers.keys import first_key, key_in
 from skill_fleet.llm.providers.rollout_seed import seeded
-from skill_fleet.llm.providers.routes import LITELLM, basic_login, login_in, route_of, takes_seed
+from skill_fleet.llm.providers.routes import LITELLM, basic_login, login_in, route_of, takes_seed, usual_keys
 
 if TYPE_CHECKING:
     from skill_fleet.llm.providers.attempt_rules import OnHeaders
@@ -116,11 +117,11 @@ def key_of(spec: ModelSpec, environ: Mapping[str, str]) -> str | None:
     when the configuration names it.
 
     Raises:
-        KeyMissing: The variable that should hold it is empty.
+        KeyMissing: The variable that should hold it is empty, or holds what no key can hold.
         ConfigError: There is no route to this model.
     """
     if spec.api_key_env is not None:
-        if key := environ.get(spec.api_key_env, ""):
+        if key := key_in(spec.api_key_env, environ):
             return key
         raise KeyMissing(
             f"The model {spec.model} needs a key in the environment variable {spec.api_key_env}, "
@@ -128,13 +129,13 @@ def key_of(spec: ModelSpec, environ: Mapping[str, str]) -> str | None:
             hint=f"export {spec.api_key_env}=…",
         )
     if spec.provider == LITELLM:
+        first_key(usual_keys(spec.model.split("/")[1]), environ)  # refused where it can be none
         return None
     route = route_of(spec.model)
     if route.local or (spec.api_base is not None and route.address is not None):
         return NO_KEY
-    for name in route.keys:
-        if key := environ.get(name, ""):
-            return key
+    if key := first_key(route.keys, environ):
+        return key
     raise KeyMissing(
         f"The model {spec.model} has no key: {' or '.join(route.keys)} is not set in the environment.",
         hint=f"export {route.keys[0]}=…",

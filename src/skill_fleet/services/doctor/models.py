@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from skill_fleet.config.load import model_spec
 from skill_fleet.config.settings import PHASES, ModelSpec
-from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.foundation.errors import KeyMissing, SkillFleetError
 from skill_fleet.llm.commands.known import find_program
+from skill_fleet.llm.providers.keys import first_key
 from skill_fleet.llm.providers.routes import LITELLM, effective_address
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
@@ -42,7 +43,15 @@ def _usable(context: Context, name: str, spec: ModelSpec) -> Check:
         place = f" at {address}" if address else ""
         simulated = ", which is simulated" if spec.simulated else ""
         return Check("model", "ok", f"{name}: {spec.model}{place}{simulated}.")
-    if any(context.loaded.environ.get(variable) for variable in variables):
+    return _keyed(context, name, spec, variables)
+
+
+def _keyed(context: Context, name: str, spec: ModelSpec, variables: tuple[str, ...]) -> Check:
+    try:
+        key = first_key(variables, context.loaded.environ)
+    except KeyMissing as error:
+        return Check("model", "error", f"{name}: {error.message}", error.hint)
+    if key is not None:
         return Check("model", "ok", f"{name}: {spec.model}, key present.")
     hint = f"export {' or '.join(variables)}=…"
     return Check("model", "error", f"{name}: {spec.model} has no key.", hint)

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 from skill_fleet.config.load import SERVER
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import Clock
+from skill_fleet.foundation.errors import KeyMissing
+from skill_fleet.llm.providers.keys import first_key
 from skill_fleet.llm.providers.routes import LITELLM, basic_login, route_of
 from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
@@ -71,14 +73,17 @@ class Reach:
 
 
 def _askable(spec: ModelSpec, environ: Mapping[str, str]) -> bool:
-    """Whether there is anybody to ask: a model without its key is an error already."""
+    """Whether there is anybody to ask: a model without a good key is an error already."""
     if address_of(spec) is None or spec.offline or spec.is_command or spec.provider == LITELLM:
         return False
-    return not key_variables(spec) or _key(spec, environ) is not None
+    try:
+        return not key_variables(spec) or _key(spec, environ) is not None
+    except KeyMissing:
+        return False
 
 
 def _key(spec: ModelSpec, environ: Mapping[str, str]) -> str | None:
-    return next((environ[one] for one in key_variables(spec) if environ.get(one)), None)
+    return first_key(key_variables(spec), environ)
 
 
 def _question(spec: ModelSpec, environ: Mapping[str, str]) -> Question:
