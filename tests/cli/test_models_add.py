@@ -115,6 +115,42 @@ def test_a_key_is_refused_and_not_repeated(cli, ws, options, monkeypatch):
     assert not (ws / "config").exists()
 
 
+@pytest.mark.parametrize("key", ["sk-proj-Zk8Qw3Rt5Yp1Xv7B", "Zk8Qw3Rt5" * 4, "the.planted.secret"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("{}", "--model", "openai/x"),
+        ("x/{}", "--model", "openai/x"),
+        ("a", "--model", "{}"),
+        ("a", "--model", "openai/{}"),
+        ("a", "--model", "openai/x", "--api-base", "https://{}.example/v1"),
+        ("a", "--command", "curl -H 'x-key: {}' https://llm.example"),
+        ("a", "--command", "{} -p"),
+        ("a", "--command", "claude -p", "--command-env", "{}"),
+    ],
+)
+def test_a_key_in_any_place_is_refused_and_not_repeated(cli, ws, words, key, monkeypatch):
+    monkeypatch.setenv("PLANTED_TOKEN", "the.planted.secret")
+    ended = cli("models", "add", *(word.format(key) for word in words))
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "is not shown" in ended.err
+    assert key not in ended.out + ended.err
+    assert not (ws / "config").exists()
+
+
+@pytest.mark.parametrize("name", ["gpt-4o-mini-2024-07-18", "qwen3-coder-30b-a3b-instruct-fp8", "sk-local"])
+def test_names_of_models_are_no_keys(cli, name):
+    ended = cli("models", "add", name, "--model", f"openai/{name}", "--api-base", "http://127.0.0.1:9/v1")
+    assert ended.code == 0, ended.err
+
+
+def test_a_key_given_as_a_models_name_elsewhere_is_not_repeated(cli, ws):
+    ended = cli("models", "test", "sk-proj-Zk8Qw3Rt5Yp1Xv7B")
+    assert ended.code == 2
+    assert "There is no model named '[key]'" in ended.err
+
+
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "TEAM_2_KEY_FOR_THE_EVALUATION_OF_2026", "mykey"])
 def test_names_of_variables_are_no_keys(cli, name):
     assert cli("models", "add", "a", "--model", "openai/x", "--api-key-env", name).code == 0

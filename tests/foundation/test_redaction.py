@@ -1,13 +1,14 @@
 """Secrets are taken out of a text in every form they take in it."""
 
 import base64
+import time
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_fleet.foundation.redaction import secrets_of, without_password, without_secrets
+from skill_fleet.foundation.redaction import secrets_of, without_keys, without_password, without_secrets
 
 ADDRESS = "postgresql://me:p%40ssword@db.example/fleet"
 
@@ -68,3 +69,57 @@ def test_nothing_of_it_is_left_in_any_form(secret: str, before: str, after: str)
 def test_an_address_is_shown_without_its_password() -> None:
     assert without_password("https://me:word@host/v1") == "https://[key]@host/v1"
     assert without_password(None) is None
+
+
+HARMLESS = [
+    "PWD=/tmp/work/skill-fleet-4ckj5mab",
+    "/var/skill-fleet-20261123-025703-703e2b/prompt",
+    "task-20261123-025703-703e2b",
+    "risk-based-2026-planning-of-desk-2",
+    "sk-learn-2026-pipelines-by-week-12",
+    "pk-tables-and-rk-indexes-v2",
+    "skills/k8s-rollback-2/SKILL.md",
+    "skfoobar12345",
+    "hfile20261123",
+    "gpt-4o-mini-2024-07-18 of claude-3-5-haiku-20241022",
+    "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
+    "test_the_rate_of_2_requests_is_kept_in_each_minute",
+    "command/python3-my-model-of-2026",
+    "job-01jd9x7q2m",
+]
+KEYS = [
+    "sk-" + "a1B2c3D4" * 6,
+    "sk-proj-" + "Zk8Qw3Rt5Yp1Xv7B" * 4,
+    "sk-ant-api03-" + "aZ_9-kQ2mN8pR" * 7 + "-x7Bq2ZkAA",
+    "sk-or-v1-" + "0a1b2c3d" * 8,
+    "sk_live_51Habcdefgh12345678",
+    "gsk_" + "Ab1Cd2Ef3Gh4" * 4,
+    "hf_" + "AbCdEfGh1JkLmNoP",
+    "xai-" + "Xy9Zw8Vu7" * 8,
+    "pplx-" + "0f1e2d3c4b5a" * 4,
+    "r8_" + "Qw3Er4Ty5Ui6" * 3,
+    "nvapi-" + "aB3_dE6-gH9jK2mN5pQ8",
+    "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a",
+    "AIzaSyD4x8Lk2mN9pQ7rT5vW3yZ1bC6",
+    "AKIAIOSFODNN7EXAMPLE",
+    "0123456789abcdef0123456789abcdef",
+    "0123456789abcdef" * 4,
+]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_names_that_people_and_programs_give_are_no_keys(text: str) -> None:
+    assert without_keys(text) == text
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("around", ["{}", "/var/{}/x", "key={}", '"{}"', "refused: {}."])
+def test_nothing_is_left_of_what_looks_like_a_key(key: str, around: str) -> None:
+    assert without_keys(around.format(key)) == around.format("[key]")
+
+
+def test_a_long_text_is_looked_through_in_no_time() -> None:
+    began = time.process_time()
+    for hard in ("sk-a1-", "a1_", "sk-", "a", "*", "-_1"):
+        without_keys(hard * (20_000 // len(hard)))
+    assert time.process_time() - began < 5

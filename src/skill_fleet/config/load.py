@@ -17,6 +17,7 @@ from skill_fleet.config.paths import Workspace, shipped_config
 from skill_fleet.config.settings import ModelSpec, Settings
 from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.foundation.files import read_text
+from skill_fleet.foundation.redaction import without_keys
 
 _PREFIX = "SKILL_FLEET_"
 _DEEPEST = 8
@@ -128,7 +129,7 @@ def model_spec(settings: Settings, name: str | None) -> tuple[str, ModelSpec]:
             return known, spec
     if "/" in wanted and not wanted.startswith("/") and not wanted.endswith("/"):
         return wanted, ModelSpec(model=wanted)
-    raise UnknownName("model", wanted, settings.models.registry)
+    raise UnknownName("model", without_keys(wanted), settings.models.registry)
 
 
 def _layers(

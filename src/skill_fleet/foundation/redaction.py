@@ -13,12 +13,20 @@ _SHORTEST_VALUE = 6
 # A shorter secret is not looked for in base64: what is left of it there may be part of any word.
 _SHORTEST_ENCODED = 8
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+VENDORS = "sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|gh[pousr]"
+"""How the keys of vendors begin, as a pattern; `-` or `_` follows."""
+# What somebody chose has words and numbers in it, between `-` and `_`; a key has a piece that is neither.
+_MIXED = r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]"
+_AT_RANDOM = rf"(?:{_MIXED}{{8,}}|\d{{12,}}|\*{{3}})"
+_LONG_AT_RANDOM = rf"{_MIXED}{{16,}}"
 # How keys look: with a vendor's prefix, after "Bearer", after "API key", or as one long mixed word.
 _KEY_SHAPES = (
     re.compile(r"(?i)(\bbearer\s+)\S+"),
     re.compile(r"(?i)(\bapi[ _-]?key(?: provided)?\s*[:=]\s*[\"']?)[^\s\"',;]+"),
-    re.compile(r"()\b(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|AIza)[-_]?(?=[\w*-]*[\d*])[\w*-]{8,}"),
-    re.compile(r"()\b(?=\w*\d)(?=\w*[A-Za-z])\w{32,}\b"),
+    re.compile(rf"()\b(?:{VENDORS})[-_](?=[\w*-]{{0,250}}?(?<![A-Za-z\d]){_AT_RANDOM})[\w*-]{{8,}}"),
+    re.compile(r"()\bAIza[\w-]{16,}|\bAKIA[A-Z\d]{12,}"),
+    # A digest in hex may be a key. That of a commit is shown: no vendor's keys are 40 digits of hex.
+    re.compile(rf"()\b(?![\da-f]{{40}}\b)(?=\w*?(?<![A-Za-z\d]){_LONG_AT_RANDOM})\w{{32,}}\b"),
 )
 
 

@@ -85,9 +85,9 @@ def add_model(
         StorageError: The file cannot be read or written.
     """
     loaded = load(workspace, environ=environ)
-    _check_name(new.name)
     given = {key: value for key, value in new.entry.items() if value is not None}
-    refuse_secrets(given, loaded.environ)
+    refuse_secrets({"name": new.name, **given}, loaded.environ)  # before anything given is shown
+    _check_name(new.name)
     spec, entry = _completed(given)
     path = loaded.workspace.config_file.resolve()  # a link stays one
     with _alone(loaded.workspace):

@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from skill_fleet.foundation.errors import UsageError
-from skill_fleet.foundation.redaction import secrets_of
+from skill_fleet.foundation.redaction import VENDORS, secrets_of, without_keys, without_password
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KEY_SHAPE = re.compile(r"\b(?:(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi)[-_]|AIza|AKIA)(?=[\w-]*\d)[\w-]{12,}")
+_KEY_SHAPE = re.compile(rf"\b(?:(?:{VENDORS})[-_]|AIza|AKIA)(?=[\w-]*\d)[\w-]{{12,}}")
 _SECRET_PARAMETER = re.compile(r"key|token|secret|password|sig", re.IGNORECASE)
 # Shorter values of variables whose names sound secret are words such as `none` or `openai`.
 _SHORTEST_SECRET = 8
@@ -32,11 +32,16 @@ def refuse_secrets(entry: Mapping[str, Any], environ: Mapping[str, str]) -> None
     _check_address(entry.get("api_base"))
     for key, value in entry.items():
         for text in (value,) if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ():
-            if _KEY_SHAPE.search(text) or any(secret in text for secret in secrets):
+            if _KEY_SHAPE.search(text) or _like_a_key(text) or any(secret in text for secret in secrets):
                 raise UsageError(
                     f"What is given as {key} holds something that looks like a key ({_NOT_SHOWN}).",
                     hint="Keys come from environment variables only: --api-key-env NAME, --command-env NAME.",
                 )
+
+
+def _like_a_key(text: str) -> bool:
+    """Whether some of it would not be shown elsewhere, but for the password of an address."""
+    return without_keys(text) != without_password(text)
 
 
 def _check_variable(option: str, name: str, secrets: list[str], environ: Mapping[str, str]) -> None:

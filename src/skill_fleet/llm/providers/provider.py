@@ -134,8 +134,9 @@ def key_of(spec: ModelSpec, environ: Mapping[str, str]) -> str | None:
     route = route_of(spec.model)
     if route.local or (spec.api_base is not None and route.address is not None):
         return NO_KEY
-    if key := first_key(route.keys, environ):
-        return key
+    usual = first_key(route.keys, environ)
+    if usual is not None:
+        return usual
     raise KeyMissing(
         f"The model {spec.model} has no key: {' or '.join(route.keys)} is not set in the environment.",
         hint=f"export {route.keys[0]}=…",
