@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from command_programs import script
 from skill_fleet.services.models_diagnosis import connection_problem
 from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings, running
 
@@ -267,3 +268,41 @@ def test_a_program_that_fails_is_told_of_like_a_provider(cli):
     ended = cli("models", "test", "prog", "--json")
     assert ended.code == 6
     assert "/nowhere/program" in ended.json["models"][0]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said", "advice"),
+    [
+        (
+            "echo half an answer; exit 3",
+            "command_failed",
+            "status 3, without a word of why; it printed:",
+            "by hand",
+        ),
+        (
+            "echo half; echo error: no disk >&2; exit 3",
+            "command_failed",
+            "status 3: error: no disk.",
+            "by hand",
+        ),
+        ("kill -9 $$", "command_failed", "killed by signal 9", "memory"),
+        ("kill -15 $$", "command_failed", "killed by signal 15", "crashed"),
+        (r"printf 'caf\351'", "malformed", "no UTF-8 text (byte 3)", "UTF-8"),
+        ("head -c 9000000 /dev/zero", "malformed", "more than 8 MB", "the answer alone"),
+        ("echo 'Not logged in' >&2; exit 1", "auth", "Not logged in", "Log in with the program"),
+        ("echo '429 Too Many Requests' >&2; exit 1", "rate_limit", "429", "in_flight or rpm of this model"),
+        ("sleep 30", "timeout", "no answer within 0.5 s", "Raise timeout of this model"),
+    ],
+)
+def test_what_a_program_ended_with_has_its_own_advice(cli, ws, text, code, said, advice):
+    (command,) = script(ws / "prog", text)
+    added = cli("models", "add", "it", "--command", command, "--timeout", "0.5" if "sleep" in text else "60")
+    assert added.code == 0, added.err
+    ended = cli("models", "test", "it", "--json")
+    assert ended.code == 6
+    error = ended.json["models"][0]["error"]
+    assert error["code"] == code
+    assert said in error["message"]
+    assert advice in error["hint"]
+    assert "resume" not in error["hint"]
+    assert "<name>" not in error["hint"]

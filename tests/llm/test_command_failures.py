@@ -8,10 +8,11 @@ from dspy.utils.exceptions import LMConfigurationError
 from skill_fleet.llm.commands.failures import (
     NotStarted,
     failed,
+    no_text,
     not_started,
+    printed_too_much,
     said_instead,
     timed_out,
-    unreadable,
 )
 from skill_fleet.llm.failures import explained, understand
 
@@ -101,6 +102,10 @@ def test_the_sentence_names_program_status_and_the_line_that_says_most() -> None
         "Error: the disk of the server is gone."
     )
     assert failed("prog", -9, "", "", "m").message == "prog was killed by signal 9, and said nothing"
+    half = failed("prog", 3, "", "Here is an answer\nthat is not whole", "m").message
+    assert half == "prog ended with status 3, without a word of why; it printed: that is not whole"
+    both = failed("prog", 3, "error: no disk", "Here is half an answer", "m").message
+    assert both == "prog ended with status 3: error: no disk"
 
 
 def test_the_hint_is_what_helps_with_a_command() -> None:
@@ -108,7 +113,23 @@ def test_the_hint_is_what_helps_with_a_command() -> None:
     hint = explained(error, understand(error), "command/claude").hint
     assert hint.startswith("Log in with the program itself")
     long = timed_out("claude", 90.0, "command/claude")
-    assert "timeout" in explained(long, understand(long), "command/claude").hint
+    assert explained(long, understand(long), "command/claude").hint == (
+        "Raise timeout of this model (below 120), or lower its in_flight."
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (failed("p", 3, "", "", "m"), "by hand"),
+        (failed("p", -9, "", "", "m"), "memory"),
+        (failed("p", -11, "", "", "m"), "crashed"),
+        (no_text("p", 5, "m"), "UTF-8"),
+        (printed_too_much("p", 8, "m"), "the answer alone"),
+    ],
+)
+def test_each_end_has_its_own_advice(error: Exception, advice: str) -> None:
+    assert advice in explained(error, understand(error), "m").hint
 
 
 @pytest.mark.parametrize(
@@ -142,7 +163,11 @@ def test_an_answer_that_speaks_of_such_things_is_one(answer: str) -> None:
 
 
 def test_unreadable_and_slow_answers_may_have_been_billed() -> None:
-    for error, code in ((unreadable("no text", "m"), "malformed"), (timed_out("p", 1.0, "m"), "timeout")):
+    for error, code in (
+        (no_text("p", 5, "m"), "malformed"),
+        (printed_too_much("p", 8, "m"), "malformed"),
+        (timed_out("p", 1.0, "m"), "timeout"),
+    ):
         found = understand(error)
         assert (found.code, found.remedy, found.sent) == (code, WAIT, True)
 

@@ -1,5 +1,6 @@
 """Why a model does not answer, and what to do: the cause beneath an error, in words."""
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from skill_fleet.services.model_access import address_of, key_variables
 from skill_fleet.services.proxies import proxy_for
 
 _NO_TLS_THERE = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+_RESUME = re.compile(r"\bresume the run\b")
 _TIMEOUTS = ("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException")
 
 
@@ -116,6 +118,8 @@ def _protocol(cause: Exception, told: SkillFleetError, address: str) -> Problem 
 
 def _advice(told: SkillFleetError, spec: ModelSpec) -> str:
     """What to do about an error of a call that is not part of a run."""
+    if spec.is_command:  # the program's own failure knows best what to do with the program
+        return _RESUME.sub("try again", told.hint)
     variables = " or ".join(key_variables(spec))
     if told.code == "auth":
         return f"Check the key in {variables}." if variables else "Name its key's variable: api_key_env."

@@ -41,7 +41,7 @@ def refuse_secrets(entry: Mapping[str, Any], environ: Mapping[str, str]) -> None
 
 def _like_a_key(text: str) -> bool:
     """Whether some of it would not be shown elsewhere, but for the password of an address."""
-    return without_keys(text) != without_password(text)
+    return bool(without_keys(text) != without_password(text))
 
 
 def _check_variable(option: str, name: str, secrets: list[str], environ: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ providers behind them use. What nothing is known of is a failure that may pass, 
 
 import errno
 import re
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ _WAIT = re.compile(
     re.IGNORECASE,
 )
 
-_SLOWER = "Lower models.registry.<name>.in_flight or rpm."
+_SLOWER = "Lower in_flight or rpm of this model."
 _RENEWED = "Its subscription or credit is used up: resume the run when it is renewed."
 
 
@@ -91,7 +92,7 @@ _KINDS = (
     _kind(LMRateLimitError, _SLOWER, r"resource[ _]?exhausted"),
     _kind(
         LMAuthError,
-        "Log in with the program itself, or name its key's variable in models.registry.<name>.command_env.",
+        "Log in with the program itself, or name its key's variable in command_env of this model.",
         r"not logged in",
         r"(?:please|must|need to|have to) (?:run )?\S{0,8} ?(?:log|sign)[ -]?in",
         r"unauthori[sz]ed|authenticat|\b401\b|\b403\b",
@@ -107,7 +108,7 @@ _KINDS = (
     ),
     _kind(
         LMConfigurationError,
-        "Its version may know other options: write its command line in models.registry.<name>.command.",
+        "Its version may know other options: write its command line in command of this model.",
         r"(?:unknown|unrecognized|unexpected|invalid|no such) (?:option|argument|flag|command)",
         r"unknown shorthand",
     ),
@@ -147,9 +148,8 @@ def failed(program: str, status: int, words: str, output: str, model: str) -> LM
         output: What it printed.
         model: The model's name.
     """
-    said = _telling(words) or _telling(output)
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    message = f"{program} {how}{f': {said}' if said else ', and said nothing'}"
+    message = f"{program} {how}{_said(words, output)}"
     if status in _FINDS_NO_PROGRAM:
         return _error(
             LMConfigurationError, message, model, "Run the command line by hand to see what it lacks."
@@ -158,8 +158,25 @@ def failed(program: str, status: int, words: str, output: str, model: str) -> LM
     return (
         _typed(words, message, model)
         or (_typed(output, message, model) if len(output) <= LONGEST_INSTEAD else None)
-        or _error(LMServerError, message, model, "", code="command_failed")
+        or _error(LMServerError, message, model, _why_ended(status), code="command_failed")
     )
+
+
+def _said(words: str, output: str) -> str:
+    """What it said of its failure; what it printed may be anything, and is called that."""
+    said, printed = _telling(words), _telling(output)
+    if said:
+        return f": {said}"
+    return f", without a word of why; it printed: {printed}" if printed else ", and said nothing"
+
+
+def _why_ended(status: int) -> str:
+    """What to do about an end that nothing else is known of."""
+    if status == -signal.SIGKILL:
+        return "Too much memory may be why: lower in_flight of this model, and resume the run."
+    if status < 0:
+        return "It was ended, or crashed: run its command line by hand to see which, then resume the run."
+    return "Run its command line by hand to see why, then resume the run."
 
 
 def said_instead(program: str, output: str, model: str) -> LMError | None:
@@ -173,15 +190,26 @@ def said_instead(program: str, output: str, model: str) -> LMError | None:
 
 def timed_out(program: str, seconds: float, model: str) -> LMError:
     """It took longer than `timeout` of the model."""
-    advice = "Raise models.registry.<name>.timeout (below 120), or lower in_flight."
+    advice = "Raise timeout of this model (below 120), or lower its in_flight."
     return _error(
         LMTimeoutError, f"{program} gave no answer within {seconds:g} s and was ended", model, advice
     )
 
 
-def unreadable(why: str, model: str) -> LMError:
-    """It printed something that is no answer; it may well have been billed."""
-    return LMProviderError(why, code="malformed", status=200, model=model)
+def printed_too_much(program: str, megabytes: int, model: str) -> LMError:
+    """It printed more than any answer is; it may well have been billed."""
+    message = f"{program} printed more than {megabytes} MB and was ended"
+    return _unreadable(message, model, "Have it print the answer alone: see what options it has for that.")
+
+
+def no_text(program: str, place: int, model: str) -> LMError:
+    """It printed bytes that are no text; it may well have been billed."""
+    message = f"{program} printed what is no UTF-8 text (byte {place})"
+    return _unreadable(message, model, "Have it print UTF-8; many programs look at LANG, which it gets.")
+
+
+def _unreadable(message: str, model: str, advice: str) -> LMError:
+    return _error(LMProviderError, message, model, advice, code="malformed", status=200)
 
 
 def not_started(program: str, error: OSError, model: str) -> LMError:
@@ -190,7 +218,7 @@ def not_started(program: str, error: OSError, model: str) -> LMError:
     message = f"{program} cannot be started: {reason}"
     if error.errno in _FOR_NOW:
         return _error(NotStarted, message, model, "Lower in_flight of this model, and resume the run.")
-    advice = "Check the program and its place in models.registry.<name>.command."
+    advice = "Check the program and its place in command of this model."
     return _error(LMConfigurationError, message, model, advice)
 
 

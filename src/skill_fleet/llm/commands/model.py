@@ -140,16 +140,14 @@ class CommandModel:
         if ran.ended in {"timed_out", "stopped"}:
             raise failures.timed_out(self._name, self._spec.timeout, model)
         if ran.ended == "printed_too_much":
-            megabytes = MOST_OUTPUT // 2**20
-            raise failures.unreadable(f"{self._name} printed more than {megabytes} MB and was ended", model)
+            raise failures.printed_too_much(self._name, MOST_OUTPUT // 2**20, model)
         if ran.status != 0:
             words, output = (redacted(plain(part), self._secrets) for part in (ran.words, ran.output[:4096]))
             raise failures.failed(self._name, ran.status, words, output, model)
         try:
             text = plain(ran.output, errors="strict")
         except UnicodeDecodeError as error:
-            why = f"{self._name} printed what is no UTF-8 text (byte {error.start})"
-            raise failures.unreadable(why, model) from None
+            raise failures.no_text(self._name, error.start, model) from None
         instead = failures.said_instead(self._name, text, model)
         if instead is not None:
             raise instead
