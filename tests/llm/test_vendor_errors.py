@@ -33,7 +33,7 @@ def stop(code: str) -> Failure:
 
 
 def give_up(code: str, *, sent: bool = False) -> Failure:
-    return Failure(code, "give_up", sent=sent)
+    return Failure(code, "give_up", sent=sent, answered=sent)
 
 
 def wait(seconds: float | None = None, code: str = "rate_limit") -> Failure:

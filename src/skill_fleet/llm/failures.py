@@ -3,6 +3,7 @@
 DSPy's public errors are the vocabulary; `dspy.utils.exceptions` lists them.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -62,6 +63,10 @@ _UNSENT = frozenset(
         "gaierror",
     }
 )
+# Of what a vendor says as much is told: whole sentences together, and one alone.
+_LONGEST_WORDS = 160
+_LONGEST_SENTENCE = 200
+_SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z(\"'])")
 _ATTEMPTS = "_attempts_at_the_call"
 
 
@@ -91,12 +96,15 @@ class Failure:
             for what every request will meet.
         sent: Whether the request reached the provider and may have been billed.
         retry_after: Seconds the provider asked to wait, or None.
+        answered: Whether there was an answer, only of no use or in no form that can be read: the provider is
+            there, whatever is wrong with what it says.
     """
 
     code: str
     remedy: Remedy
     sent: bool
     retry_after: float | None = None
+    answered: bool = False
 
     @property
     def unreached(self) -> bool:
@@ -109,7 +117,7 @@ def understand(error: Exception) -> Failure:
     code = str(getattr(error, "code", None) or type(error).__name__)
     after = getattr(error, "retry_after", None)
     if isinstance(error, UnusableAnswer):
-        return Failure(code, "give_up" if code == "content_filter" else "retry", sent=True)
+        return Failure(code, "give_up" if code == "content_filter" else "retry", sent=True, answered=True)
     if isinstance(error, ContextWindowExceededError):
         return Failure(code, "give_up", sent=False)
     stop = (LMAuthError, LMBillingError, LMUnsupportedModelError, LMNotConfiguredError, LMConfigurationError)
@@ -117,8 +125,10 @@ def understand(error: Exception) -> Failure:
         return Failure(code, "stop", sent=False)
     if isinstance(error, LMInvalidRequestError):
         return _turned_down(error, code)
-    if isinstance(error, LMUnexpectedError) or is_retryable_lm_error(error) or _malformed(error):
+    if is_retryable_lm_error(error):
         return Failure(code, "retry", sent=_sent(error), retry_after=after)
+    if isinstance(error, LMUnexpectedError) or _malformed(error):
+        return Failure(code, "retry", sent=True, retry_after=after, answered=True)
     turned_away = isinstance(error, LMProviderError) and 300 <= (error.status or 0) < 500
     return Failure(code, "give_up" if isinstance(error, LMError) else "stop", sent=not turned_away)
 
@@ -164,6 +174,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
+def advice(code: str) -> str:
+    """What to do about failures of a kind; an empty string where that depends."""
+    return _ADVICE.get(code, "")
+
+
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     """A text without keys: the given ones, and whatever looks like one."""
     return without_keys(without_secrets(text, secrets, "[key]"))
@@ -179,6 +194,17 @@ def redact(error: BaseException, secrets: Iterable[str] = ()) -> None:
                 setattr(link, name, redacted(value, known))
 
 
+def _beginning(text: str) -> str:
+    """The first sentences of a text, as many as make a line; at least one, cut off where it is long."""
+    first, *others = _SENTENCE_END.split(text)
+    kept = first if len(first) <= _LONGEST_SENTENCE else first[:_LONGEST_SENTENCE] + "…"
+    for sentence in others:
+        if len(kept) + 1 + len(sentence) > _LONGEST_WORDS:
+            break
+        kept += f" {sentence}"
+    return kept
+
+
 def explained(error: Exception, failure: Failure, model: str) -> ProviderError:
     """The failure as one sentence for the user, without anything the provider echoed of the key."""
     variables = getattr(error, "env_keys", None) or ()
@@ -190,9 +216,7 @@ def explained(error: Exception, failure: Failure, model: str) -> ProviderError:
         )
     kind = KeyMissing if failure.code == "not_configured" else ProviderError
     said = str(getattr(error, "message", None) or error).strip()
-    text = redacted(" ".join(said.split("\n\n")[0].split()))
-    if len(text) > 200:
-        text = text[:200] + "…"
+    text = _beginning(redacted(" ".join(said.split("\n\n")[0].split())))
     reason = getattr(error, "finish_reason", None)
     why = failure.code if reason is None else f"{failure.code}, finish_reason {reason}"
     attempts = attempts_at(error)
