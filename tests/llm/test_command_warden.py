@@ -15,7 +15,8 @@ from skill_fleet.llm.commands.warden import Warden
 
 # Calls the command in a thread, as a run does, while the main thread sleeps or ends.
 ASKING = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is inherited as ignored
 from dspy.lm15 import Message, Request
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.commands.model import CommandModel

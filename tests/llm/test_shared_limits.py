@@ -94,6 +94,18 @@ def test_accounts_are_told_apart_by_address_and_key_and_no_key_is_kept(limiters:
     assert offline.limiter(ModelSpec(model="offline/rules-v1", in_flight=2)) is not None
 
 
+def test_two_models_of_one_command_s_login_are_one_account() -> None:
+    connections = Connections.of({}, limiters=Limiters())
+
+    def limiter(model: str, command: tuple[str, ...] | None = None) -> Any:
+        return connections.limiter(ModelSpec(model=model, command=command))
+
+    assert limiter("command/claude/opus") is limiter("command/claude/haiku")
+    assert limiter("command/claude/opus") is not limiter("command/codex")
+    assert limiter("command/one", ("ask", "a")) is limiter("command/two", ("ask", "a"))
+    assert limiter("command/one", ("ask", "a")) is not limiter("command/one", ("ask", "b"))
+
+
 def test_true_connections_share_the_limiters_of_the_process_and_made_ones_do_not() -> None:
     spec = ModelSpec(model="openai/m", api_base="http://127.0.0.1:9/v1")
     assert Connections.of({}).limiter(spec) is Connections.of({}).limiter(spec)

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from clocks import FakeClock
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings
@@ -71,6 +73,20 @@ def test_what_was_refused_is_not_under_way():
     mind.ended(refused, delivered=True)
     assert mind.decide(asked()).status == 429
     mind.ended(taken, delivered=True)
+    assert mind.decide(asked()).status == 200
+
+
+def test_a_request_that_the_simulator_itself_breaks_at_gives_its_place_back(monkeypatch):
+    mind = decider(FakeClock(1_000_000.0), limits=Limits(max_in_flight=1))
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mind, "_worked", broken)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                mind.decide(asked())
     assert mind.decide(asked()).status == 200
 
 

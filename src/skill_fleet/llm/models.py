@@ -189,9 +189,8 @@ class Connections:
 
     def _account(self, spec: ModelSpec) -> str | None:
         """What tells the accounts with one provider apart."""
-        if spec.is_command:
-            return spec.model  # each program has its own
-        return None if spec.offline or self.factory is not None else key_of(spec, self.environ)
+        keyless = spec.offline or spec.is_command or self.factory is not None
+        return None if keyless else key_of(spec, self.environ)
 
 
 def build_lm(
