@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from skill_fleet.foundation.errors import ProviderError
+from skill_fleet.foundation.errors import DataError, ProviderError
 from skill_fleet.llm.failures import UnusableAnswer
 from skill_fleet.optimization.events import read_events
 from skill_fleet.optimization.plan import make_plan
@@ -129,3 +129,25 @@ def test_a_proposal_that_is_withheld_stops_the_run(places):
     assert done.result.stop_reason == "provider"
     assert not events_of(place, done.result, "set_aside")
     assert done.result.calls["excluded"] == 0
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"item": "x"}]', "[1]", '{"a": 1}', '[{"item_id": "x", "round": "1", "reason": ""}]']
+)
+def test_a_list_that_was_edited_by_hand_is_named_in_a_sentence(places, text):
+    place = places("one")
+    control = Control()
+
+    def stop(event):
+        if event.kind == "set_aside":
+            control.interrupt()
+
+    request = place.request("gepa")
+    wrap = filtering(of_search(place, request, 2))
+    first = place.optimize(request, wrap=wrap, listener=stop, control=control).result
+    path = find_run(place.loaded.workspace.runs, first.run_id).quarantine
+    path.write_text(text)
+    error = place.resume(first.run_id, request, wrap=wrap).error
+    assert isinstance(error, DataError), error
+    assert error.message.count(". ") == 0
+    assert str(path) in error.message

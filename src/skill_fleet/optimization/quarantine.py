@@ -10,6 +10,7 @@ from the start. Where too many fail it is not the examples' fault, and the run s
 from dataclasses import asdict, dataclass, replace
 
 from skill_fleet.evaluation.measurement import Measurement, identity_of
+from skill_fleet.foundation.errors import DataError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.session import Session
@@ -88,4 +89,15 @@ def _known(session: Session) -> list[SetAside]:
     path = session.folder.quarantine
     if not path.exists():
         return []
-    return [SetAside(**one) for one in read_json(path, what="list of examples set aside in a search")]
+    what = "list of examples set aside in a search"
+    found = read_json(path, what=what)
+    try:
+        known = [SetAside(one["item_id"], one["round"], one["reason"]) for one in found]
+        if all(type(one.round) is int and one.item_id and isinstance(one.item_id, str) for one in known):
+            return known
+    except (KeyError, TypeError):
+        pass
+    raise DataError(
+        f"The {what} {path} is damaged: every entry needs item_id, round and reason.",
+        hint="It is not to be edited. Without it a resumed search finds out again which examples fail.",
+    )
