@@ -326,7 +326,7 @@ class Simulation:
     def _failed(self, client: int, place: Place, attempt: int, code: str, after: float | None) -> None:
         failure = Failure(code, "retry", sent=code != "rate_limit", retry_after=after)
         alone = self.core.failed(place.call, failure, ProviderError("It failed."), self.now)
-        pause = min(60.0, 2.0 ** (attempt - 1)) * self.rng.uniform(0.75, 1.25)
+        pause = min(16.0, 2.0 ** (attempt - 1)) * self.rng.uniform(0.75, 1.25)
         if after:
             pause = after if alone else 0.0
         self._at(self.now + pause, lambda: self._ask(client, attempt + 1))

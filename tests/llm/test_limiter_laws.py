@@ -3,12 +3,24 @@
 import bisect
 import math
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limiter_simulation import Crowded, FixedWindow, Outcome, Server, Simulation, SlidingWindow, TokenBucket
+from limiter_simulation import (
+    Crowded,
+    Endless,
+    FixedWindow,
+    Noise,
+    Outcome,
+    Server,
+    Simulation,
+    SlidingWindow,
+    TokenBucket,
+)
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.limits.admission import Admission, Place, Quota
@@ -249,3 +261,60 @@ def test_servers_of_the_simulation_are_what_they_are_called() -> None:
     assert servers[0].asks(1.0, 1) is None
     assert servers[1].asks(1.4, 1) == pytest.approx(0.1)
     assert servers[2].asks(0.6, 1) is None
+
+
+@pytest.mark.parametrize("says", [("whole", True), ("none", False)])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.25])
+@pytest.mark.parametrize(("server", "cap"), [(Endless, None), (lambda: TokenBucket(60), 60)])
+def test_refusals_that_have_nothing_to_do_with_the_pace_do_not_set_it(
+    server: Callable[[], Server], cap: int | None, share: float, says: tuple[str, bool]
+) -> None:
+    made = struck(server(), Noise(share), says)
+    best = struck(Endless(), Noise(share), says, limited=False).wall
+    possible = max(best, 0.0 if cap is None else 1_500 / (cap * (1 - share)))
+    assert made.wall <= possible / 0.6 + 15.0  # to find it out takes seconds
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.25])
+def test_errors_of_the_server_at_random_cost_what_they_cost(share: float) -> None:
+    noise = Noise(share, "server")
+    slow = {"clients": 64, "latency": lambda rng: rng.uniform(1.0, 3.0)}  # errors come sooner than answers
+    made, best = (
+        struck(Endless(), noise, ("none", False), limited=limited, **slow) for limited in (True, False)
+    )
+    assert made.wall <= best.wall / 0.8 + 5.0
+
+
+def struck(
+    server: Server, noise: Noise, says: tuple[str, bool], *, limited: bool = True, **more: Any
+) -> Outcome:
+    retry_after, headers = says
+    return Simulation(
+        server,
+        clients=more.pop("clients", 16),
+        items=1_500,
+        retry_after=retry_after,
+        headers=headers,
+        noise=noise,
+        limited=limited,
+        **more,
+    ).run()
+
+
+def test_one_retry_after_of_a_second_is_one_second() -> None:
+    core = Admission(60.0, 120.0, random.Random(0))
+    under_way = [asked(core, 0.0) for _ in range(8)]
+    for place in under_way[1:]:
+        core.answered(place.call, 1, 0.1)
+    core.failed(under_way[0].call, Failure("rate_limit", "retry", sent=False, retry_after=1.0), SLOW, 0.2)
+    assert core.paused_until <= 1.31
+
+
+def test_a_refusal_that_says_that_there_is_room_holds_nobody_up() -> None:
+    core = Admission(60.0, 120.0, random.Random(0))
+    place = asked(core, 0.0)
+    core.announced("m", {"requests": Left(59, 1.0)}, place.call, 0.1)
+    alone = core.failed(place.call, Failure("rate_limit", "retry", sent=False, retry_after=1.0), SLOW, 0.1)
+    assert alone
+    assert core.learned.rate is None
+    assert asked(core, 0.1).call is not None

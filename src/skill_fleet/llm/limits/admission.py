@@ -332,7 +332,7 @@ class Admission:
             model.trust = min(_TRUST, model.trust + _TRUST)
         call.accepted = False
         tried = self._told(call, now, refused=True)
-        if tried or (not self.learned.is_late(call) and self._explained(call)):
+        if tried or (not self.learned.is_late(call) and self._explained(call, now)):
             self.breaker.limited(now, error, probe=call.probe)
             return True
         before = self.learned.rate
@@ -349,7 +349,7 @@ class Admission:
                 if self.crowd.rejected(call.under_way):
                     self.learned.forget()
                 elif self.chance.blame(now, before):
-                    self.learned.try_less()
+                    self.learned.try_less(now)
         paced = before is not None
         if asked is not None:
             self._pause(asked, now)
@@ -359,8 +359,16 @@ class Admission:
         self.breaker.limited(now, error, probe=call.probe)
         return False
 
-    def _explained(self, call: Call) -> bool:
-        return self.chance.explains(*self.learned.lately(), room=call.room)
+    def _explained(self, call: Call, now: float) -> bool:
+        """Whether a refusal is put down to chance; now and then that is put to the test."""
+        if not self.chance.explains(*self.learned.lately(), room=call.room):
+            return False
+        if not self.chance.on_trial and self.learned.rate is not None:
+            made = self.learned.made(now)
+            if self.chance.doubts(now, made):
+                self.chance.highest = made
+                self.learned.try_less(now)
+        return True
 
     def _told(self, call: Call, now: float, *, refused: bool) -> bool:
         """What became of a call says whether calls are turned away by chance.

@@ -16,6 +16,7 @@ _SHARE = 0.025
 _FEWEST, _MOST = 10, 60
 _ENOUGH = 3
 _CONVINCING = 25
+_BORNE = 0.5
 _DOUBT = 5.0
 # Turned away though the answer said that there was room: so large a share is borne before that is doubted.
 _DESPITE_ROOM = 0.25
@@ -53,15 +54,16 @@ class Chance:
             return False
         trial.ended += 1
         trial.refused += refused
-        if trial.ended < trial.calls and trial.refused < _ENOUGH:
+        if trial.ended < _FEWEST or (trial.ended < trial.calls and trial.refused < _ENOUGH):
             return False
-        self.share = trial.refused / trial.ended
+        found = trial.refused / trial.ended
+        self.share = found if found <= _BORNE else 0.0  # who turns most away means it
         self.helped = not self.share and trial.ended >= _CONVINCING
         self._trial = None
         self._blamed.clear()
         # It may have been luck: the less often the pace was found to be why, the sooner that is tried again.
         self._sure = 1.0 if self.share else 2.0 * self._sure
-        self._sure_until = now + _DOUBT * self._sure
+        self._sure_until = now + (_LATELY if self.share else _DOUBT * self._sure)
         return True
 
     @property
@@ -102,7 +104,14 @@ class Chance:
         if len(since) <= _OFTEN or found < _SHARE or (self.share == 0.0 and now < self._sure_until):
             return False
         self.highest = max(rate for _, rate, _, _ in since)
-        calls = max(_FEWEST, min(_MOST, round(_SECONDS * rate), round(2.5 / found)))
+        return self._tries(rate, found)
+
+    def doubts(self, now: float, rate: float) -> bool:
+        """Whether it is time to try again if what is borne is still not due to the pace."""
+        return self.share > 0.0 and now >= self._sure_until and self._tries(rate, self.share)
+
+    def _tries(self, rate: float, share: float) -> bool:
+        calls = max(_FEWEST, min(_MOST, round(_SECONDS * rate), round(2.5 / share)))
         if calls > 1.2 * _SECONDS * rate:
             return False  # it would take too long
         self._trial = _Trial(calls)

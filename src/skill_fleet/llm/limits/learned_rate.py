@@ -111,7 +111,7 @@ class LearnedRate:
         return call.number < self._cut
 
     def lately(self) -> tuple[int, int]:
-        """Of the last calls at the present rate: how many were turned away so far, and how many these were."""
+        """Of the last calls at the present rate: how many were turned away so far, and of how many."""
         last = list(itertools.islice(reversed(self._sent), _LAST))
         now = [call for call in last if not self.is_late(call)]
         return sum(not call.accepted for call in now), len(now)
@@ -179,9 +179,18 @@ class LearnedRate:
         self._base = self._ceiling = None
         self._blind, self._quiet = False, 0.0
 
-    def try_less(self) -> None:
+    def try_less(self, now: float) -> None:
         """Go on much slower for a few calls, to see whether fewer are turned away."""
-        self._trial = True
+        rate = self.rate
+        if rate is not None:
+            self._mark(now, 0.0, least=0.0)
+            self._base, self._trial = min(rate, max(self.made(now), self._slowest)), True
+
+    def made(self, now: float) -> float:
+        """Calls a second that went lately, whatever became of them."""
+        return (
+            sum(1 for _ in itertools.takewhile(lambda call: now - call.at < 5.0, reversed(self._sent))) / 5.0
+        )
 
     def tried(self, rate: float | None) -> None:
         """That is known.
