@@ -1,5 +1,6 @@
 """The doctor's questions to providers: what they say, how long they take, and whom they reach."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ KEY = "planted.key.of.nobody"
 
 
 @contextmanager
-def serving(status=200, body=b"{}", headers=(), wait=0.0, tls=None):
+def serving(status=200, body=b'{"data": []}', headers=(), wait=0.0, tls=None):
     """A web server that answers every GET alike; yields its address and what it was asked."""
     asked = []
 
@@ -140,13 +141,83 @@ def test_what_a_status_means(found, status, level, said):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[" * 100_000, b"[1]", b'{"data": 3}', b'{"data": [{"id": 3}, 4]}']
+    "body", [b"", b"{", b"[" * 100_000, b"[1]", b'{"data": 3}', b"<html>Welcome</html>", b"x" * 70_000]
 )
-def test_a_list_that_is_none_is_no_trouble(found, body):
+def test_what_is_no_list_of_models_is_no_provider(found, body):
+    with serving(body=body) as (url, _):
+        (check,) = found(url, "provider")
+    assert check.status == "warning"
+    assert "answers, but not with a list of models; is it the right api_base?" in check.message
+    assert check.hint == "See whether a call does: skill-fleet models test."
+
+
+@pytest.mark.parametrize("body", [b'{"data": []}', b'{"models": []}', b'{"data": [{"id": 3}, 4]}'])
+def test_a_list_without_names_is_no_trouble(found, body):
     with serving(body=body) as (url, _):
         (check,) = found(url, "provider")
     assert check.status == "ok"
     assert check.message.endswith("answers.")
+
+
+def test_a_body_without_an_end_is_not_taken_for_an_answer(found):
+    with closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def pour():
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+                while True:
+                    connection.sendall(b"0" * 65536)
+
+        thread = threading.Thread(target=pour)
+        thread.start()
+        (check,) = found(f"http://127.0.0.1:{listening.getsockname()[1]}", "provider")
+        thread.join(10)
+        assert not thread.is_alive(), "it is not read to no end"
+    assert check.status == "warning"
+    assert "not with a list of models" in check.message
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"), [(400, "models test"), (422, "models test"), (429, "Wait"), (503, "Wait")]
+)
+def test_waiting_is_advised_where_it_helps(found, status, advice):
+    with serving(status) as (url, _):
+        (check,) = found(url, "provider")
+    assert advice in check.hint
+
+
+def test_models_that_no_phase_uses_are_counted_or_looked_at(workspace, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(workspace / "xdg"))
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+
+    def checks(extra, **options):
+        (workspace / "config" / "config.yaml").write_text(
+            f"models: {{default: it, registry: {{"
+            f"it: {{model: openai/m, api_base: '{url}', max_tokens: 100}}{extra}}}}}\n"
+        )
+        return [one for one in examine(workspace, **options) if one.name in {"model", "models", "provider"}]
+
+    with serving(body=b'{"data": [{"id": "m"}]}') as (url, asked):
+        assert not [one for one in checks("") if one.name == "models"], "the offline model needs no look"
+        second = f", spare: {{model: openai/n, api_base: '{url}', api_key_env: NO_SUCH_KEY, max_tokens: 1}}"
+        third = f", third: {{model: openai/o, api_base: '{url}', max_tokens: 1}}"
+        (told,) = [one for one in checks(second) if one.name == "models"]
+        assert (told.status, told.message) == (
+            "ok", "1 registered model that no phase uses is not looked at."
+        )  # fmt: skip
+        assert told.hint == "With them: skill-fleet doctor --all."
+        (told,) = [one for one in checks(second + third) if one.name == "models"]
+        assert told.message.startswith("2 registered models that no phase uses are")
+        asked.clear()
+        found = [(one.name, one.status) for one in checks(second + third, every=True)]
+        assert found == [
+            ("model", "ok"), ("model", "error"), ("model", "ok"), ("provider", "ok"), ("provider", "warning")
+        ]  # fmt: skip
+        assert len(asked) == 2, "without its key it is not asked"
 
 
 def test_clocks_that_differ_by_more_than_a_minute(found):
@@ -306,4 +377,4 @@ def test_which_proxy(url, environ, expected):
 def test_names_in_lists_of_all_wires():
     assert names_in({"data": [{"id": "a"}]}) == ["a"]
     assert names_in({"models": [{"name": "models/gemini-x"}]}) == ["gemini-x"]
-    assert names_in(None) == ()
+    assert names_in(None) is None

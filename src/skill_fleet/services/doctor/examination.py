@@ -12,7 +12,7 @@ from skill_fleet.services.doctor.disk import disk
 from skill_fleet.services.doctor.journal import journal
 from skill_fleet.services.doctor.leftovers import leftovers
 from skill_fleet.services.doctor.limits import limits
-from skill_fleet.services.doctor.models import models
+from skill_fleet.services.doctor.models import models, models_of
 from skill_fleet.services.doctor.reach import Reach
 from skill_fleet.services.doctor.service import service
 from skill_fleet.services.doctor.versions import versions
@@ -24,7 +24,7 @@ Look = Callable[[Context], Iterator[Check]]
 _HERE: tuple[Look, ...] = (disk, journal, data, leftovers, plugins, service)
 
 
-def examine(workspace: Path | None, *, offline: bool = False) -> list[Check]:
+def examine(workspace: Path | None, *, offline: bool = False, every: bool = False) -> list[Check]:
     """Everything there is to look at; where the configuration is wrong, that and the versions.
 
     Providers are asked which models they have, with the key that is configured for them: that costs nothing.
@@ -33,15 +33,16 @@ def examine(workspace: Path | None, *, offline: bool = False) -> list[Check]:
     Args:
         workspace: As for `open_context`.
         offline: Ask nobody: look at this machine, and at the service's database, only.
+        every: Look at every registered model, not only at those that phases use.
     """
     checks = list(versions())
     try:
         context = open_context(workspace)
     except SkillFleetError as error:
         return [*checks, Check("configuration", "error", error.message, error.hint)]
-    reach = None if offline else Reach.begun(context, NETWORK_SECONDS)
-    for look in (configuration, models, limits, proxies):
-        checks += look(context)
+    chosen = models_of(context, every=every)
+    reach = None if offline else Reach.begun(context, chosen, NETWORK_SECONDS)
+    checks += [*configuration(context), *models(context, chosen), *limits(context, chosen), *proxies(context)]
     rest = [check for look in _HERE for check in look(context)]
     if reach is not None:
         checks += reach.checks(context.clock)

@@ -1,11 +1,10 @@
 """Limits of models against what a run would do: what would wait, time out, or look like an outage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
-from skill_fleet.services.doctor.models import models_of
 
 # Few models write faster for one caller, in tokens a second.
 _TOKENS_A_SECOND = 250
@@ -13,9 +12,9 @@ _LONG_WAIT = 60
 _SHORT_TIMEOUT = 5.0
 
 
-def limits(context: Context) -> Iterator[Check]:
-    """What of the limits does not go together."""
-    for name, spec in models_of(context).items():
+def limits(context: Context, chosen: Mapping[str, ModelSpec]) -> Iterator[Check]:
+    """What of the chosen models' limits does not go together."""
+    for name, spec in chosen.items():
         if spec.offline:
             continue
         for said, hint in _clashes(context, name, spec):

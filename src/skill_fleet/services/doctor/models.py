@@ -1,6 +1,6 @@
 """The models of the phases: keys, addresses, programs, and what a cost cap needs of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from skill_fleet.config.load import model_spec
 from skill_fleet.config.settings import PHASES, ModelSpec
@@ -13,18 +13,26 @@ from skill_fleet.services.doctor.check import Check
 from skill_fleet.services.model_access import address_of, key_variables
 
 
-def models_of(context: Context) -> dict[str, ModelSpec]:
-    """The models that phases use, by name."""
+def models_of(context: Context, *, every: bool = False) -> dict[str, ModelSpec]:
+    """The models that phases use, by name; or every registered one besides, but for the offline model."""
     settings = context.settings
-    return dict(sorted(model_spec(settings, getattr(settings.phases, phase)) for phase in PHASES))
+    found = dict(model_spec(settings, getattr(settings.phases, phase)) for phase in PHASES)
+    if every:
+        found |= {name: spec for name, spec in settings.models.registry.items() if not spec.offline}
+    return dict(sorted(found.items()))
 
 
-def models(context: Context) -> Iterator[Check]:
-    """Whether each model of a phase can be used as configured."""
-    for name, spec in models_of(context).items():
+def models(context: Context, chosen: Mapping[str, ModelSpec]) -> Iterator[Check]:
+    """Whether each chosen model can be used as configured; and how many are not looked at."""
+    for name, spec in chosen.items():
         yield _usable(context, name, spec)
         if spec.is_command or spec.provider == LITELLM or address_of(spec) is not None:
             yield from _cap(context, name, spec)
+    left = models_of(context, every=True).keys() - chosen.keys()
+    if left:
+        models_are = "model that no phase uses is" if len(left) == 1 else "models that no phase uses are"
+        said = f"{len(left)} registered {models_are} not looked at."
+        yield Check("models", "ok", said, "With them: skill-fleet doctor --all.")
 
 
 def _usable(context: Context, name: str, spec: ModelSpec) -> Check:

@@ -132,12 +132,13 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def names_in(value: Any) -> Sequence[str]:
-    """The models in a provider's list: OpenAI's and Anthropic's `data`, Gemini's and Ollama's `models`."""
-    if not isinstance(value, dict):
-        return ()
-    found = value.get("data") or value.get("models")
+def names_in(value: Any) -> Sequence[str] | None:
+    """The models in a provider's list: OpenAI's and Anthropic's `data`, Gemini's and Ollama's `models`.
+
+    None of what is no such list.
+    """
+    found = (value.get("data") or value.get("models", value.get("data"))) if isinstance(value, dict) else None
     if not isinstance(found, list):
-        return ()
+        return None
     named = [one.get("id") or one.get("name") for one in found if isinstance(one, dict)]
     return [name.removeprefix("models/") for name in named if isinstance(name, str)]

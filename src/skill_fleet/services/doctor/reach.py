@@ -16,7 +16,6 @@ from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
 from skill_fleet.services.doctor.clocks import clock_check, date_in
-from skill_fleet.services.doctor.models import models_of
 from skill_fleet.services.doctor.network import Question, Questions, Reply, names_in
 from skill_fleet.services.model_access import address_of, key_variables
 from skill_fleet.services.models_diagnosis import connection_problem
@@ -24,6 +23,10 @@ from skill_fleet.services.models_diagnosis import connection_problem
 _SERVICE = "the service"
 _ANY_NAME = frozenset({"llama_cpp", "llamafile"})
 """Servers of one model, which answer to any name."""
+_FOR_NOW = frozenset({408, 425, 429})
+"""Refusals that waiting helps against."""
+_LATER = "Wait, and look again; the provider may say more on its status page."
+_CALL = "See whether a call does: skill-fleet models test."
 _MOST_NAMES = 5
 _LONGEST_NAME = 60
 
@@ -47,10 +50,10 @@ class Reach:
     seconds: float
 
     @classmethod
-    def begun(cls, context: Context, seconds: float) -> Self:
-        """Ask the provider of each model that has its key, and the service that clients talk to."""
+    def begun(cls, context: Context, models: Mapping[str, ModelSpec], seconds: float) -> Self:
+        """Ask the provider of each of these models that has its key, and the service that clients talk to."""
         environ = context.loaded.environ
-        specs = {name: spec for name, spec in models_of(context).items() if _askable(spec, environ)}
+        specs = {name: spec for name, spec in models.items() if _askable(spec, environ)}
         questions = {name: _question(spec, environ) for name, spec in specs.items()}
         server = environ.get(SERVER, "").strip().rstrip("/")
         if server:
@@ -112,19 +115,21 @@ def _provider(name: str, spec: ModelSpec, reply: Reply, environ: Mapping[str, st
         hint = f"Check the key in {variables}." if variables else "Name its key's variable: api_key_env."
         return Check("provider", "error", f"{name}: {address} refuses the key ({status}).", hint)
     if status in {404, 405}:
-        hint = "See whether a call does: skill-fleet models test."
         said = f"{name}: {address} answers, but has no list of models ({status}); is it the right api_base?"
-        return Check("provider", "warning", said, hint)
+        return Check("provider", "warning", said, _CALL)
     if 300 <= status < 400:
         said = f"{name}: {address} sends elsewhere ({status}); calls are never redirected."
         return Check("provider", "error", said, "Set api_base to where it sends.")
     if status != 200:
-        hint = "Wait, and look again; the provider may say more on its status page."
+        hint = _LATER if status >= 500 or status in _FOR_NOW else _CALL
         return Check("provider", "warning", f"{name}: {address} answers with status {status}.", hint)
     return _listed(name, spec, address, names_in(reply.value))
 
 
-def _listed(name: str, spec: ModelSpec, address: str, names: Sequence[str]) -> Check:
+def _listed(name: str, spec: ModelSpec, address: str, names: Sequence[str] | None) -> Check:
+    if names is None:
+        said = f"{name}: {address} answers, but not with a list of models; is it the right api_base?"
+        return Check("provider", "warning", said, _CALL)
     model = spec.model.partition("/")[2]
     if not names or spec.provider in _ANY_NAME:
         return Check("provider", "ok", f"{name}: {address} answers.")
