@@ -32,6 +32,7 @@ from skill_fleet.llm.failures import UnusableAnswer, attempts_at, explained, und
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.limits.limiter import Broken
 from skill_fleet.llm.testing import ScriptedModel
+from skill_fleet.optimization.prefetch.turnstile import Turnstile
 from watched_limiter import WatchedLimiter
 
 BOTH = pytest.mark.parametrize("how", ["sync", "async", "stream"])
@@ -377,7 +378,7 @@ def test_who_goes_ahead_keeps_its_place_while_it_rests(rig: Any, limiter: Watche
     """All other places are taken by who waits for it."""
     model = ScriptedModel(fault=failing(no_connection()))
     made = rig(model, spec=PRICED, limiter=limiter, retry=Retry(base=0.05))
-    engine = made.engine.behind(place=threading.BoundedSemaphore(2))
+    engine = made.engine.behind(place=Turnstile(2, lambda: None))
     crowded = made.lm.copy(engine=engine, async_engine=AsyncMeteredEngine(engine))
 
     async def scene() -> list[Any]:
