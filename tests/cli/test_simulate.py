@@ -2,11 +2,13 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -84,13 +86,13 @@ def test_ctrl_c_ends_it_though_clients_hang(simulator):
 
 
 def test_it_ends_after_so_many_requests(simulator, ws):
-    process, ready = simulator("--max-requests", "3", "--ledger", "deep/ledger.ndjson")
+    process, ready = simulator("--max-requests", "3", "--ledger", "ledger.ndjson")
     for number in range(3):
         asked(ready["url"], f"Task {number}")
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert json.loads(out)["requests"] == 3
-    lines = [json.loads(line) for line in (ws / "deep" / "ledger.ndjson").read_text().splitlines()]
+    lines = [json.loads(line) for line in (ws / "ledger.ndjson").read_text().splitlines()]
     assert [line["delivered"] for line in lines] == [True] * 3
 
 
@@ -134,7 +136,15 @@ def test_other_machines_are_let_in_only_where_that_is_said_and_it_is_told(cli):
         (("--script", "none.yaml"), "There is no script", 3),
         (("--api-key-env", "SIM_KEY"), "SIM_KEY is empty", 6),
         (("--ledger", "."), "cannot be written", 1),
-        (("--host", "no.such.host.invalid"), "Cannot listen", 2),
+        (("--fault", "hang=0.1", "--fault", "hang =0.2"), "--fault hang is given twice", 2),
+        (("--ledger", "no/such/ledger"), "there is no folder no/such", 1),
+        (
+            ("--host", "no.such.host.invalid"),
+            "port 0: this machine has no such address. Choose another --host",
+            2,
+        ),
+        (("--host", "256.1.1.1"), "port 0: this machine has no such address. Choose another --host", 2),
+        (("--host", "192.0.2.1"), "port 0: this machine has no such address. Choose another --host", 2),
         (("--port", "65536"), "65535", 2),
     ],
 )
@@ -144,6 +154,18 @@ def test_what_it_refuses_is_one_sentence(cli, words, said, code):
     assert said in ended.err
     assert len(ended.err.splitlines()) == 1
     assert ended.out == ""
+
+
+def test_a_port_that_is_taken_is_told_once(cli, ws):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        ended = cli("simulate-provider", "--max-seconds", "0.1", "--port", port)
+    assert ended.code == 2
+    assert ended.err == (
+        f"error: Cannot listen at 127.0.0.1, port {port}: address already in use. "
+        "Choose another --port; 0 takes a free one.\n"
+    )
+    assert not (ws / "no").exists()
 
 
 def test_a_key_from_the_environment_is_asked_for_and_never_shown(simulator, monkeypatch):

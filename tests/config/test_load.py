@@ -465,3 +465,23 @@ def test_hosts_are_a_list(read: Loader) -> None:
         "a.example",
         "b.example",
     )
+
+
+@pytest.mark.parametrize(
+    ("own", "key"),
+    [
+        ("models: &a {registry: *a}", "models.registry"),
+        ("&a {models: *a}", "models"),
+        ("models: &a {registry: {x: *a}}", "models.registry.x"),
+        ("optimization: {seed: &s [1], rounds: &a {x: {y: *a}}}", "optimization.rounds.x.y"),
+    ],
+)
+def test_an_alias_of_what_it_is_in_is_told_by_its_key(read: Loader, own: str, key: str) -> None:
+    error = refused(read, own)
+    assert error.message.startswith(f"{key} refers to itself")
+
+
+def test_an_alias_of_something_else_may_be_used_twice(read: Loader) -> None:
+    own = "models: {registry: {a: &m {model: openai/x}, b: *m}}"
+    registry = read(own).settings.models.registry
+    assert registry["a"] == registry["b"]

@@ -56,7 +56,7 @@ def test_the_totals_are_the_sum_of_the_records_at_any_moment(provider):
 
 
 def test_the_file_has_a_line_for_each_request_as_it_ends(tmp_path):
-    path = tmp_path / "deep" / "ledger.ndjson"
+    path = tmp_path / "ledger.ndjson"
     with running(SimulatorSettings(faults=MIXED, ledger=path, price=Price(1, 1))) as server:
         body = {"model": "offline/rules-v1", "messages": [{"role": "user", "content": "hello"}]}
         with http_client() as http:

@@ -101,6 +101,21 @@ def test_a_file_that_is_no_yaml_is_one_sentence(tmp_path, text):
         read_script(written(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('"""A program."""\nimport json\n', "line 1 cannot be read"),
+        ("- match: a\n  answer: b\n  answer: c\n", "line 3 has a key twice"),
+        ("- [", "line 1 cannot be read"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_by_its_line(tmp_path, text, said):
+    with pytest.raises(DataError) as refused:
+        read_script(written(tmp_path, text))
+    assert refused.value.message.endswith(f"is neither JSON nor YAML: {said}.")
+    assert refused.value.hint.startswith("A script is a list of rules")
+
+
 def test_a_file_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(NotFound, match="There is no script"):
         read_script(tmp_path / "none.yaml")

@@ -118,9 +118,12 @@ def simulate_provider(
 def _rates(written: list[str]) -> dict[str, float]:
     rates: dict[str, float] = {}
     for each in written:
-        name, mark, rate = each.partition("=")
+        written_name, mark, rate = each.partition("=")
+        name = written_name.strip()
+        if name in rates:
+            raise UsageError(f"--fault {name} is given twice.", hint="Give each fault one rate.")
         try:
-            rates[name.strip()] = float(rate)
+            rates[name] = float(rate)
         except ValueError:
             what = f"'{rate}' is no number" if mark else "there is no rate"
             raise UsageError(

@@ -198,14 +198,19 @@ def _scalar(text: str) -> Any:
         return text
 
 
-def _flatten(value: Any, prefix: tuple[str, ...] = ()) -> Flat:
+def _flatten(value: Any, prefix: tuple[str, ...] = (), around: tuple[Any, ...] = ()) -> Flat:
     if not isinstance(value, dict):
         return {prefix: value}
+    if any(outer is value for outer in around):
+        raise ConfigError(
+            f"{'.'.join(prefix)} refers to itself, by an alias (*) of what it is in.",
+            hint="Write its keys out instead.",
+        )
     if len(prefix) > _DEEPEST:
         raise ConfigError(f"{'.'.join(prefix[:4])}… is nested too deeply to be a setting.")
     flat: Flat = {}
     for key, inner in value.items():
-        flat.update(_flatten(inner, (*prefix, str(key))))
+        flat.update(_flatten(inner, (*prefix, str(key)), (*around, value)))
     return flat
 
 

@@ -240,8 +240,12 @@ _COUNTED = ("requests", "answered", "rejected", *_TOKENS, "billed_without_answer
 
 
 def _opened(path: Path) -> FileIO:
+    if not path.parent.is_dir():
+        raise StorageError(
+            f"The ledger {path} cannot be written: there is no folder {path.parent}.",
+            hint="Make it, or name another --ledger.",
+        )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("wb", buffering=0)
     except OSError as error:
         raise _unwritable(path, error) from error

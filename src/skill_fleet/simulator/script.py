@@ -9,6 +9,7 @@ from typing import Any
 from skill_fleet.foundation.errors import DataError, NotFound
 from skill_fleet.simulator.faults import CATALOGUE
 
+_BEGIN = 'A script is a list of rules: [{"match": "…", "answer": "…"}].'
 _KEYS = ("match", "answer", "fault", "times")
 
 
@@ -59,7 +60,8 @@ def read_script(path: Path) -> tuple[Rule, ...]:
         DataError: It is no script: one sentence says what and where.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
         written = path.read_text(encoding="utf-8")
@@ -70,8 +72,10 @@ def read_script(path: Path) -> tuple[Rule, ...]:
     try:
         value = YAML(typ="safe", pure=True).load(written)
     except (YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise DataError(f"The script {path} is neither JSON nor YAML: {said}.") from error
+        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        place = f"line {mark.line + 1}" if mark else "it"
+        why = "has a key twice" if isinstance(error, DuplicateKeyError) else "cannot be read"
+        raise DataError(f"The script {path} is neither JSON nor YAML: {place} {why}.", hint=_BEGIN) from error
     return rules_of(value, str(path))
 
 
@@ -82,9 +86,7 @@ def rules_of(value: Any, where: str) -> tuple[Rule, ...]:
         DataError: It is none.
     """
     if not isinstance(value, list):
-        raise DataError(
-            f"The script {where} is not a list.", hint='Begin with [{"match": "…", "answer": "…"}].'
-        )
+        raise DataError(f"The script {where} is not a list.", hint=_BEGIN)
     return tuple(_rule(item, f"Rule {number} of the script {where}") for number, item in enumerate(value, 1))
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +23,10 @@ from skill_fleet.simulator.wire import Connection, HttpRequest
 
 LOG = logging.getLogger("skill_fleet.simulator")
 BACKLOG = 1024
+# `create_server` makes an OSError of a name that cannot be looked up, with the resolver's number.
+_NO_ADDRESS = frozenset(
+    {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL}
+)
 
 
 class Simulator:
@@ -196,9 +202,16 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise UsageError(
-            f"Cannot listen at {host}, port {port}: {error.strerror or error}.", hint="Choose another --port."
-        ) from None
+        reason, hint = _why_not(error)
+        raise UsageError(f"Cannot listen at {host}, port {port}: {reason}.", hint=hint) from None
+
+
+def _why_not(error: OSError) -> tuple[str, str]:
+    """Why, and what to do; the words of Python repeat the address as a tuple."""
+    if isinstance(error, socket.gaierror) or error.errno in _NO_ADDRESS:
+        return "this machine has no such address", "Choose another --host; 127.0.0.1 is this machine alone."
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return reason[:1].lower() + reason[1:], "Choose another --port; 0 takes a free one."
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
