@@ -17,7 +17,7 @@ from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.failures import Failure, understand
 from skill_fleet.llm.providers import attempt_rules, transport
 from skill_fleet.llm.providers.provider import Provider
-from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT
+from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT, ROUTES
 from wires import Reply, Write, chat, chat_events, drip, wire_server
 
 REQUEST = Request(model="openai/m", messages=(Message.user("hello"),), config=Config(max_tokens=200))
@@ -349,7 +349,9 @@ def test_the_inside_of_dspys_client_is_the_one_that_is_relied_on() -> None:
     assert transport.usable(), "look at llm/providers/transport.py before moving the bound of dspy"
 
 
-@pytest.mark.parametrize("prefix", ["openai", "ollama_chat", "vllm", "llama_cpp", "groq"])
+@pytest.mark.parametrize(
+    "prefix", [route.prefix for route in ROUTES if route.wire == "openai" and route.prefix != "azure"]
+)
 def test_with_another_inside_dspys_own_model_answers(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
     assert not transport.usable()
@@ -363,3 +365,140 @@ def test_with_another_inside_dspys_own_model_answers(prefix: str, monkeypatch: p
         provider.close()
     assert {one.path for one in server.asked} == {"/v1/chat/completions"}
     assert server.asked[0].headers["authorization"] == "Bearer planted-key-1"
+
+
+FAILING = {
+    "server": Reply({"error": {"message": "down for planted-key-1"}}, 500),
+    "auth": Reply({"error": {"message": "no planted-key-1"}}, 401),
+    "rate_limit": Reply({"error": {"message": "slower"}}, 429, {"retry-after": "7"}),
+    "provider": Reply(b"{no JSON", 200, {"content-type": "application/json"}),
+}
+
+
+@pytest.mark.parametrize("code", FAILING)
+def test_with_another_inside_failures_are_understood_as_well(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
+    with wire_server(FAILING[code]) as server:
+        spec = ModelSpec(model="openai/m", api_base=f"{server.url}/v1", api_key_env="K")
+        provider = Provider(spec, {"K": "planted-key-1"})
+        request = Request(model=spec.model, messages=(Message.user("hello"),))
+        for ask in (provider.complete, lambda one: asyncio.run(provider.acomplete(one))):
+            with pytest.raises(LMError) as caught:
+                ask(request)
+            failure = understand(caught.value)
+            assert failure.code == code
+            assert failure.retry_after == (7.0 if code == "rate_limit" else None)
+            assert "planted" not in f"{caught.value!r} {caught.value.__cause__!r} {vars(caught.value)}"
+        provider.close()
+    assert len(server.asked) == 2, "one attempt a call"
+
+
+def test_with_another_inside_a_silent_server_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
+    hold = threading.Event()
+    with wire_server(Reply(chat(), hold=hold)) as server:
+        spec = ModelSpec(model="openai/m", api_base=f"{server.url}/v1", timeout=0.3)
+        provider = Provider(spec, {})
+        began = time.monotonic()
+        with pytest.raises(LMError) as caught:
+            provider.complete(Request(model=spec.model, messages=(Message.user("hello"),)))
+        assert time.monotonic() - began < 3.0
+        failure = understand(caught.value)
+        assert (failure.remedy, failure.sent, failure.answered) == ("retry", True, False)
+        hold.set()
+        provider.close()
+
+
+def slow_names(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    real = socket.getaddrinfo
+
+    def slow(*args: Any, **options: Any) -> Any:
+        time.sleep(seconds)
+        return real(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def test_a_name_that_is_looked_up_too_long_ends_with_the_attempt_and_nothing_was_sent(
+    to: Callable[..., Provider], ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with wire_server(Reply(chat())) as server:
+        slow_names(monkeypatch, 1.5)
+        begin = time.monotonic()
+        with pytest.raises(LMError, match=r"No connection within 0\.3 s") as caught:
+            ask(to(server.url.replace("127.0.0.1", "localhost"), timeout=0.3))
+        if ask in {at_once, streamed}:  # a loop that ends waits for its threads
+            assert time.monotonic() - begin < 1.2
+        assert not server.asked
+    failure = understand(caught.value)
+    assert (failure.code, failure.sent, failure.unreached) == ("transport", False, True)
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def test_a_handshake_without_end_ends_with_the_attempt_and_nothing_was_sent(
+    to: Callable[..., Provider], ask: Ask
+) -> None:
+    with wire_server(Reply(raw=then_silent(b""))) as server:
+        begin = time.monotonic()
+        with pytest.raises(LMError) as caught:
+            ask(to(server.url.replace("http://", "https://"), timeout=0.4))
+        assert time.monotonic() - begin < 0.4 + SLACK
+    assert not understand(caught.value).sent
+
+
+def test_a_connection_that_comes_too_late_is_closed(
+    to: Callable[..., Provider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with wire_server(Reply(chat())) as server:
+        provider = to(server.url.replace("127.0.0.1", "localhost"), timeout=0.3)
+        slow_names(monkeypatch, 0.6)
+        with pytest.raises(LMError, match="No connection"):
+            at_once(provider)
+        deadline = time.monotonic() + 5
+        while any(one.name == "connecting" for one in threading.enumerate()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not any(one.name == "connecting" for one in threading.enumerate())
+        assert not server.asked
+
+
+def test_the_time_a_reader_takes_is_not_the_providers(to: Callable[..., Provider]) -> None:
+    many = [f"word {number} " for number in range(40)]
+    with wire_server(Reply(chat_events(*many))) as server:
+        events = to(server.url, timeout=0.4).stream(REQUEST)
+        first = [next(events), next(events)]
+        time.sleep(0.7)
+        assert [event.type for event in [*first, *events]][-1] == "end"
+
+        async def slowly() -> list[str]:
+            kinds = []
+            async for event in to(server.url, timeout=0.4).astream(REQUEST):
+                kinds.append(event.type)
+                if len(kinds) == 2:
+                    await asyncio.sleep(0.7)
+            return kinds
+
+        assert asyncio.run(slowly())[-1] == "end"
+
+
+def test_what_is_known_of_a_loop_goes_when_it_is_closed(to: Callable[..., Provider]) -> None:
+    with wire_server(Reply(chat())) as server:
+        provider = to(server.url)
+        for _ in range(4):
+            awaited(provider)
+        assert len(provider._client._loops) == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def test_a_key_that_an_error_echoes_is_taken_out_whatever_way_it_was_asked(
+    to: Callable[..., Provider], ask: Ask
+) -> None:
+    echo = {"error": {"message": "wrong key plantedkeyone1 given", "type": "invalid_request_error"}}
+    with wire_server(Reply(echo, 401)) as server:
+        provider = to(server.url, environ={"K": "plantedkeyone1"}, api_key_env="K")
+        with pytest.raises(LMError) as caught:
+            ask(provider)
+    assert "plantedkeyone1" not in f"{caught.value} {caught.value.__cause__} {vars(caught.value)}"
+    assert "wrong key" in str(caught.value)

@@ -243,3 +243,13 @@ def test_poisoned_releases(monkeypatch):
     )
     found = [one for one in versions() if one.status == "error"]
     assert [one.message for one in found] == ["litellm 1.82.7 is a release that steals credentials."]
+
+
+def test_a_dspy_that_the_transport_does_not_know_is_a_warning(monkeypatch):
+    from skill_fleet.llm.providers import transport
+
+    assert [check.status for check in versions()] == ["ok"]
+    monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
+    (warning,) = [check for check in versions() if check.status == "warning"]
+    assert "dspy.LM" in warning.message
+    assert warning.hint

@@ -17,7 +17,15 @@ from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.llm.providers.routes import OWN_DOORS, door_of, effective_address
 
 # Prefixes of ours as `dspy.LM` spells the same door.
-_SPELLED = {"openai-chat": "openai", "moonshotai": "moonshot", "vllm": "hosted_vllm", "azure-chat": ""}
+_SPELLED = {
+    "openai-chat": "openai",
+    "moonshotai": "moonshot",
+    "vllm": "hosted_vllm",
+    "sglang": "hosted_vllm",
+    "zai": "openai",
+    "meta-chat": "openai",
+    "azure-chat": "",
+}
 _QUIET: dict[str, Any] = {
     "disable_history": True,
     "usage_tracker": None,

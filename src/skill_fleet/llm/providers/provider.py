@@ -162,6 +162,11 @@ def client_of(spec: ModelSpec, key: str | None, on_headers: "OnHeaders | None" =
     return PlainClient(spec, key or NO_KEY)
 
 
+def has_native_client() -> bool:
+    """Whether DSPy's inside is the one we know, so that its client runs over our transport."""
+    return _native() is not None
+
+
 def _native() -> "type[NativeClient] | None":
     """DSPy's client with our transport under it; None where its inside is not the one we know."""
     try:

@@ -28,6 +28,7 @@ def versions() -> Iterator[Check]:
     )
     yield from unfit(importlib.metadata.requires("skill-fleet") or [])
     yield from _poisoned()
+    yield from _fallback()
     if numbers(sqlite3.sqlite_version) < _OLDEST_SQLITE:
         hint = "Use a Python that comes with a newer one."
         yield Check("versions", "error", f"SQLite {sqlite3.sqlite_version} is older than 3.35.", hint)
@@ -81,6 +82,21 @@ def numbers(version: str) -> tuple[int, ...]:
     """The numbers a version begins with: `3.4.1rc2` is (3, 4, 1)."""
     begin = re.match(r"\d+(?:\.\d+)*", version)
     return tuple(int(part) for part in begin.group().split(".")) if begin else ()
+
+
+def _fallback() -> Iterator[Check]:
+    """Whether providers are asked by the client that the limits were proven with."""
+    from skill_fleet.llm.providers.provider import has_native_client
+
+    if not has_native_client():
+        found = importlib.metadata.version("dspy")
+        yield Check(
+            "versions",
+            "warning",
+            f"dspy {found} is not one that skill-fleet's own transport knows: providers are asked by dspy.LM, "
+            "without answers as they come, a bound on a whole attempt, and rate limits from headers.",
+            "Install the version of dspy that skill-fleet names.",
+        )
 
 
 def _poisoned() -> Iterator[Check]:
