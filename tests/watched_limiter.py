@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from skill_fleet.llm.limits.limiter import LimiterState
+
 
 class WatchedTicket:
     """One admission, and how it ended."""
@@ -65,7 +67,13 @@ class WatchedLimiter:
     def asked_anew(self, model: str) -> None:
         self.anew.append(model)
 
-    def admit(self, quota: Any, tokens: int, stop: Callable[[], bool]) -> WatchedTicket | None:
+    def state(self) -> LimiterState:
+        """Nobody waits for long."""
+        return LimiterState(0.0, "closed", None, self.out, self.waiting, len(self.tickets), 0)
+
+    def admit(
+        self, quota: Any, tokens: int, stop: Callable[[], bool], before: Any = None
+    ) -> WatchedTicket | None:
         if self.broken is not None:
             raise self.broken
         self.waiting += 1
@@ -79,7 +87,9 @@ class WatchedLimiter:
             self.waiting -= 1
         return self._ticket(quota, tokens)
 
-    async def aadmit(self, quota: Any, tokens: int, stop: Callable[[], bool]) -> WatchedTicket | None:
+    async def aadmit(
+        self, quota: Any, tokens: int, stop: Callable[[], bool], before: Any = None
+    ) -> WatchedTicket | None:
         if self.broken is not None:
             raise self.broken
         while self.shut.is_set():

@@ -172,6 +172,24 @@ def test_a_model_without_our_guard_cannot_pass_a_broken_answer_off_as_a_whole_on
     assert found.excluded[0].no_score.reason in {"truncated", "content_filter", "empty"}
 
 
+@pytest.mark.parametrize(
+    ("fault", "hint"),
+    [
+        (UnusableAnswer("Withheld.", code="content_filter"), "Use another model for such tasks"),
+        (UnusableAnswer("The answer was cut off.", code="truncated"), "Raise max_tokens"),
+        (LMTimeoutError("no answer in 60 s"), "Check the model, its key and its limits."),
+    ],
+)
+def test_where_most_calls_fail_the_advice_is_that_of_their_failure(fault, hint):
+    def failing(_message):
+        raise fault
+
+    lm, _ = model(failing)
+    with pytest.raises(ProviderError) as caught:
+        measure(program(), questions(6), EXACT, lm=lm, num_threads=2)
+    assert caught.value.hint.startswith(hint)
+
+
 def test_a_judge_that_was_cut_off_gives_no_score():
     def judge(gold, pred):
         verdict = dspy.Predict("question -> answer")(question=f"9{gold.question}")

@@ -8,7 +8,7 @@ import pytest
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.limits.admission import Admission, Place, Quota
-from skill_fleet.llm.limits.breaker import COOL, IN_A_ROW, Breaker
+from skill_fleet.llm.limits.breaker import COOL, IN_A_ROW, SPELL, Breaker
 
 DOWN = ProviderError("It is down.")
 NO_KEY = ProviderError("The key is refused.", code="auth")
@@ -24,7 +24,7 @@ def breaker(outage: float = 120.0) -> Breaker:
 def opened(outage: float = 120.0) -> Breaker:
     made = breaker(outage)
     for _ in range(IN_A_ROW):
-        made.failed(0.0, DOWN, probe=False)
+        made.failed(0.0, DOWN, probe=False, sent=-SPELL)
     return made
 
 
@@ -32,13 +32,36 @@ def test_failures_in_a_row_open_it_and_an_answer_between_them_does_not() -> None
     made = breaker()
     for _ in range(IN_A_ROW - 1):
         made.failed(0.0, DOWN, probe=False)
-    made.answered(0.0, probe=False)
+    made.answered(SPELL, probe=False)
     for _ in range(IN_A_ROW - 1):
-        made.failed(0.0, DOWN, probe=False)
-    assert (made.state, made.wait(0.0)) == ("closed", 0.0)
-    made.failed(0.0, DOWN, probe=False)
+        made.failed(SPELL, DOWN, probe=False)
+    made.answered(2 * SPELL, probe=False)
+    for _ in range(IN_A_ROW - 1):
+        made.failed(3 * SPELL, DOWN, probe=False)
+    assert (made.state, made.wait(3 * SPELL)) == ("closed", 0.0)
+    now = 4 * SPELL
+    made.failed(now, DOWN, probe=False)
     assert made.state == "open"
-    assert 1.0 <= made.wait(0.0) <= 1.2
+    assert 1.0 <= made.wait(now) <= 1.2
+
+
+def test_many_that_fail_in_one_moment_do_not_open_it_and_one_that_goes_on_does() -> None:
+    made = breaker()
+    for _ in range(64):
+        made.failed(10.0, DOWN, probe=False, sent=9.9)
+    assert made.state == "closed"
+    made.failed(9.8 + SPELL, DOWN, probe=False, sent=11.0)
+    assert made.state == "closed"
+    made.failed(9.9 + SPELL, DOWN, probe=False, sent=11.0)
+    assert made.state == "open"
+
+
+def test_what_was_answered_while_a_call_that_failed_was_under_way_counts() -> None:
+    made = breaker()
+    made.answered(99.9, probe=False)
+    for _ in range(64):
+        made.failed(100.0, DOWN, probe=False, sent=0.0)
+    assert made.state == "closed"
 
 
 def test_one_probe_goes_when_it_has_rested_and_the_others_wait_for_its_end() -> None:
@@ -58,14 +81,17 @@ def test_each_probe_that_fails_doubles_the_rest_up_to_a_bound_and_an_answer_rese
         now += rests[-1]
         assert made.admitted("m")
         made.failed(now, DOWN, probe=True)
-    for rest, least in zip(rests, (1, 2, 4, 8, 15, 15, 15, 15), strict=True):
+    for rest, least in zip(rests, (1, 2, 4, 5, 5, 5, 5, 5), strict=True):
         assert least <= rest <= least * 1.2
     now += made.wait(now)
     made.admitted("m")
     made.answered(now, probe=True)
     for _ in range(IN_A_ROW):
-        made.failed(now, DOWN, probe=False)
-    assert made.wait(now) <= 1.2
+        made.failed(now + SPELL, DOWN, probe=False)
+    assert made.state == "closed", "the answer was just now"
+    now += 2 * SPELL
+    made.failed(now, DOWN, probe=False)
+    assert 1.0 <= made.wait(now) <= 1.2
 
 
 def test_late_failures_of_calls_from_before_change_nothing() -> None:
@@ -188,8 +214,8 @@ class Account:
     def __init__(self, outage: float = 120.0) -> None:
         self.core = Admission(60.0, outage, random.Random(0))
 
-    def ask(self, now: float, model: str = "m") -> Place:
-        place = Place(Quota(model), 1, lambda: None)
+    def ask(self, now: float, model: str = "m", *, probes: int = 0) -> Place:
+        place = Place(Quota(model), 1, lambda: None, probes)
         self.core.enter(place, now)
         return place
 
@@ -221,7 +247,7 @@ def test_where_one_model_is_refused_one_call_of_another_is_made_to_see() -> None
 
 def test_of_many_who_wait_for_a_provider_that_is_away_one_at_a_time_asks() -> None:
     made = Account(outage=30.0)
-    for place in [made.ask(0.0) for _ in range(IN_A_ROW)]:
+    for place in [made.ask(-SPELL) for _ in range(IN_A_ROW)]:
         made.core.failed(place.call, SERVER, DOWN, 0.0)
     waiting, now, probes = [made.ask(0.0) for _ in range(64)], 0.0, 0
     while not all(place.error for place in waiting if place.call is None):
@@ -233,27 +259,41 @@ def test_of_many_who_wait_for_a_provider_that_is_away_one_at_a_time_asks() -> No
         probes += 1
         made.core.failed(asking[-1].call, SERVER, DOWN, now)
     assert now == pytest.approx(30.0)
-    assert probes == 5
+    assert probes == 8
     assert sum(place.error is DOWN for place in waiting) == 64 - probes
+
+
+def test_the_call_that_probed_last_probes_again_and_after_some_times_it_is_anothers_turn() -> None:
+    made = Account()
+    for place in [made.ask(-SPELL) for _ in range(IN_A_ROW)]:
+        made.core.failed(place.call, SERVER, DOWN, 0.0)
+    waiting, probed, now = {made.ask(0.0): number for number in range(16)}, [], 0.0
+    for _ in range(12):
+        now = max(now, min(place.due for place in waiting if not place.decided))
+        made.core.serve(now)
+        (probe,) = [place for place in waiting if place.call is not None]
+        assert probe.call.probe
+        probed.append(waiting.pop(probe))
+        made.core.failed(probe.call, SERVER, DOWN, now)
+        waiting[made.ask(now, probes=probe.call.probes)] = probed[-1]
+    assert probed == [0] * 5 + [1] * 5 + [2] * 2
+    now += 60.0
+    made.core.serve(now)
+    (probe,) = [place for place in waiting if place.call is not None]
+    made.core.answered(probe.call, 1, now)
+    assert all(place.call is not None for place in waiting)
+    assert made.ask(now, probes=3).call.probes == 0
 
 
 def test_when_it_is_back_everybody_goes() -> None:
     made = Account()
-    for place in [made.ask(0.0) for _ in range(IN_A_ROW)]:
+    for place in [made.ask(-SPELL) for _ in range(IN_A_ROW)]:
         made.core.failed(place.call, SERVER, DOWN, 0.0)
     waiting = [made.ask(0.0) for _ in range(10)]
     made.core.serve(1.3)
     (probe,) = [place for place in waiting if place.call]
     made.core.answered(probe.call, 1, 2.0)
     assert all(place.call for place in waiting)
-
-
-@pytest.mark.parametrize("code", ["truncated", "empty", "content_filter", "context_window_exceeded"])
-def test_an_answer_that_cannot_be_used_is_an_answer_of_a_provider_that_is_there(code: str) -> None:
-    made = Account()
-    for _ in range(3 * IN_A_ROW):
-        made.core.failed(made.ask(0.0).call, Failure(code, "give_up", sent=True), DOWN, 0.0)
-    assert made.core.breaker.state == "closed"
 
 
 def test_a_call_turned_away_pauses_and_is_no_outage() -> None:

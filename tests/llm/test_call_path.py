@@ -388,6 +388,25 @@ def test_who_goes_ahead_keeps_its_place_while_it_rests(rig: Any, limiter: Watche
     assert model.attempts == 1 + 6
 
 
+def test_an_answer_of_the_journal_does_not_say_that_anybody_is_at_the_address(
+    rig: Any, limiter: WatchedLimiter
+) -> None:
+    """The server was moved since: that is found out as soon as in a run that begins."""
+    before = rig(ScriptedModel(), spec=PRICED, limiter=limiter, retry=QUICK, run="before")
+    before.lm("first")
+
+    def nobody(number: int, _: Request) -> None:
+        raise no_connection()
+
+    limiter.away = lambda: True
+    made = rig(ScriptedModel(fault=nobody), spec=PRICED, limiter=limiter, retry=QUICK, run="again")
+    made.lm("first")
+    assert made.model.attempts == 0
+    with pytest.raises(Halt, match="after 3 attempts: failed to connect"):
+        made.lm("second")
+    assert made.model.attempts == 3
+
+
 def test_an_address_that_has_answered_is_waited_for(rig: Any, limiter: WatchedLimiter) -> None:
     refused = no_connection()
     limiter.away = lambda: True

@@ -4,7 +4,13 @@ import inspect
 
 import pytest
 from dspy.utils import exceptions
-from dspy.utils.exceptions import DSPyError, LMError, LMProviderError, LMTransportError
+from dspy.utils.exceptions import (
+    ContextWindowExceededError,
+    DSPyError,
+    LMError,
+    LMProviderError,
+    LMTransportError,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,6 +142,24 @@ def test_an_explanation_is_one_sentence_with_advice() -> None:
     assert said.hint
     long = explained(DSPyError("x" * 5000), Failure("server", "retry", sent=True), "m")
     assert len(long.message) < 300
+
+
+def test_of_several_sentences_of_a_vendor_the_first_are_told() -> None:
+    words = (
+        "This model's maximum context length is 8192 tokens. However, you requested 9001 tokens (8001 in the "
+        "messages, 1000 in the completion). Please reduce the length of the messages or completion. Then ask."
+    )
+    error = ContextWindowExceededError(message=words, status=400)
+    said = explained(error, understand(error), "openai/m")
+    assert said.message == (
+        "The model openai/m failed (context_window_exceeded): This model's maximum context length is 8192 "
+        "tokens. However, you requested 9001 tokens (8001 in the messages, 1000 in the completion)."
+    )
+    assert said.hint == "Use a model with a longer context or fewer demonstrations."
+    short = LMProviderError("It broke. At v1.2 of the API. Ask again.")
+    assert explained(short, understand(short), "m").message.endswith(
+        ": It broke. At v1.2 of the API. Ask again."
+    )
 
 
 def test_a_missing_key_is_told_as_such() -> None:

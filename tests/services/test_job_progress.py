@@ -125,3 +125,13 @@ def test_what_a_cap_stopped_in_its_search_is_not_near_its_end() -> None:
     progress.see("published", {"published": "baseline"})
     progress.see("finished", {"status": "stopped"})
     assert progress.value < 0.2
+
+
+def test_a_run_that_waits_for_a_provider_says_so_and_stands_where_it_is() -> None:
+    progress = RunProgress(2)
+    progress.see("progress", {"stage": "baseline", "done": 5, "total": 10})
+    before = progress.value
+    progress.see("waiting", {"message": "No answer from openai (server) for 12 s."})
+    assert (progress.value, progress.message) == (before, "No answer from openai (server) for 12 s.")
+    progress.see("progress", {"stage": "baseline", "done": 6, "total": 10})
+    assert progress.message.startswith("Measuring the baseline")

@@ -41,6 +41,7 @@ class _Told:
     thoughts: str = ""
     draft: int = 1
     drafts: int = 1
+    waits: str = ""
 
     def head(self) -> str:
         """What is being done, and how far it is."""
@@ -52,6 +53,8 @@ class _Told:
             parts.append(several(len(_read(self.text).split()), "word"))
         elif self.thoughts:
             parts.append(f"thinking, {several(len(self.thoughts.split()), 'word')}")
+        if self.waits:
+            parts.append(self.waits)
         return " · ".join(parts)
 
 
@@ -89,10 +92,16 @@ class Page:
     def says(self, text: str, *, thought: bool) -> None:
         """The next piece."""
         with self._lock:
+            self._told.waits = ""
             if thought:
                 self._told.thoughts += text
             else:
                 self._told.text += text
+
+    def waits(self, text: str) -> None:
+        """The provider is waited for, until it says something."""
+        with self._lock:
+            self._told.waits = text
 
     def drafted(self, done: int, total: int) -> None:
         """So many drafts are there."""

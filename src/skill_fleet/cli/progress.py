@@ -1,7 +1,9 @@
 """How far a run is: one moving line on a terminal, a line now and then in a pipe, nothing when quiet."""
 
+import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
 
     from skill_fleet.optimization.events import Event
 
-OnDone = Callable[[int, int], None]
 
+_WAITING_EVERY = 10.0
 _STAGES = {
     "preflight": "Preflight",
     "baseline": "Baseline",
@@ -28,6 +30,18 @@ _STAGES = {
 
 
 _TOLD_AT_ONCE = frozenset({"slow_round", "small_test_set"})  # the others stand with the result
+
+
+class Counter(Protocol):
+    """Told how far something is."""
+
+    def __call__(self, done: int, total: int, /) -> None:
+        """So many are done, of how many."""
+        ...
+
+    def waits(self, text: str) -> None:
+        """It waits, and for what; said about once a second."""
+        ...
 
 
 class Watcher(Protocol):
@@ -55,29 +69,21 @@ def watching(screen: Screen) -> Iterator[Watcher]:
 
 
 @contextmanager
-def counting(screen: Screen, title: str) -> Iterator[OnDone]:
+def counting(screen: Screen, title: str) -> Iterator[Counter]:
     """Whom to tell how many are done, of how many: a moving line on a terminal, one line in a pipe."""
     if screen.quiet:
-        yield lambda _done, _total: None
+        yield _Uncounted()
     elif not screen.err.isatty():
-        said = threading.Event()
-
-        def tell(_done: int, _total: int) -> None:
-            if not said.is_set():
-                said.set()
-                screen.note(f"{title} …")
-
-        yield tell
+        yield _Titled(screen, title)
     else:
         with _bar(screen) as progress:
-            task = progress.add_task(title, total=None, detail="")
-            yield lambda done, total: progress.update(
-                task, completed=done, total=total, detail=f"{done} of {total}"
-            )
+            yield _Counted(progress, title)
 
 
 def milestone(kind: str, data: Mapping[str, Any]) -> str | None:
     """An event worth a line, or None."""
+    if kind == "waiting":
+        return str(data["message"])
     if "fold" not in data:
         return _said(kind, data)
     # Of a fold, what came of it: a line for each of its stages would be many.
@@ -143,6 +149,54 @@ def _line(data: Mapping[str, Any]) -> str:
     return _fold(data) if "fold" in data else stage(data)
 
 
+class _Uncounted:
+    """Nothing is shown."""
+
+    def __call__(self, done: int, total: int, /) -> None:
+        pass
+
+    def waits(self, text: str) -> None:
+        pass
+
+
+class _Titled:
+    """A line when it begins, and one now and then while it waits."""
+
+    def __init__(self, screen: Screen, title: str) -> None:
+        self._screen = screen
+        self._title = title
+        self._begun = threading.Event()
+        self._lock = threading.Lock()
+        self._waited = -math.inf
+
+    def __call__(self, _done: int, _total: int, /) -> None:
+        if not self._begun.is_set():
+            self._begun.set()
+            self._screen.note(f"{self._title} …")
+
+    def waits(self, text: str) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if now - self._waited < _WAITING_EVERY:
+                return
+            self._waited = now
+        self._screen.note(text)
+
+
+class _Counted:
+    """One line that moves."""
+
+    def __init__(self, progress: "Progress", title: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=None, detail="")
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total, detail=f"{done} of {total}")
+
+    def waits(self, text: str) -> None:
+        self._progress.update(self._task, detail=text)
+
+
 class _Silent:
     """Nothing is shown but what must be."""
 
@@ -168,6 +222,8 @@ class _Lines:
         self._screen.warn(text)
 
     def __call__(self, event: "Event") -> None:
+        if event.kind == "waiting" and not event.number:
+            return  # the kept ones are enough
         text = milestone(event.kind, event.data)
         if text is not None:
             self._screen.note(text)
@@ -193,6 +249,9 @@ class _Moving:
         self._task = progress.add_task(self._stage, total=None, detail="")
 
     def __call__(self, event: "Event") -> None:
+        if event.kind == "waiting":
+            self._progress.update(self._task, detail=str(event.data["message"]))
+            return
         text = milestone(event.kind, event.data)
         if text is not None:
             self.say(text)

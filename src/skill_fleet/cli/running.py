@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from skill_fleet.cli.options import Globals
-from skill_fleet.cli.progress import OnDone, counting, watching
+from skill_fleet.cli.progress import Counter, counting, watching
 from skill_fleet.cli.screen import Screen
 from skill_fleet.cli.waiting import waited
 
@@ -66,7 +66,7 @@ def _raised(prepared: "Prepared", result: Mapping[str, Any]) -> str:
     return "".join(f" {option} {cap:.15g}" for option, cap in options.items() if cap is not None)
 
 
-def worked(view: Screen, title: str, work: Callable[["Control", OnDone], T]) -> T:
+def worked(view: Screen, title: str, work: Callable[["Control", Counter], T]) -> T:
     """Something shorter than a run; the first Ctrl-C lets no further call through.
 
     Args:
@@ -84,6 +84,7 @@ def worked(view: Screen, title: str, work: Callable[["Control", OnDone], T]) -> 
         view.warn("Stopping: calls under way end first. Ctrl-C again to stop at once.")
 
     with counting(view, title) as done:
+        control.on_wait = lambda waiting: done.waits(waiting.message)
         return waited(lambda: work(control, done), on_first=stop, on_second=lambda: restore(view))
 
 
@@ -100,6 +101,7 @@ def read(view: Screen, work: Callable[["Control", "Page"], T]) -> T:
     hush_dspy(view)
     control = Control()
     with reading(view) as page:
+        control.on_wait = lambda waiting: page.waits(waiting.message)
 
         def stop() -> None:
             control.interrupt()

@@ -24,6 +24,7 @@ from skill_fleet.foundation.errors import (
     SkillFleetError,
     UsageError,
 )
+from skill_fleet.llm.failures import advice
 from skill_fleet.llm.halt import Halt
 
 __all__ = ["Measurement", "Outcome", "measure", "paired"]
@@ -179,7 +180,7 @@ def _given_up(failures: dict[int, NoScore], tried: int, total: int) -> SkillFlee
         return ProgramError(message, hint="Run the program on one example to see the whole traceback.")
     return ProviderError(
         message,
-        hint="Check the model, its key and its limits.",
+        hint=advice(reason) or "Check the model, its key and its limits.",
         code=reason,
         attempts=example.attempts,
         finish_reason=example.finish_reason,

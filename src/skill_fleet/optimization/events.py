@@ -16,10 +16,10 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        number: Position in the run's stream, from 1; 0 for progress, which is shown and not kept.
+        number: Position in the run's stream, from 1; 0 for what is shown and not kept.
         at: ISO 8601, UTC.
         kind: `started`, `resumed`, `preflight`, `baseline`, `power`, `round_began`, `round`, `candidate`,
-            `test`, `warning`, `published`, `finished`, or `progress`.
+            `test`, `warning`, `waiting`, `published`, `finished`, or `progress`.
         data: What belongs to the kind.
     """
 
@@ -70,10 +70,10 @@ class EventLog:
         """What was kept so far, by earlier processes of the run too."""
         return read_events(self._path)
 
-    def progress(self, **data: Any) -> None:
+    def progress(self, kind: str = "progress", **data: Any) -> None:
         """Something that is shown while it lasts."""
         if self._listener is not None:
-            self._listener(Event(0, iso(self._clock.now()), "progress", data))
+            self._listener(Event(0, iso(self._clock.now()), kind, data))
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:

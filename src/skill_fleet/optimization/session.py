@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from skill_fleet.config.load import Loaded
 from skill_fleet.config.settings import Phase
 from skill_fleet.foundation.clock import Clock
-from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.foundation.errors import SkillFleetError, StorageError
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.calls.engine import Line, OnFailure, Retry
+from skill_fleet.llm.calls.patience import Rarely, Waiting
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.journal.store import Held
@@ -21,6 +22,7 @@ from skill_fleet.optimization.result import RunResult
 from skill_fleet.optimization.runs import RunFolder
 
 _DRAIN_SECONDS = 130.0
+_NOTED_EVERY = 10.0
 
 MayPublish = Callable[[], None]
 """Asked right before the output is written; it says no by raising `LeaseLost` or `StorageError`."""
@@ -31,9 +33,15 @@ def always() -> None:
 
 
 class Control:
-    """The user's hand on a run: `interrupt` lets no further call through."""
+    """The user's hand on a run: `interrupt` lets no further call through.
 
-    def __init__(self) -> None:
+    Attributes:
+        on_wait: Told about once a second that calls wait for a provider, in the thread of one; for work that
+            has no events.
+    """
+
+    def __init__(self, on_wait: Callable[[Waiting], None] | None = None) -> None:
+        self.on_wait = on_wait
         self._gates: list[Gate] = []
         self.interrupted = False
 
@@ -70,6 +78,7 @@ class Session:
         about: What all events of a part of the run say of it.
         may_publish: Whether the output may be written.
         output_found: Digest of the program file at the output when it was looked at; None: there was none.
+        said_to_wait: When that calls wait is noted again.
     """
 
     plan: Plan
@@ -86,6 +95,7 @@ class Session:
     about: Mapping[str, object] = field(default_factory=dict)
     may_publish: MayPublish = always
     output_found: str | None = None
+    said_to_wait: Rarely = field(default_factory=lambda: Rarely(_NOTED_EVERY))
 
     def view(self, plan: Plan, folder: RunFolder, about: Mapping[str, object]) -> "Session":
         """A part of the run with a plan, files and a result of its own; journal, budget and hand are shared.
@@ -124,6 +134,15 @@ class Session:
             **data,
             **self.about,
         )
+
+    def waits(self, waiting: Waiting) -> None:
+        """Calls wait for a provider: that is shown, and kept now and then."""
+        told = waiting.to_json()
+        if self.said_to_wait.due(self.clock.monotonic()):
+            with contextlib.suppress(StorageError):  # whether it can be noted is not what the call depends on
+                self.emit("waiting", **told)
+        else:
+            self.events.progress("waiting", **told, **self.about)
 
     def warn(self, code: str, message: str) -> None:
         """Something the reader of the result should know."""
@@ -177,6 +196,7 @@ def open_session(  # noqa: PLR0913 - one value for each thing a run depends on
     line = Line(journal, folder.run_id, clock, retry)
     session = Session(plan, folder, loaded, line, account, connections, events, clock, control, result)
     session.may_publish = may_publish
+    line.patience.listener = session.waits
     return session
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.jobs.child import Child
 from skill_fleet.jobs.records import Job
+from skill_fleet.llm.calls.patience import Rarely, Waiting
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.creation import CreationRequest, Repeatable, create_skill, known_paths
@@ -21,6 +22,7 @@ from skill_fleet.services.optimization import limits_of
 
 _INPUTS = "inputs.json"
 _ANNOUNCED = "writing"
+_NOTED_EVERY = 10.0
 
 
 def create(context: Context, job: Job, child: Child) -> Ended:
@@ -45,8 +47,19 @@ def create(context: Context, job: Job, child: Child) -> Ended:
     child.on_stop(control.interrupt)
     child.event("started", {"best_of": request.best_of, "refine": request.refine})
 
+    reached = [0.0]
+    noted = Rarely(_NOTED_EVERY)
+
     def tell(done: int, total: int) -> None:
-        child.show(0.05 + 0.9 * done / total, f"Draft {min(done + 1, total)} of {total}.")
+        reached[0] = 0.05 + 0.9 * done / total
+        child.show(reached[0], f"Draft {min(done + 1, total)} of {total}.")
+
+    def waits(waiting: Waiting) -> None:
+        child.show(reached[0], waiting.message)
+        if noted.due(context.clock.monotonic()):
+            child.event("waiting", waiting.to_json())
+
+    control.on_wait = waits
 
     result = create_skill(
         replace(settings, lease=context.lease),

@@ -68,6 +68,8 @@ class RunProgress:
             done = data.get("status") == "succeeded"
             self.value = 1.0 if done else self.value
             self.message = "Done." if done else "Stopped."
+        elif kind == "waiting":
+            self.message = str(data["message"])
         elif kind == "progress":
             within, words = self._stage(data)
             told = f"Fold {part} of {self.folds}: {words[0].lower()}{words[1:]}" if part else words

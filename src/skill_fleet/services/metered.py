@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skill_fleet.config.settings import Phase
-from skill_fleet.foundation.errors import SkillFleetError
+from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.calls.bill import bill
+from skill_fleet.llm.calls.bill import bill, paid
 from skill_fleet.llm.calls.engine import Line, OnFailure, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
@@ -107,12 +107,21 @@ def metered(
     journal = open_journal(context.loaded, context.clock, context.lease)
     try:
         line = Line(journal, _booked_on(context, purpose), context.clock, Retry.of(calls))
-        gate = (control or Control()).watch(Gate(_account(context, line, caps)))
+        hand = control or Control()
+        line.patience.listener = hand.on_wait
+        gate = hand.watch(Gate(_account(context, line, caps)))
         specs = {phase: models.specs[phase] for phase in phases}
         lms = {
             phase: build_lm(spec, phase, line, gate, connections, on_failure) for phase, spec in specs.items()
         }
-        yield Metered(lms, models.names[_PHASE], any(spec.simulated for spec in specs.values()), line)
+        made = Metered(lms, models.names[_PHASE], any(spec.simulated for spec in specs.values()), line)
+        try:
+            yield made
+        except Halt as halt:
+            told = halt.error
+            raise (with_costs(told, made) if halt.cause == "interrupted" else without_run(told)) from None
+        except ProviderError as error:
+            raise without_run(error) from None
     except Halt as halt:
         raise without_run(halt.error) from None
     finally:
@@ -133,6 +142,18 @@ def _account(context: Context, line: Line, caps: Limits) -> Account:
     line.journal.reconcile(line.run)
     spent = line.journal.spent(line.run)
     return Account(caps, context.clock, calls=spent.calls, tokens=spent.bound_tokens, usd=spent.bound_usd)
+
+
+def with_costs(error: SkillFleetError, made: Metered) -> SkillFleetError:
+    """An error that ends work before there is a result to show its bill: it says what was paid until then."""
+    told = copy.copy(error)
+    costs = made.costs()
+    number = costs["calls"]["made"]
+    calls = f"{number:,} {'call' if number == 1 else 'calls'}"
+    told.message = f"{error.message} Spent until then: {paid(costs, lambda usd: f'${usd:.4f}', calls)}."
+    if number:
+        told.hint = f"{error.hint} Answers that are there cost nothing: give the command once more.".lstrip()
+    return told
 
 
 def without_run(error: SkillFleetError) -> SkillFleetError:

@@ -18,11 +18,18 @@ _SOME_TOKENS = 500
 
 
 class Acquaintance:
-    """One model, as the calls of a run have come to know it. For threads and tasks."""
+    """One model, as the calls of a run have come to know it. For threads and tasks.
+
+    Attributes:
+        met: Whether a call has come to something, so that others may go.
+        answered: Whether it has ever answered this run, in an earlier process too: it takes such requests.
+        reached: Whether it has answered this process: somebody is at its address now.
+        answers_so_far: Of this process.
+    """
 
     def __init__(self) -> None:
         self.met = False
-        self.answered = False
+        self.answered = self.reached = False
         self.answers_so_far = 0
         self._scout: int | None = None  # the thread of the call that goes ahead
         self._answers = 0
@@ -72,7 +79,7 @@ class Acquaintance:
 
     def answers(self, tokens: int | None = None) -> None:
         """It answered, with so many tokens where that is known."""
-        self.answered = True
+        self.answered = self.reached = True
         with self._changed:
             self.answers_so_far += 1
             if tokens is not None:

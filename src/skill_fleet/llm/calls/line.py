@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from skill_fleet.config.settings import Calls, ModelSpec
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.llm.calls.acquaintance import Acquaintance
+from skill_fleet.llm.calls.patience import Patience
 from skill_fleet.llm.journal.memo import Memo
 from skill_fleet.llm.journal.store import JournalStore
 
@@ -126,6 +127,7 @@ class Line:
     memo: Memo[bytes, Any] = field(default_factory=lambda: Memo(_MEMO_ENTRIES, _MEMO_BYTES), repr=False)
     models: dict[tuple[str, str | None], Acquaintance] = field(default_factory=dict, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    patience: Patience = field(default_factory=Patience, repr=False)
 
     def acquaintance(self, spec: ModelSpec) -> Acquaintance:
         """What is known of a model, whatever phase asks it."""

@@ -76,6 +76,7 @@ class Paying:
         self._used_up = 0
         self._placed = self._ahead = False
         self._ticket: Ticket | None = None
+        self._before: Ticket | None = None  # of the last attempt
         self._turned_away: tuple[float, int] | None = None  # when first, and how many answers there were
         self.shown: Shown | None = None
 
@@ -88,7 +89,9 @@ class Paying:
                 self._ahead = self._ahead or meter.model.ahead(meter.gate.shut)
                 if self._ahead and not self._made:
                     meter.limiter.asked_anew(meter.spec.model)
-                self._ticket = meter.limiter.admit(meter.quota, self._expected(), meter.gate.shut)
+                self._ticket = meter.limiter.admit(
+                    meter.quota, self._expected(), self._waits_no_more, self._before
+                )
             meter.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
             self._open()
         except Broken as broken:
@@ -111,8 +114,9 @@ class Paying:
                 self._ahead = self._ahead or await meter.model.awaited_ahead(meter.gate.shut)
                 if self._ahead and not self._made:
                     meter.limiter.asked_anew(meter.spec.model)
-                expected = self._expected()
-                self._ticket = await meter.limiter.aadmit(meter.quota, expected, meter.gate.shut)
+                self._ticket = await meter.limiter.aadmit(
+                    meter.quota, self._expected(), self._waits_no_more, self._before
+                )
             await meter.gate.aenter(self._worst)
             self._open()
         except Broken as broken:
@@ -149,7 +153,7 @@ class Paying:
         if pause is None:
             return False
         try:
-            while pause > 0 and not self._meter.gate.shut():
+            while pause > 0 and not self._waits_no_more():
                 await asyncio.sleep(min(pause, _GLANCE))
                 pause -= _GLANCE
         except BaseException:
@@ -193,6 +197,14 @@ class Paying:
         longest = self._request.config.max_tokens or meter.spec.max_tokens
         return self._prompt_tokens + meter.model.expected(longest)
 
+    def _waits_no_more(self) -> bool:
+        """Whether to wait has no use any more; asked again and again, it also says that it takes long."""
+        meter = self._meter
+        if meter.limiter is not None:
+            now = meter.line.clock.monotonic()
+            meter.line.patience.look(meter.limiter, meter.spec.provider, meter.limiter.state, now)
+        return meter.gate.shut()
+
     def _given_up(self, broken: Broken) -> Halt:
         return self._meter.gate.close(Halt("provider", broken.error)).again()
 
@@ -226,7 +238,7 @@ class Paying:
         """
         if self._ticket is not None:
             self._ticket.dropped()
-            self._ticket = None
+            self._before, self._ticket = self._ticket, None
         if lead:
             return
         if self._ahead:
@@ -291,9 +303,9 @@ class Paying:
         return shown or self._used_up >= (min(_KNOCKS, attempts) if nobody_there else attempts)
 
     def _nobody_there(self, failure: Failure) -> bool:
-        """Whether there is no connection to an address that has answered nothing yet: it may be wrong."""
+        """Whether there is no connection to an address that never answered this process: it may be wrong."""
         meter = self._meter
-        return meter.limiter is not None and failure.unreached and not meter.model.answered
+        return meter.limiter is not None and failure.unreached and not meter.model.reached
 
     def _told(self, failure: Failure, said: ProviderError) -> bool:
         """Tell the limiter of a failure.
@@ -308,7 +320,7 @@ class Paying:
         self._ticket.failed(failure, said)
         if failure.code == "rate_limit":
             return not self._nobody_was_answered()
-        return not self._ticket.excused or not (failure.sent or self._meter.model.answered)
+        return not self._ticket.excused or not (failure.sent or self._meter.model.reached)
 
     def _nobody_was_answered(self) -> bool:
         """Whether none was since this call was turned away before, and that began not long ago."""
@@ -336,7 +348,7 @@ class Paying:
         """Wait before the next attempt, but no longer than calls may be made."""
         clock = self._meter.line.clock
         until = clock.monotonic() + seconds
-        while not self._meter.gate.shut() and (left := until - clock.monotonic()) > 0:
+        while not self._waits_no_more() and (left := until - clock.monotonic()) > 0:
             clock.sleep(min(left, _GLANCE))
 
     def _book(self, usage: Usage | None, reason: str, *, billed: bool) -> None:

@@ -23,6 +23,9 @@ from skill_fleet.llm.limits.rate_headers import Kind, Left
 _FORGOTTEN = 10.0
 _GUESS = 1.0
 _SOONER = 0.001
+# So often in a row one call probes before it is another's turn. A server that fails now and then is likelier
+# to answer the same request at last than each of many at once; but one request may be why it fails.
+_TURNS = 5
 _TRUST = 4
 _DOUBT = 10
 _REFUSALS = frozenset({"auth", "billing"})
@@ -54,6 +57,7 @@ class Call(Sent):
     Attributes:
         model: To which model.
         probe: Whether it asks on everybody's behalf if the provider is back.
+        probes: How often in a row it has done so, this time included.
         tokens: How many it was expected to take.
         spent: Its tokens in the window of its model.
         under_way: Calls of the account in flight when it went, itself included.
@@ -63,6 +67,7 @@ class Call(Sent):
 
     model: str = ""
     probe: bool = False
+    probes: int = 0
     tokens: int = 0
     spent: Spent | None = None
     under_way: int = 1
@@ -75,6 +80,7 @@ class Place:
     """A caller in the queue.
 
     Attributes:
+        probes: How often in a row its call has asked on everybody's behalf, up to now.
         call: Set when it may go.
         error: Set when the provider was given up.
         due: When its turn comes, as far as time decides; infinite where another call's end does.
@@ -83,6 +89,7 @@ class Place:
     quota: Quota
     tokens: int
     wake: Callable[[], None]
+    probes: int = 0
     arrived: int = 0
     call: Call | None = None
     error: ProviderError | None = None
@@ -146,9 +153,13 @@ class Admission:
         """A caller comes; it may be let go at once."""
         if not self.in_flight and not self.waiting and now - self._wanted > _FORGOTTEN:
             self.breaker.idle()
-        self._arrivals += 1
-        place.arrived = self._arrivals
-        self._model(place.quota.model).queue.append(place)
+        queue = self._model(place.quota.model).queue
+        if 0 < place.probes < _TURNS and self.breaker.state != "closed":
+            queue.appendleft(place)  # it arrived before all others
+        else:
+            self._arrivals += 1
+            place.arrived = self._arrivals
+            queue.append(place)
         self.serve(now)
 
     def leave(self, place: Place, now: float) -> None:
@@ -207,7 +218,14 @@ class Admission:
         elif failure.code in _SPOILED or failure.remedy != "retry":
             self.breaker.answered(now, probe=call.probe)
         else:
-            self.breaker.failed(now, error, probe=call.probe, under_way=self.in_flight, asked=asked or 0.0)
+            self.breaker.failed(
+                now,
+                error,
+                probe=call.probe,
+                sent=call.at,
+                under_way=self.in_flight,
+                asked=min(asked or 0.0, self._longest),
+            )
         self.serve(now)
         return alone
 
@@ -300,6 +318,7 @@ class Admission:
         model.in_flight += 1
         probe = self.breaker.admitted(place.quota.model)
         call = Call(now, self.admitted, model=place.quota.model, probe=probe, under_way=self.in_flight)
+        call.probes = place.probes + 1 if probe else 0
         call.tokens = place.tokens
         call.doubtful = self._announced_wait(place, model, now) > 0
         if place.quota.rpm is not None:

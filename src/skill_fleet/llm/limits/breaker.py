@@ -1,7 +1,7 @@
 """The breaker: whether a provider is asked at all.
 
 ```
-closed ──failures in a row──> open ──1, 2, 4… s──> half open (one probe) ──answer──> closed
+closed ──failures in a row──> open ──1, 2, 4, 5 s──> half open (one probe) ──answer──> closed
                                ^──────────────────────── failure ┘
 open, and no answer for `outage_seconds` ──> given up (all are told) ──5 s, or a new run──> half open
 ```
@@ -16,10 +16,12 @@ from skill_fleet.foundation.errors import ProviderError
 BreakerState = Literal["closed", "open", "half_open", "given_up"]
 
 IN_A_ROW = 5
-"""So many failures one after another, of whatever calls, open the breaker."""
+"""So many failures one after another, of whatever calls, open the breaker,"""
+SPELL = 1.5
+"""if they took as many seconds, too: many threads that fail together are one bad moment."""
 COOL = 5.0
 """Seconds after giving up before a later call asks again."""
-_LONGEST_REST = 15.0
+_LONGEST_REST = 5.0
 
 
 class Breaker:
@@ -33,9 +35,11 @@ class Breaker:
     def __init__(self, outage_seconds: float, rng: random.Random) -> None:
         self.state: BreakerState = "closed"
         self.opened_at = -math.inf
-        self._outage = outage_seconds
+        self.outage = outage_seconds
         self._rng = rng
         self._failures = 0
+        self._row_began = 0.0
+        self._answered_at = -math.inf
         self._openings = 0
         self._since: float | None = None
         self._again = -math.inf
@@ -47,6 +51,12 @@ class Breaker:
         if self.state == "closed":
             return 0.0
         return math.inf if self.state == "half_open" else max(0.0, self._again - now)
+
+    def silence(self, now: float) -> tuple[float, str]:
+        """For how many seconds nobody has been answered, and why the last was not; 0.0 while it answers."""
+        if self._since is None or self._last is None or self.state == "given_up":
+            return 0.0, ""
+        return max(0.0, now - self._since), self._last.code
 
     def given_up(self, model: str, now: float) -> ProviderError | None:
         """Why a call of this model is not even made; None when it is."""
@@ -71,7 +81,7 @@ class Breaker:
 
     def answered(self, now: float, *, probe: bool) -> None:
         """The provider answered: well, or that this request is not acceptable."""
-        self._failures, self._since = 0, None
+        self._failures, self._since, self._answered_at = 0, None, now
         if probe or self.state == "closed":
             self.state, self._openings = "closed", 0
         elif self.state in {"open", "given_up"}:
@@ -85,11 +95,18 @@ class Breaker:
         self._failures = 0
         if probe:
             self.state = "closed"
-        if self.state == "closed" and now - self._since >= self._outage:
+        if self.state == "closed" and now - self._since >= self.outage:
             self._give_up(now)
 
     def failed(
-        self, now: float, error: ProviderError, *, probe: bool, under_way: int = 0, asked: float = 0.0
+        self,
+        now: float,
+        error: ProviderError,
+        *,
+        probe: bool,
+        sent: float | None = None,
+        under_way: int = 0,
+        asked: float = 0.0,
     ) -> None:
         """No answer, or one that says that the provider is out of order.
 
@@ -97,19 +114,22 @@ class Breaker:
             now: The time.
             error: What it was, for the user.
             probe: Whether it was the call that looked.
+            sent: When the call went; None: just now.
             under_way: Other calls whose end is not known yet. Failures come back sooner than answers, so as
                 long as there are more of these, failures in a row say little.
             asked: Seconds the provider asked to wait.
         """
         self._since = now if self._since is None else self._since
         if self.state == "closed":
+            if not self._failures:
+                self._row_began = max(self._answered_at, now if sent is None else sent)
             self._failures += 1
             self._last = error
-            if self._failures >= max(IN_A_ROW, under_way):
+            if self._failures >= max(IN_A_ROW, under_way) and now - self._row_began >= SPELL:
                 self._open(now, asked)
         elif probe:
             self._last = error
-            if now - self._since >= self._outage:
+            if now - self._since >= self.outage:
                 self._give_up(now)
             else:
                 self._open(now, asked)
@@ -140,7 +160,7 @@ class Breaker:
         self.state, self.opened_at = "open", now
         self._openings = min(self._openings + 1, 10)
         since = now if self._since is None else self._since
-        self._again = max(now, min(now + rest, since + self._outage))  # the last probe is at the end
+        self._again = max(now, min(now + rest, since + self.outage))  # the last probe is at the end
 
     def _give_up(self, now: float) -> None:
         self.state, self.opened_at, self._again = "given_up", now, now + COOL

@@ -48,6 +48,9 @@ class LimiterState:
         waiting: Callers that wait.
         admitted: Calls let go so far.
         rejected: Of these, turned away by the provider for its rate.
+        silent: Seconds since when nobody was answered, as long as it is asked; 0 while it answers.
+        because: Code of the last failure while it is silent; else an empty string.
+        outage: Seconds of silence after which it is given up.
     """
 
     paused: float
@@ -57,6 +60,9 @@ class LimiterState:
     waiting: int
     admitted: int
     rejected: int
+    silent: float = 0.0
+    because: str = ""
+    outage: float = math.inf
 
 
 class Ticket:
@@ -123,13 +129,16 @@ class Limiter:
         self._core = Admission(float(longest_pause), float(outage_seconds), random.Random(seed))
         self._lock = threading.Lock()
 
-    def admit(self, quota: Quota, tokens: int, stop: Callable[[], bool]) -> Ticket | None:
+    def admit(
+        self, quota: Quota, tokens: int, stop: Callable[[], bool], before: Ticket | None = None
+    ) -> Ticket | None:
         """Wait until a call may be made.
 
         Args:
             quota: What the model may use.
             tokens: What the call will take at most, input and output together.
             stop: Asked again and again while waiting.
+            before: Of the last attempt at the same call. If that was a probe, it may probe again.
 
         Returns:
             Leave for one call, which has to be ended; None when `stop` said so.
@@ -140,7 +149,7 @@ class Limiter:
         if stop():
             return None
         waiter = ThreadWaiter()
-        place = self._enter(Place(quota, tokens, waiter.wake))
+        place = self._enter(Place(quota, tokens, waiter.wake, _probes(before)))
         try:
             while not place.decided and not stop():
                 seconds, timed = self._patience(place)
@@ -152,12 +161,14 @@ class Limiter:
             raise
         return self._outcome(place)
 
-    async def aadmit(self, quota: Quota, tokens: int, stop: Callable[[], bool]) -> Ticket | None:
+    async def aadmit(
+        self, quota: Quota, tokens: int, stop: Callable[[], bool], before: Ticket | None = None
+    ) -> Ticket | None:
         """`admit`, awaited: the loop is never blocked."""
         if stop():
             return None
         waiter = TaskWaiter()
-        place = self._enter(Place(quota, tokens, waiter.wake))
+        place = self._enter(Place(quota, tokens, waiter.wake, _probes(before)))
         try:
             while not place.decided and not stop():
                 seconds, timed = self._patience(place)
@@ -194,15 +205,19 @@ class Limiter:
     def state(self) -> LimiterState:
         """The account as it is now."""
         with self._lock:
-            core = self._core
+            core, now = self._core, self._clock.monotonic()
+            silent, because = core.breaker.silence(now)
             return LimiterState(
-                max(0.0, core.paused_until - self._clock.monotonic()),
+                max(0.0, core.paused_until - now),
                 core.breaker.state,
                 core.learned.rate,
                 core.in_flight,
                 core.waiting,
                 core.admitted,
                 core.rejected,
+                silent,
+                because,
+                core.breaker.outage,
             )
 
     def _enter(self, place: Place) -> Place:
@@ -245,6 +260,10 @@ class Limiter:
             if ticket._open:  # noqa: SLF001 - its maker
                 ticket._open = False  # noqa: SLF001
                 how(self._core, ticket._call, self._clock.monotonic())  # noqa: SLF001
+
+
+def _probes(before: Ticket | None) -> int:
+    return before._call.probes if before is not None else 0  # noqa: SLF001 - its maker
 
 
 def _plain(failure: Failure, model: str) -> ProviderError:
