@@ -256,22 +256,6 @@ def test_where_everybody_is_turned_away_no_attempt_is_used_up(
     assert made.spent.calls == 21
 
 
-def test_one_that_is_turned_away_while_others_are_answered_has_its_attempts(
-    rig: Any, limiter: WatchedLimiter
-) -> None:
-    """More than the account takes in one request, for example: that would never end."""
-
-    def fault(_number: int, request: Request) -> None:
-        if "huge" in (request.messages[-1].text or ""):
-            made.engine.model.answers(10)  # another call's
-            raise LMRateLimitError("request too large")
-
-    made = rig(ScriptedModel(fault=fault), spec=PRICED, limiter=limiter, retry=QUICK)
-    with pytest.raises(Halt, match="after 7 attempts: request too large") as caught:
-        made.lm("huge")
-    assert caught.value.subject is None, "no fault of the example"
-
-
 @BOTH
 @pytest.mark.parametrize(
     ("error", "own"),

@@ -24,13 +24,11 @@ class Acquaintance:
         met: Whether a call has come to something, so that others may go.
         answered: Whether it has ever answered this run, in an earlier process too: it takes such requests.
         reached: Whether it has answered this process: somebody is at its address now.
-        answers_so_far: Of this process.
     """
 
     def __init__(self) -> None:
         self.met = False
         self.answered = self.reached = False
-        self.answers_so_far = 0
         self._scout: int | None = None  # the thread of the call that goes ahead
         self._answers = 0
         self._tokens = 0
@@ -81,7 +79,6 @@ class Acquaintance:
         """It answered, with so many tokens where that is known."""
         self.answered = self.reached = True
         with self._changed:
-            self.answers_so_far += 1
             if tokens is not None:
                 self._answers += 1
                 self._tokens += tokens

@@ -30,8 +30,8 @@ class Retry:
         attempts: Attempts at one call, the first included.
         base: Seconds before the second attempt; doubled for each further one.
         longest: Most seconds between two attempts, also when the provider asks for more.
-        outage: Most seconds that a call is turned away for its rate without using up attempts, while nobody
-            is answered.
+        outage: Seconds from the first time on that a call may be turned away for its rate without using up
+            attempts.
     """
 
     attempts: int = 6

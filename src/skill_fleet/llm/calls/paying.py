@@ -77,7 +77,7 @@ class Paying:
         self._placed = self._ahead = False
         self._ticket: Ticket | None = None
         self._before: Ticket | None = None  # of the last attempt
-        self._turned_away: tuple[float, int] | None = None  # when first, and how many answers there were
+        self._turned_away: float | None = None  # when first
         self.shown: Shown | None = None
 
     def __enter__(self) -> Self:
@@ -313,21 +313,20 @@ class Paying:
         Returns:
             Whether the attempt is one of those that the call has. Where the provider is away it is not: how
             long that is borne, the breaker decides. But an address where nobody ever was is soon found out.
-            Nor is it where everybody is turned away: there is no room yet.
+            Nor is it one that was turned away for the rate, for as long: there was no room yet.
         """
         if self._ticket is None:
             return True
         self._ticket.failed(failure, said)
         if failure.code == "rate_limit":
-            return not self._nobody_was_answered()
+            return not self._room_may_come()
         return not self._ticket.excused or not (failure.sent or self._meter.model.reached)
 
-    def _nobody_was_answered(self) -> bool:
-        """Whether none was since this call was turned away before, and that began not long ago."""
-        clock, so_far = self._meter.line.clock, self._meter.model.answers_so_far
-        since, answers = self._turned_away or (clock.monotonic(), so_far)
-        self._turned_away = since, so_far
-        return answers == so_far and clock.monotonic() - since < self._meter.line.retry.outage
+    def _room_may_come(self) -> bool:
+        """Whether the call was turned away for the first time not long ago: others may have had the luck."""
+        now = self._meter.line.clock.monotonic()
+        self._turned_away = now if self._turned_away is None else self._turned_away
+        return now - self._turned_away < self._meter.line.retry.outage
 
     def _refused(self, failure: Failure) -> bool:
         """Whether a provider that has answered nothing yet refuses a request: it would refuse any."""
