@@ -222,3 +222,14 @@ def test_threads_may_tell_while_it_is_drawn(page):
         shown(page)
     stop.set()
     thread.join(5)
+
+
+def test_a_provider_that_is_waited_for_is_named_until_it_says_something(page):
+    page.step("plan")
+    page.begins()
+    page.waits("No answer from openai (server) for 12 s.")
+    assert "No answer from openai" in shown(page, columns=120)[0]
+    page.begins()
+    assert "No answer from openai" in shown(page, columns=120)[0], "an attempt is no answer"
+    said(page, "here")
+    assert "No answer" not in "".join(shown(page, columns=120))

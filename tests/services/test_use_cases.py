@@ -16,6 +16,7 @@ from skill_fleet.foundation.errors import (
     UsageError,
 )
 from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.offline.model import OfflineModel
 from skill_fleet.llm.testing import ScriptedModel
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import open_context
@@ -121,6 +122,25 @@ def test_what_stops_a_creation_is_said_and_leaves_nothing(workspace):
     with pytest.raises(Interrupted):
         create_skill(opened(workspace), request, control=control)
     assert not list(workspace.rglob("SKILL.md"))
+
+
+def test_who_stops_the_writing_of_a_skill_is_told_what_was_spent_until_then(workspace):
+    control = Control()
+
+    class Stopping(OfflineModel):
+        made = 0
+
+        def complete(self, request):
+            self.made += 1
+            if self.made == 2:
+                control.interrupt()
+            return super().complete(request)
+
+    with pytest.raises(Interrupted) as raised:
+        create_skill(opened(workspace, model=Stopping(0)), CreationRequest("Make coffee"), control=control)
+    said = "Interrupted: no further model call is made. Spent until then: $0 (2 calls)."
+    assert raised.value.message == said
+    assert raised.value.hint.startswith("Answers that are there cost nothing")
 
 
 def test_nothing_is_called_for_a_place_that_cannot_be_written(workspace):

@@ -150,10 +150,14 @@ def with_costs(error: SkillFleetError, made: Metered) -> SkillFleetError:
     costs = made.costs()
     number = costs["calls"]["made"]
     calls = f"{number:,} {'call' if number == 1 else 'calls'}"
-    told.message = f"{error.message} Spent until then: {paid(costs, lambda usd: f'${usd:.4f}', calls)}."
+    told.message = f"{error.message} Spent until then: {paid(costs, _dollars, calls)}."
     if number:
         told.hint = f"{error.hint} Answers that are there cost nothing: give the command once more.".lstrip()
     return told
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:.4f}" if usd else "$0"
 
 
 def without_run(error: SkillFleetError) -> SkillFleetError:
