@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.limits.admission import Admission, Call, Place, Quota
+from skill_fleet.llm.limits.admission import Admission
+from skill_fleet.llm.limits.callers import Call, Place, Quota
 from skill_fleet.llm.limits.rate_headers import Left
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.limits.admission import Admission, Place, Quota
+from skill_fleet.llm.limits.admission import Admission
 from skill_fleet.llm.limits.breaker import COOL, IN_A_ROW, SPELL, Breaker
+from skill_fleet.llm.limits.callers import Place, Quota
 
 DOWN = ProviderError("It is down.")
 NO_KEY = ProviderError("The key is refused.", code="auth")

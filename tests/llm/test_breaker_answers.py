@@ -17,8 +17,9 @@ from dspy.utils.exceptions import (
 
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import UnusableAnswer, understand
-from skill_fleet.llm.limits.admission import Admission, Call, Place, Quota
+from skill_fleet.llm.limits.admission import Admission
 from skill_fleet.llm.limits.breaker import IN_A_ROW
+from skill_fleet.llm.limits.callers import Call, Place, Quota
 
 DOWN = ProviderError("It is down.")
 MANY = 4 * IN_A_ROW

@@ -23,7 +23,8 @@ from limiter_simulation import (
 )
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.limits.admission import Admission, Place, Quota
+from skill_fleet.llm.limits.admission import Admission
+from skill_fleet.llm.limits.callers import Place, Quota
 from skill_fleet.llm.limits.pace import LATE, TokenWindow
 from skill_fleet.llm.limits.rate_headers import Left
 

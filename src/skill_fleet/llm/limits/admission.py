@@ -4,121 +4,44 @@ Callers queue by model in the order they came. What concerns the account (pause,
 everybody; what concerns a model (its configured limits, what headers said is left) holds that model's queue.
 """
 
-import itertools
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
+from skill_fleet.llm.limits.announced import Announced, Told
 from skill_fleet.llm.limits.breaker import Breaker
+from skill_fleet.llm.limits.callers import Call, Place
 from skill_fleet.llm.limits.chance import Chance
 from skill_fleet.llm.limits.learned_crowd import LearnedCrowd
-from skill_fleet.llm.limits.learned_rate import LearnedRate, Sent
-from skill_fleet.llm.limits.pace import LATE, Pace, Spent, TokenWindow, per_minute
+from skill_fleet.llm.limits.learned_rate import LearnedRate
+from skill_fleet.llm.limits.pace import Pace, TokenWindow, per_minute
 from skill_fleet.llm.limits.rate_headers import Kind, Left
 
 _FORGOTTEN = 10.0
 _GUESS = 1.0
 _SOONER = 0.001
+_TAKEN = 1.0
+"""Seconds in which leave has to be taken, where others wait."""
 # So often in a row one call probes before it is another's turn. A server that fails now and then is likelier
 # to answer the same request at last than each of many at once; but one request may be why it fails.
 _TURNS = 5
-_TRUST = 4
-_DOUBT = 10
+# A header alone is no measurement: so many good answers are needed before it sets a rate.
+_ENOUGH = 5
 _REFUSALS = frozenset({"auth", "billing"})
-_SPOILED = frozenset({"truncated", "empty", "broken_off", "content_filter", "unusable", "malformed"})
 _LOCAL = frozenset({"lock_timeout", "not_configured", "configuration", "unsupported_feature"})
-
-
-@dataclass(frozen=True)
-class Quota:
-    """What one model may use, as configured.
-
-    Attributes:
-        model: `provider/name`.
-        rpm: Most requests a minute.
-        tpm: Most tokens a minute, input and output together.
-        in_flight: Most calls at once.
-    """
-
-    model: str
-    rpm: int | None = None
-    tpm: int | None = None
-    in_flight: int | None = None
-
-
-@dataclass(eq=False)
-class Call(Sent):
-    """A call that was let go.
-
-    Attributes:
-        model: To which model.
-        probe: Whether it asks on everybody's behalf if the provider is back.
-        probes: How often in a row it has done so, this time included.
-        tokens: How many it was expected to take.
-        spent: Its tokens in the window of its model.
-        under_way: Calls of the account in flight when it went, itself included.
-        doubtful: Whether it went although an earlier answer said that nothing was left.
-        room: Whether what came back said that there was room for more.
-    """
-
-    model: str = ""
-    probe: bool = False
-    probes: int = 0
-    tokens: int = 0
-    spent: Spent | None = None
-    under_way: int = 1
-    doubtful: bool = False
-    room: bool = False
-
-
-@dataclass(eq=False)
-class Place:
-    """A caller in the queue.
-
-    Attributes:
-        probes: How often in a row its call has asked on everybody's behalf, up to now.
-        call: Set when it may go.
-        error: Set when the provider was given up.
-        due: When its turn comes, as far as time decides; infinite where another call's end does.
-    """
-
-    quota: Quota
-    tokens: int
-    wake: Callable[[], None]
-    probes: int = 0
-    arrived: int = 0
-    call: Call | None = None
-    error: ProviderError | None = None
-    due: float = math.inf
-
-    @property
-    def decided(self) -> bool:
-        """Whether waiting is over."""
-        return self.call is not None or self.error is not None
-
-
-@dataclass
-class _Announced:
-    """What a response said is left of a limit, less what was sent since; until its reset."""
-
-    left: float
-    until: float
-    number: int
 
 
 @dataclass
 class _Model:
+    announced: Announced
     queue: deque[Place] = field(default_factory=deque)
     pace: Pace = field(default_factory=Pace)
     window: TokenWindow = field(default_factory=TokenWindow)
     in_flight: int = 0
-    announced: dict[Kind, _Announced] = field(default_factory=dict)
-    trust: int = 0
-    recent: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=2_000))
 
 
 class Admission:
@@ -142,7 +65,9 @@ class Admission:
         self._models: dict[str, _Model] = {}
         self._arrivals = 0
         self._wanted = -math.inf
-        self._turned_away = 0
+        self._turned_away = self._answered = 0
+        self._untaken: list[Place] = []
+        self.due = math.inf
 
     @property
     def waiting(self) -> int:
@@ -169,9 +94,22 @@ class Admission:
             queue.remove(place)
             self.serve(now)
 
+    def taken(self, place: Place) -> None:
+        """A caller knows that it may go."""
+        if place in self._untaken:
+            self._untaken.remove(place)
+
+    def present(self, place: Place, now: float) -> None:
+        """A caller that was passed over is there again, and with it all others of its loop."""
+        for model in self._models.values():
+            for one in model.queue:
+                one.absent = one.absent and one.loop is not place.loop
+        self.serve(now)
+
     def serve(self, now: float) -> None:
         """Let go whoever may go now, wake them, and tell those at the heads when to look again."""
         self._wanted = now
+        self._pass_on(now)
         while True:
             heads = self._heads(now)
             for place, model in heads:
@@ -185,7 +123,17 @@ class Admission:
                 else:
                     place.due = now + wait
             else:
+                times = [place.due for place, _ in heads]
+                times += [place.call.at + _TAKEN for place in self._untaken if place.call is not None]
+                self.due = min(times, default=math.inf)
                 return
+
+    def begun(self, call: Call, now: float) -> None:
+        """The first piece of an answer has come. If the call asks for everybody, that is what it asks."""
+        if call.probe:
+            self.breaker.answered(now, probe=True)
+            call.probe = False
+            self.serve(now)
 
     def answered(self, call: Call, tokens: int | None, now: float) -> None:
         """A call was answered."""
@@ -194,9 +142,8 @@ class Admission:
         self.learned.answered(call)
         self._told(call, now, refused=False)
         self.crowd.answered(call.under_way)
-        if call.doubtful:
-            model = self._model(call.model)
-            model.trust = max(-_DOUBT, model.trust - 1)
+        self._answered += 1
+        self._believed(call, call.word or Told(call.number, call.at), now)
         self.breaker.answered(now, probe=call.probe)
         self.serve(now)
 
@@ -215,7 +162,7 @@ class Admission:
             self.breaker.refused(now, call.model, error, probe=call.probe)
         elif failure.code in _LOCAL:
             self.breaker.dropped(now, probe=call.probe)
-        elif failure.code in _SPOILED or failure.remedy != "retry":
+        elif failure.answered or failure.remedy != "retry":
             self.breaker.answered(now, probe=call.probe)
         else:
             self.breaker.failed(
@@ -246,27 +193,19 @@ class Admission:
             call: The call that was answered, where that is known.
             now: The time.
         """
-        entry = self._model(model)
-        number = call.number if call is not None else self.admitted
-        at = call.at if call is not None else now
+        word = Told(self.admitted, now, said) if call is None else Told(call.number, call.at, said)
         if call is not None:
+            call.word = word
             call.room = all(
                 one.remaining > (0 if kind == "requests" else call.tokens) for kind, one in said.items()
             )
-        for kind, one in said.items():
-            old = entry.announced.get(kind)
-            if old is not None and old.number > number:
-                continue
-            since = list(itertools.takewhile(lambda one: one[0] > number, reversed(entry.recent)))
-            used = len(since) if kind == "requests" else sum(tokens for _, tokens in since)
-            until = at + min(one.reset + LATE, self._longest)  # it was told on the way
-            entry.announced[kind] = _Announced(one.remaining - used, until, number)
-            if one.remaining == 0:
-                self.learned.exhausted(now, until)
+        self._model(model).announced.told(word)
         self.serve(now)
 
     def _model(self, name: str) -> _Model:
-        return self._models.setdefault(name, _Model())
+        if name not in self._models:
+            self._models[name] = _Model(Announced(self._longest))
+        return self._models[name]
 
     def _heads(self, now: float) -> list[tuple[Place, _Model]]:
         heads = []
@@ -276,8 +215,9 @@ class Admission:
                 place = model.queue.popleft()
                 place.error = error
                 place.wake()
-            if model.queue:
-                heads.append((model.queue[0], model))
+            head = next((place for place in model.queue if not place.absent), None)
+            if head is not None:
+                heads.append((head, model))
         return sorted(heads, key=lambda head: head[0].arrived)
 
     def _account_wait(self, now: float) -> float:
@@ -294,25 +234,12 @@ class Admission:
             wait = model.pace.wait(now)
         if quota.tpm is not None:
             wait = max(wait, model.window.wait(now, place.tokens, quota.tpm))
-        # Many say 0 left while they still take a call every moment. Once a rate is known, what they say is
-        # heeded as far as calls made in spite of it were turned away.
-        if self.learned.rate is None or model.trust > 0:
-            wait = max(wait, self._announced_wait(place, model, now))
-        return wait
-
-    def _announced_wait(self, place: Place, model: _Model, now: float) -> float:
-        """Seconds until there is more, as far as responses told."""
-        wait = 0.0
-        for kind, one in list(model.announced.items()):
-            if now >= one.until:
-                del model.announced[kind]
-                model.trust -= model.trust > 0
-            elif one.left < (1 if kind == "requests" else max(1, place.tokens)):
-                wait = max(wait, one.until - now)
+        if model.announced.binding(paced=self.learned.rate is not None):
+            wait = max(wait, model.announced.wait(now, place.tokens))
         return wait
 
     def _admit(self, place: Place, model: _Model, now: float) -> None:
-        model.queue.popleft()
+        model.queue.remove(place)
         self.admitted += 1
         self.in_flight += 1
         model.in_flight += 1
@@ -320,17 +247,34 @@ class Admission:
         call = Call(now, self.admitted, model=place.quota.model, probe=probe, under_way=self.in_flight)
         call.probes = place.probes + 1 if probe else 0
         call.tokens = place.tokens
-        call.doubtful = self._announced_wait(place, model, now) > 0
+        call.doubtful = model.announced.wait(now, place.tokens) > 0
         if place.quota.rpm is not None:
             model.pace.take(now, per_minute(place.quota.rpm))
         if place.quota.tpm is not None:
             call.spent = model.window.take(now, place.tokens)
-        model.recent.append((call.number, place.tokens))
-        for kind, one in model.announced.items():
-            one.left -= 1 if kind == "requests" else place.tokens
+        model.announced.sent(call.number, place.tokens)
         self.learned.take(call)
         place.call = call
+        if place.loop is not None:
+            self._untaken.append(place)
         place.wake()
+
+    def _pass_on(self, now: float) -> None:
+        """Leave that a task does not take, because its loop is busy, goes to others, if there are any."""
+        late = [one for one in self._untaken if one.call is not None and now - one.call.at >= _TAKEN]
+        busy = {id(one.loop) for one in late}
+        waiting = [one for model in self._models.values() for one in model.queue] if late else []
+        if all(id(one.loop) in busy for one in waiting):
+            return
+        for one in reversed(late):
+            self._untaken.remove(one)
+            call, one.call, one.due = one.call, None, math.inf
+            if call is not None:
+                self._ended(call, None)
+                self.breaker.dropped(now, probe=call.probe)
+            self._model(one.quota.model).queue.appendleft(one)
+        for one in (*late, *waiting):
+            one.absent = one.absent or id(one.loop) in busy
 
     def _ended(self, call: Call, tokens: int | None) -> None:
         model = self._model(call.model)
@@ -339,6 +283,16 @@ class Admission:
         if call.spent is not None and tokens is not None:
             model.window.correct(call.spent, tokens)
 
+    def _believed(self, call: Call, word: Told, now: float) -> None:
+        """A good answer that says what is left: that may be wrong, or all that is known of the rate."""
+        model = self._model(call.model)
+        if model.announced.answered(word, now, doubtful=call.doubtful):
+            self.learned.contradicted()
+            return
+        requests = word.said.get("requests")
+        if requests is not None and requests.remaining == 0 and self._answered >= _ENOUGH:
+            self.learned.exhausted(now, word.at + min(requests.reset, self._longest))
+
     def _limited(self, call: Call, asked: float | None, error: ProviderError, now: float) -> bool:
         """A call was turned away for its rate.
 
@@ -346,9 +300,7 @@ class Admission:
             Whether that is put down to chance: neither the pace is lowered for it, nor anybody else held up.
         """
         self.rejected += 1
-        if call.doubtful:
-            model = self._model(call.model)
-            model.trust = min(_TRUST, model.trust + _TRUST)
+        self._model(call.model).announced.turned_away(doubtful=call.doubtful)
         call.accepted = False
         tried = self._told(call, now, refused=True)
         if tried or (not self.learned.is_late(call) and self._explained(call, now)):

@@ -60,6 +60,7 @@ class LearnedRate:
         self._stale = False
         self._chance = 0.0
         self._trial = False
+        self._hearsay = False
 
     @property
     def rate(self) -> float | None:
@@ -133,6 +134,7 @@ class LearnedRate:
             correct what was taken for accepted.
         """
         call.accepted = False
+        self._hearsay = False
         if self.is_late(call):
             self._stale = True
             return False
@@ -166,16 +168,22 @@ class LearnedRate:
             now: The time.
             until: When it said that there is more.
         """
-        if self._base is not None:
+        if self._base is not None or until <= now:
             return
         self._mark(now, 0.0, least=until - now)
         measured = self._measured()
         if measured is not None:
-            self._base = measured * _MARGIN
+            self._base, self._hearsay = measured * _MARGIN, True
             self._pace.hold(until)
+
+    def contradicted(self) -> None:
+        """What an answer said of the limit was wrong: a rate that is known from there alone is none."""
+        if self._hearsay:
+            self.forget()
 
     def forget(self) -> None:
         """It was not the rate after all."""
+        self._hearsay = False
         self._base = self._ceiling = None
         self._blind, self._quiet = False, 0.0
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.limits.admission import Admission, Call, Place, Quota
+from skill_fleet.llm.limits.admission import Admission
 from skill_fleet.llm.limits.breaker import BreakerState
+from skill_fleet.llm.limits.callers import Call, Place, Quota
 from skill_fleet.llm.limits.rate_headers import left
 from skill_fleet.llm.limits.waiting import TaskWaiter, ThreadWaiter
 
@@ -81,6 +82,10 @@ class Ticket:
     def probe(self) -> bool:
         """Whether this call asks on everybody's behalf if the provider is back."""
         return self._call.probe
+
+    def begun(self) -> None:
+        """The answer has begun to come: the provider is there, however long the rest takes. Ends nothing."""
+        self._limiter._begun(self)  # noqa: SLF001
 
     def answered(self, tokens: int | None) -> None:
         """The provider answered.
@@ -151,7 +156,7 @@ class Limiter:
         waiter = ThreadWaiter()
         place = self._enter(Place(quota, tokens, waiter.wake, _probes(before)))
         try:
-            while not place.decided and not stop():
+            while not self._taken(place) and not stop():
                 seconds, timed = self._patience(place)
                 if seconds > 0:
                     waiter.wait(self._clock, seconds, timed=timed)
@@ -168,9 +173,9 @@ class Limiter:
         if stop():
             return None
         waiter = TaskWaiter()
-        place = self._enter(Place(quota, tokens, waiter.wake, _probes(before)))
+        place = self._enter(Place(quota, tokens, waiter.wake, _probes(before), loop=waiter.loop))
         try:
-            while not place.decided and not stop():
+            while not self._taken(place) and not stop():
                 seconds, timed = self._patience(place)
                 if seconds > 0:
                     await waiter.wait(self._clock, seconds, timed=timed)
@@ -230,11 +235,23 @@ class Limiter:
         left_over = place.due - self._clock.monotonic()
         return min(_GLANCE, max(0.0, left_over)), math.isfinite(place.due)
 
+    def _taken(self, place: Place) -> bool:
+        """Whether waiting is over. Leave that is taken is not passed on any more."""
+        if not place.decided:
+            return False
+        with self._lock:
+            self._core.taken(place)
+            return place.decided
+
     def _look(self, place: Place) -> None:
-        """Serve, when this caller's time has come; whoever is not at a head is woken by who is."""
-        if not place.decided and self._clock.monotonic() >= place.due:
+        """Serve when somebody's time has come: the head of the queue may be a task whose loop is busy."""
+        now = self._clock.monotonic()
+        if place.absent:
             with self._lock:
-                self._core.serve(self._clock.monotonic())
+                self._core.present(place, now)
+        elif not place.decided and now >= min(place.due, self._core.due):
+            with self._lock:
+                self._core.serve(now)
 
     def _outcome(self, place: Place) -> Ticket | None:
         if not place.decided:
@@ -250,10 +267,16 @@ class Limiter:
     def _withdraw(self, place: Place, *, unless_decided: bool = False) -> None:
         with self._lock:
             now = self._clock.monotonic()
+            self._core.taken(place)
             if not place.decided:
                 self._core.leave(place, now)
             elif place.call is not None and not unless_decided:
                 self._core.dropped(place.call, now)
+
+    def _begun(self, ticket: Ticket) -> None:
+        with self._lock:
+            if ticket._open:  # noqa: SLF001 - its maker
+                self._core.begun(ticket._call, self._clock.monotonic())  # noqa: SLF001
 
     def _end(self, ticket: Ticket, how: Callable[[Admission, Call, float], None]) -> None:
         with self._lock:

@@ -73,7 +73,8 @@ class TokenWindow:
         return call
 
     def correct(self, call: Spent, tokens: int) -> None:
-        """What a call really took; one that left the window changes nothing."""
+        """What a call really took, never less than nothing; one that left the window changes nothing."""
+        tokens = max(0, tokens)
         if self._calls and call.at >= self._calls[0].at:
             self._sum += tokens - call.tokens
         call.tokens = tokens

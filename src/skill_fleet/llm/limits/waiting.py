@@ -41,12 +41,12 @@ class TaskWaiter:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
 
     def wake(self) -> None:
         """Look again; from any thread."""
         with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._event.set)
+            self.loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self, clock: Clock, seconds: float, *, timed: bool) -> None:
         """Wait to be woken; as `ThreadWaiter.wait`."""
