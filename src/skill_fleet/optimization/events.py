@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,14 @@ class EventLog:
         """What was kept so far, by earlier processes of the run too."""
         return read_events(self._path)
 
-    def progress(self, kind: str = "progress", **data: Any) -> None:
+    def progress(self, **data: Any) -> None:
+        """How far it is, which is shown and not kept."""
+        self.show("progress", data)
+
+    def show(self, kind: str, data: Mapping[str, Any]) -> None:
         """Something that is shown while it lasts."""
         if self._listener is not None:
-            self._listener(Event(0, iso(self._clock.now()), kind, data))
+            self._listener(Event(0, iso(self._clock.now()), kind, dict(data)))
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:

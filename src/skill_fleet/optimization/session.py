@@ -142,7 +142,7 @@ class Session:
             with contextlib.suppress(StorageError):  # whether it can be noted is not what the call depends on
                 self.emit("waiting", **told)
         else:
-            self.events.progress("waiting", **told, **self.about)
+            self.events.show("waiting", {**told, **self.about})
 
     def warn(self, code: str, message: str) -> None:
         """Something the reader of the result should know."""
