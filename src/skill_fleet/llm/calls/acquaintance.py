@@ -6,13 +6,14 @@ mistake of the configuration costs one request. What a provider refuses before i
 taken for such a mistake; later, for one of that request.
 """
 
-import asyncio
 import threading
 from collections.abc import Callable
 
-# How often one who waits looks by himself, in seconds: a thread, which is woken too, and a task.
+from skill_fleet.foundation.clock import SYSTEM_CLOCK
+from skill_fleet.llm.limits.waiting import TaskWaiter
+
+# How often one who waits looks by himself, in seconds; he is woken too.
 _GLANCE = 0.2
-_TASK_GLANCE = 0.01
 # Tokens of an answer of which nothing is known, where no longest answer is set.
 _SOME_TOKENS = 500
 
@@ -32,6 +33,7 @@ class Acquaintance:
         self._scout: int | None = None  # the thread of the call that goes ahead
         self._answers = 0
         self._tokens = 0
+        self._tasks: set[TaskWaiter] = set()
         self._changed = threading.Condition()
 
     def ahead(self, stop: Callable[[], bool]) -> bool:
@@ -53,10 +55,19 @@ class Acquaintance:
 
     async def awaited_ahead(self, stop: Callable[[], bool]) -> bool:
         """The same, awaited."""
-        while not self.met and self._scout is not None and not stop():  # noqa: ASYNC110 - nothing tells a task
-            await asyncio.sleep(_TASK_GLANCE)
+        if self.met:
+            return False
+        waiter = TaskWaiter()
         with self._changed:
-            return self._takes_the_lead()
+            self._tasks.add(waiter)
+        try:
+            while not self.met and self._scout is not None and not stop():
+                await waiter.wait(SYSTEM_CLOCK, _GLANCE, timed=False)
+            with self._changed:
+                return self._takes_the_lead()
+        finally:
+            with self._changed:
+                self._tasks.discard(waiter)
 
     def _takes_the_lead(self) -> bool:
         if self.met or self._scout is not None:
@@ -74,6 +85,8 @@ class Acquaintance:
             self._scout = None
             self.met = self.met or met
             self._changed.notify_all()
+            for task in self._tasks:
+                task.wake()
 
     def answers(self, tokens: int | None = None) -> None:
         """It answered, with so many tokens where that is known."""

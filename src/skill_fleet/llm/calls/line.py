@@ -12,11 +12,12 @@ from skill_fleet.config.settings import Calls, ModelSpec
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.llm.calls.acquaintance import Acquaintance
 from skill_fleet.llm.calls.patience import Patience
+from skill_fleet.llm.calls.readers import Readers
 from skill_fleet.llm.journal.memo import Memo
 from skill_fleet.llm.journal.store import JournalStore
 
 _GLANCE = 0.2
-# For so long an equal call waits for a reader who does not ask for the next piece of his stream.
+# For so long a reader who does not ask for the next piece of his stream is waited for.
 _READER_SECONDS = 5.0
 _MEMO_ENTRIES = 10_000
 _MEMO_BYTES = 64 * 2**20
@@ -126,6 +127,7 @@ class Line:
     flights: dict[str, Flight] = field(default_factory=dict)
     memo: Memo[bytes, Any] = field(default_factory=lambda: Memo(_MEMO_ENTRIES, _MEMO_BYTES), repr=False)
     models: dict[tuple[str, str | None], Acquaintance] = field(default_factory=dict, repr=False)
+    readers: Readers = field(default_factory=Readers, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     patience: Patience = field(default_factory=Patience, repr=False)
 
@@ -149,7 +151,7 @@ class Line:
         Returns:
             False: It is a stream that its reader has left alone: there may never be an end.
         """
-        while not self._left_alone(flight):
+        while not self.left_alone(flight):
             with contextlib.suppress(TimeoutError):
                 landing.result(_GLANCE)
                 return True
@@ -158,12 +160,13 @@ class Line:
     async def awaited(self, flight: Flight, landing: concurrent.futures.Future[None]) -> bool:
         """The same, awaited."""
         wrapped = asyncio.wrap_future(landing)
-        while not self._left_alone(flight):
+        while not self.left_alone(flight):
             if (await asyncio.wait({wrapped}, timeout=_GLANCE))[0]:
                 return True
         return False
 
-    def _left_alone(self, flight: Flight) -> bool:
+    def left_alone(self, flight: Flight) -> bool:
+        """Whether it is a stream whose reader has not asked for the next piece for a while."""
         read_at = flight.read_at
         return read_at is not None and self.clock.monotonic() - read_at > _READER_SECONDS
 

@@ -39,10 +39,14 @@ class Inner(Protocol):
 
 
 class Place(Protocol):
-    """What bounds the attempts of some engines together: a semaphore, or what does as one does."""
+    """What bounds the attempts of some engines together, threads and tasks."""
 
-    def acquire(self, blocking: bool = True) -> bool:  # noqa: FBT001, FBT002 - as a semaphore's
-        """Take a place; False: there is none, and waiting was not wanted."""
+    def acquire(self) -> None:
+        """Wait for a place, and take it."""
+        ...
+
+    async def aacquire(self) -> None:
+        """The same, awaited."""
         ...
 
     def release(self) -> None:

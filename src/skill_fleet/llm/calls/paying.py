@@ -27,7 +27,6 @@ from skill_fleet.llm.pricing import cost_of, worst_case
 
 # How often one who waits looks whether it may still go on, in seconds.
 _GLANCE = 0.2
-_TASK_GLANCE = 0.01
 # Bytes of a prompt to a token, about: what a provider counts against its limit until it knows better.
 _BYTES_A_TOKEN = 4
 # Most attempts to connect to an address where nobody ever was.
@@ -83,7 +82,8 @@ class Paying:
     def __enter__(self) -> Self:
         meter = self._meter
         if meter.place is not None and not self._placed:
-            self._placed = meter.place.acquire()
+            meter.place.acquire()
+            self._placed = True
         try:
             if meter.limiter is not None:
                 self._ahead = self._ahead or meter.model.ahead(meter.gate.shut)
@@ -104,11 +104,9 @@ class Paying:
 
     async def __aenter__(self) -> Self:
         meter = self._meter
-        # Threads and tasks share the places, so a task never blocks on one.
-        while meter.place is not None and not self._placed:
-            self._placed = meter.place.acquire(blocking=False)
-            if not self._placed:
-                await asyncio.sleep(_TASK_GLANCE)
+        if meter.place is not None and not self._placed:
+            await meter.place.aacquire()
+            self._placed = True
         try:
             if meter.limiter is not None:
                 self._ahead = self._ahead or await meter.model.awaited_ahead(meter.gate.shut)
@@ -160,6 +158,20 @@ class Paying:
             self._leave(met=False)
             raise
         return True
+
+    def begun(self) -> None:
+        """The answer has begun to come: that is what those wait for whom this attempt goes ahead."""
+        if self._ticket is not None:
+            self._ticket.begun()
+        if self._ahead:
+            self._ahead = False
+            self._meter.model.back(met=True)
+
+    def let_go(self) -> None:
+        """Nobody reads on: leave room for others. The attempt goes on, and is booked when it ends."""
+        if self._ticket is not None:
+            self._ticket.dropped()
+        self._give_place_back()
 
     def settled(self, response: Response) -> Response:
         """Store the answer of the attempt and book what it cost.
@@ -244,6 +256,9 @@ class Paying:
         if self._ahead:
             self._ahead = False
             self._meter.model.back(met=met)
+        self._give_place_back()
+
+    def _give_place_back(self) -> None:
         if self._placed and self._meter.place is not None:
             self._placed = False
             self._meter.place.release()

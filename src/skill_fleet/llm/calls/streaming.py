@@ -12,7 +12,7 @@ so do servers that turn out to know no streams.
 import contextlib
 import re
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeGuard
 
@@ -114,12 +114,14 @@ class _Passed:
     Attributes:
         flight: Of the call: told while the caller has to ask for the next piece.
         clock: For that.
+        begun: Told of the first piece.
         any: Whether anything did: then the attempt cannot be made a second time.
         text: The words, as they were passed on.
     """
 
     flight: Flight
     clock: Clock
+    begun: Callable[[], None]
     any: bool = False
     text: str = ""
     _start: StreamStartEvent | None = None
@@ -129,6 +131,8 @@ class _Passed:
         if event.type == "start":
             self._start = event
         elif event.type == "delta":
+            if not self.any:
+                self.begun()
             self.flight.read_at = self.clock.monotonic()
             if not self.any and self._start is not None:
                 yield self._start
@@ -228,10 +232,17 @@ def streamed(meter: Meter, request: Request) -> Iterator[Any]:
 def _paid(meter: Meter, request: Request, paying: Paying, flight: Flight) -> Generator[Any, None, _Paid]:
     way = Way()
     while True:
-        passed = paying.shown = _Passed(flight, meter.line.clock)
+        passed = paying.shown = _Passed(flight, meter.line.clock, paying.begun)
         with paying:  # also left by a caller who does not want the rest: that is booked
-            response, end = yield from _passing(meter.inner, request, passed, way)
+            with _read(meter, flight, paying):
+                response, end = yield from _passing(meter.inner, request, passed, way)
             return _Paid(paying.settled(response), passed, end)
+
+
+def _read(meter: Meter, flight: Flight, paying: Paying) -> contextlib.AbstractContextManager[None]:
+    """A stream that its reader leaves alone gives back what others wait for."""
+    line = meter.line
+    return line.readers.watched(lambda: line.left_alone(flight), paying.let_go)
 
 
 def _passing(
@@ -282,14 +293,14 @@ async def _awaited_paid(
     """The events of an attempt that succeeds; what comes of it is put into `bill`."""
     way = Way()
     while not bill:
-        passed = paying.shown = _Passed(flight, meter.line.clock)
+        passed = paying.shown = _Passed(flight, meter.line.clock, paying.begun)
         end: StreamEndEvent | None = None
         async with paying:
             if way.whole or not can_stream(meter.inner):
                 bill.append(_Paid(paying.settled(await meter.inner.acomplete(request)), passed, None))
                 return
             source = AsyncResponseStream(meter.inner.astream(request), request)
-            with way.by_stream():
+            with _read(meter, flight, paying), way.by_stream():
                 async with contextlib.aclosing(source) as stream:
                     async for event in stream.events():
                         way.begun = True

@@ -4,7 +4,6 @@ What it cannot do is said nowhere by silence: usage is unknown, never zero; a te
 and a seed cannot be passed on.
 """
 
-import asyncio
 import contextlib
 import os
 import threading
@@ -33,6 +32,7 @@ from skill_fleet.llm.commands.process import MOST_OUTPUT, OnOutput, Program, Ran
 from skill_fleet.llm.commands.prompt import conversation
 from skill_fleet.llm.commands.stream import Printed, atold, plain, told
 from skill_fleet.llm.failures import redact, redacted
+from skill_fleet.llm.own_thread import in_own_thread
 
 _BASIC = ("PATH", "HOME", "LANG", "TMPDIR")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -68,7 +68,7 @@ class CommandModel:
         """One run, awaited; a task that is cancelled ends it."""
         stop = threading.Event()
         try:
-            return await asyncio.to_thread(self._answered, request, stop)
+            return await in_own_thread(lambda: self._answered(request, stop), "command")
         finally:
             stop.set()
 

@@ -21,6 +21,7 @@ from dspy.utils.exceptions import LMError
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError
+from skill_fleet.llm.providers.bounded_stream import abounded, bounded
 from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT
 from skill_fleet.llm.providers.vendor_words import retyped
 
@@ -79,13 +80,15 @@ class LitellmClient:
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The answer as it comes."""
-        with self._typed(), closing(self._engine.stream(self._routed(request))) as events:
+        source = self._engine.stream(self._routed(request))
+        with self._typed(), closing(bounded(source, self._seconds, self._late)) as events:
             yield from events
 
     async def astream(self, request: Request) -> AsyncIterator[Any]:
         """The answer as it comes, awaited."""
         with self._typed():
-            async with aclosing(self._awaited.stream(self._routed(request))) as events:
+            source = self._awaited.stream(self._routed(request))
+            async with aclosing(abounded(source, self._seconds, self._late)) as events:
                 async for event in events:
                     yield event
 

@@ -1,6 +1,5 @@
 """A provider, one attempt a call; retries, budget, limits and journal are the engine's."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +11,7 @@ from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import KeyMissing
 from skill_fleet.foundation.redaction import secrets_of
 from skill_fleet.llm.failures import redact
+from skill_fleet.llm.own_thread import in_own_thread
 from skill_fleet.llm.providers.keys import first_key, key_in
 from skill_fleet.llm.providers.rollout_seed import seeded
 from skill_fleet.llm.providers.routes import LITELLM, basic_login, login_in, route_of, takes_seed, usual_keys
@@ -189,4 +189,4 @@ class Awaitable:
 
     async def acomplete(self, request: Request) -> Response:
         """One attempt, awaited; the call's context goes along."""
-        return await asyncio.to_thread(self._model.complete, request)
+        return await in_own_thread(lambda: self._model.complete(request), "call")

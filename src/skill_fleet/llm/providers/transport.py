@@ -1,7 +1,8 @@
 """HTTP for one provider, around the transports of DSPy's own client: what a paid attempt must never do.
 
-* It ends. Theirs bound the wait for the next byte, so a server that drips one a second is read for ever;
-  here one clock runs over connecting, sending and reading.
+* It ends. Theirs bound the wait for the next byte, so a server that drips one a second is read for ever, and
+  the look-up of a name is not bound at all; here one clock runs over connecting, sending and reading. It
+  stands still while the reader of a stream takes his time: that is not the provider's.
 * It goes to one origin: no redirect is followed, and no other host is asked, whatever an answer says.
 * It is bounded: an answer over 64 MB is given up.
 * It tells the headers of every response, which say how much of a limit is left.
@@ -10,17 +11,20 @@ Proxies of the environment are used as DSPy's client does, except for addresses 
 logged. The names used of the vendored client are not public: `usable` looks before they are relied on.
 """
 
+import concurrent.futures
+import contextvars
 import importlib.metadata
 import inspect
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from dspy._vendor.lm15.transports import (
     AsyncTransportResponse,
+    ConnectTimeout,
     ReadTimeout,
     StdlibAsyncTransport,
     StdlibTransport,
@@ -45,25 +49,48 @@ def usable() -> bool:
     return known and version.startswith("3.4.")
 
 
+class _Attempt:
+    """One attempt's clock.
+
+    Attributes:
+        until: When its time is over.
+        begun: Whether anything of the request may have been sent.
+    """
+
+    __slots__ = ("begun", "rules", "until")
+
+    def __init__(self, rules: Rules, now: float) -> None:
+        self.rules = rules
+        self.until = now + rules.seconds
+        self.begun = False
+
+    def unconnected(self) -> ConnectTimeout:
+        """That its time is over before the provider heard anything of it."""
+        return ConnectTimeout(f"No connection within {self.rules.seconds:g} s (the model's timeout).")
+
+
 class _Timed:
     """A socket whose every wait ends with the attempt it serves.
 
-    An attempt begins when its request is written; which one that is stands in a variable of the thread.
+    Which one that is stands in a variable of the thread when its request is written.
     """
 
-    __slots__ = ("_current", "_longest", "_socket", "_until")
+    __slots__ = ("_attempt", "_current", "_longest", "_socket")
 
     def __init__(self, opened: socket.socket, current: threading.local) -> None:
         self._socket = opened
         self._current = current
-        self._until = 0.0
+        self._attempt: _Attempt = current.attempt
         self._longest: float | None = None
 
     def settimeout(self, seconds: float | None) -> None:
         self._longest = seconds
 
     def sendall(self, data: bytes) -> None:
-        self._until = self._current.until
+        self._attempt = self._current.attempt
+        if not self._attempt.begun and time.monotonic() >= self._attempt.until:
+            raise self._attempt.unconnected()
+        self._attempt.begun = True
         self._arm()
         self._socket.sendall(data)
 
@@ -78,7 +105,7 @@ class _Timed:
         self._socket.close()
 
     def _arm(self) -> None:
-        left = self._until - time.monotonic()
+        left = self._attempt.until - time.monotonic()
         if left <= 0:
             raise TimeoutError
         self._socket.settimeout(left if self._longest is None else min(left, self._longest))
@@ -92,9 +119,45 @@ class _Sockets(StdlibTransport):
         self._current = current
 
     def _open(self, parsed: Any, *, proxy: Any, origin: Any, connect_timeout: float) -> Any:
-        connection = super()._open(parsed, proxy=proxy, origin=origin, connect_timeout=connect_timeout)
+        attempt: _Attempt = self._current.attempt
+        opening = super()._open
+        options = {"proxy": proxy, "origin": origin, "connect_timeout": connect_timeout}
+        connection = _within(attempt, lambda: opening(parsed, **options))
         connection.sock = _Timed(connection.sock, self._current)
         return connection
+
+
+def _within(attempt: _Attempt, opening: Callable[[], Any]) -> Any:
+    """A connection that is there before an attempt's time is over.
+
+    Looking a name up cannot be bounded nor broken off, and every address of a name may take the whole time to
+    connect: so all of it is done in a thread, which is left behind when the time is over.
+    """
+    landing: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            connection = opening()
+        except BaseException as error:  # noqa: BLE001 - passed on to who waits
+            if landing.set_running_or_notify_cancel():
+                landing.set_exception(error)
+            return
+        if landing.set_running_or_notify_cancel():
+            landing.set_result(connection)
+        else:
+            connection.close()
+
+    threading.Thread(target=work, name="connecting", daemon=True).start()
+    try:
+        return landing.result(max(0.0, attempt.until - time.monotonic()))
+    except concurrent.futures.TimeoutError as error:
+        if not landing.cancel():  # it came in the same moment
+            return landing.result()
+        raise attempt.unconnected() from error
+    except BaseException:
+        if not landing.cancel() and landing.exception() is None:
+            landing.result().close()
+        raise
 
 
 class Transport:
@@ -109,12 +172,12 @@ class Transport:
         """Send a request and read the head of the answer; its body is read as it is iterated."""
         rules = self._rules
         sent = rules.outgoing(request)
-        until = self._current.until = time.monotonic() + rules.seconds
+        attempt = self._current.attempt = _Attempt(rules, time.monotonic())
         try:
             response = self._inner.stream(sent)
         except (ReadTimeout, WriteTimeout) as error:
             raise rules.late() from error
-        chunks = body = self._chunks(response, until)
+        chunks = body = self._chunks(response, attempt)
         try:
             rules.incoming(response)
             if response.status >= _ERROR:
@@ -133,15 +196,15 @@ class Transport:
             release=lambda _: response.close(),
         )
 
-    def _chunks(self, response: TransportResponse, until: float) -> Generator[bytes, None, None]:
+    def _chunks(self, response: TransportResponse, attempt: _Attempt) -> Generator[bytes, None, None]:
         size, mender = 0, self._rules.mender()
         try:
             for chunk in response:
                 size += len(chunk)
                 self._rules.grown(size)
-                if time.monotonic() > until:
-                    raise self._rules.late()
+                given = time.monotonic()
                 yield mender.feed(chunk)
+                attempt.until += time.monotonic() - given
             yield mender.rest()
         except ReadTimeout as error:
             raise self._rules.late() from error
@@ -154,12 +217,23 @@ class Transport:
         self._inner.close()
 
 
+_ATTEMPT: contextvars.ContextVar[_Attempt] = contextvars.ContextVar("attempt")
+
+
+class _Streams(StdlibAsyncTransport):
+    """DSPy's awaited transport, which notes when the first byte may have been sent."""
+
+    async def _send_request(self, *args: Any, **options: Any) -> None:
+        _ATTEMPT.get().begun = True
+        await super()._send_request(*args, **options)
+
+
 class AsyncTransport:
     """The awaited twin; for one event loop."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._inner = StdlibAsyncTransport(**rules.options())
+        self._inner = _Streams(**rules.options())
 
     @asynccontextmanager
     async def stream(self, request: TransportRequest) -> AsyncIterator[AsyncTransportResponse]:
@@ -167,15 +241,18 @@ class AsyncTransport:
         import asyncio
 
         rules = self._rules
-        until = asyncio.get_running_loop().time() + rules.seconds
+        attempt = _Attempt(rules, asyncio.get_running_loop().time())
+        current = _ATTEMPT.set(attempt)
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(attempt.until):
                 response = await self._inner.stream(rules.outgoing(request))
         except (TimeoutError, ReadTimeout, WriteTimeout) as error:
-            raise rules.late() from error
+            raise (rules.late() if attempt.begun else attempt.unconnected()) from error
+        finally:
+            _ATTEMPT.reset(current)
         async with response:
             rules.incoming(response)
-            chunks = self._chunks(response, until)
+            chunks = self._chunks(response, attempt)
             yield AsyncTransportResponse(
                 status=response.status,
                 reason=response.reason,
@@ -185,14 +262,15 @@ class AsyncTransport:
                 release=lambda _: response.aclose(),
             )
 
-    async def _chunks(self, response: AsyncTransportResponse, until: float) -> AsyncIterator[bytes]:
+    async def _chunks(self, response: AsyncTransportResponse, attempt: _Attempt) -> AsyncIterator[bytes]:
         import asyncio
 
+        loop = asyncio.get_running_loop()
         size, mender = 0, self._rules.mender()
         parts = aiter(response)
         while True:
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(attempt.until):
                     chunk = await anext(parts, None)
             except (TimeoutError, ReadTimeout) as error:
                 raise self._rules.late() from error
@@ -200,7 +278,9 @@ class AsyncTransport:
                 break
             size += len(chunk)
             self._rules.grown(size)
+            given = loop.time()
             yield mender.feed(chunk)
+            attempt.until += loop.time() - given
         yield mender.rest()
 
     async def aclose(self) -> None:

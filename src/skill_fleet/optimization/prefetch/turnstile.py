@@ -1,7 +1,10 @@
 """Stock run and ghosts together never have more calls in flight than there are threads."""
 
+import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from skill_fleet.config.settings import Phase
@@ -10,29 +13,67 @@ from skill_fleet.llm.fleet_lm import FleetLM
 
 
 class Turnstile:
-    """Where every paid attempt of one search passes, whoever makes it.
+    """Where every paid attempt of one search passes, whoever makes it; first come, first served.
 
     Args:
         threads: Attempts under way at a time.
-        on_pay: Told before each attempt.
+        on_pay: Told of each attempt that has got its place, by the thread that makes it.
     """
 
     def __init__(self, threads: int, on_pay: Callable[[], None]) -> None:
-        self.places = threading.BoundedSemaphore(threads)
+        self.free = threads
         self.on_pay = on_pay
+        self._waiting: deque[Future[None]] = deque()
+        self._lock = threading.Lock()
 
     def bound(self, lms: Mapping[Phase, FleetLM]) -> dict[Phase, FleetLM]:
         """The same models, behind this turnstile."""
         return {phase: self._behind(lm) for phase, lm in lms.items()}
 
-    def acquire(self, blocking: bool = True) -> bool:  # noqa: FBT001, FBT002 - as a semaphore's
-        """Take a place for an attempt, as an engine does."""
+    def acquire(self) -> None:
+        """Take a place for an attempt."""
+        place = self._asked()
+        try:
+            place.result()
+        except BaseException:
+            self._withdraw(place)
+            raise
         self.on_pay()
-        return self.places.acquire(blocking=blocking)
+
+    async def aacquire(self) -> None:
+        """The same, awaited."""
+        place = self._asked()
+        try:
+            if not place.done():
+                await asyncio.wrap_future(place)
+        except BaseException:
+            self._withdraw(place)
+            raise
+        self.on_pay()
 
     def release(self) -> None:
-        """Give it back."""
-        self.places.release()
+        """Give it back: to who waits longest."""
+        with self._lock:
+            self.free += 1
+            while self._waiting and self.free:
+                place = self._waiting.popleft()
+                if place.set_running_or_notify_cancel():  # not given up by now
+                    self.free -= 1
+                    place.set_result(None)
+
+    def _asked(self) -> Future[None]:
+        place: Future[None] = Future()
+        with self._lock:
+            if self.free:
+                self.free -= 1
+                place.set_result(None)
+            else:
+                self._waiting.append(place)
+        return place
+
+    def _withdraw(self, place: Future[None]) -> None:
+        if not place.cancel() and not place.cancelled():
+            self.release()  # it was given in the same moment
 
     def _behind(self, lm: FleetLM) -> FleetLM:
         engine = lm.engine.behind(place=self)
