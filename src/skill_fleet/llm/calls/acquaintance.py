@@ -61,19 +61,19 @@ class Acquaintance:
         with self._changed:
             self._tasks.add(waiter)
         try:
-            while not self.met and self._scout is not None and not stop():
+            while not (leads := self._takes_the_lead()) and not self.met and not stop():
                 await waiter.wait(SYSTEM_CLOCK, _GLANCE, timed=False)
-            with self._changed:
-                return self._takes_the_lead()
+            return leads
         finally:
             with self._changed:
                 self._tasks.discard(waiter)
 
     def _takes_the_lead(self) -> bool:
-        if self.met or self._scout is not None:
-            return False
-        self._scout = threading.get_ident()
-        return True
+        with self._changed:
+            if self.met or self._scout is not None:
+                return False
+            self._scout = threading.get_ident()
+            return True
 
     def back(self, *, met: bool) -> None:
         """The call that went ahead is over.
