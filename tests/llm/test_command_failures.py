@@ -12,6 +12,7 @@ from skill_fleet.llm.commands.failures import (
     not_started,
     printed_too_much,
     said_instead,
+    stopped,
     timed_out,
 )
 from skill_fleet.llm.failures import explained, understand
@@ -178,3 +179,9 @@ def test_a_machine_without_room_for_a_process_is_tried_again_and_nothing_is_bill
     assert (understand(found).remedy, understand(found).sent) == (WAIT, False)
     gone = understand(not_started("p", FileNotFoundError(errno.ENOENT, "No such file or directory"), "m"))
     assert (gone.code, gone.remedy, gone.sent) == ("configuration", STOP, False)
+
+
+def test_one_that_nobody_waits_for_is_not_said_to_be_late() -> None:
+    found = understand(stopped("p", "command/p"))
+    assert (found.code, found.remedy, found.sent) == ("transport", "retry", True)
+    assert "within" not in str(stopped("p", "command/p"))

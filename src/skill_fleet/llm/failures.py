@@ -5,6 +5,7 @@ DSPy's public errors are the vocabulary; `dspy.utils.exceptions` lists them.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,10 +126,9 @@ def understand(error: Exception) -> Failure:
         return Failure(code, "stop", sent=False)
     if isinstance(error, LMInvalidRequestError):
         return _turned_down(error, code)
-    if is_retryable_lm_error(error):
-        return Failure(code, "retry", sent=_sent(error), retry_after=after)
-    if isinstance(error, LMUnexpectedError) or _malformed(error):
-        return Failure(code, "retry", sent=True, retry_after=after, answered=True)
+    passing = is_retryable_lm_error(error)
+    if passing or isinstance(error, LMUnexpectedError) or _malformed(error):
+        return Failure(code, "retry", sent=_sent(error), retry_after=after, answered=not passing)
     turned_away = isinstance(error, LMProviderError) and 300 <= (error.status or 0) < 500
     return Failure(code, "give_up" if isinstance(error, LMError) else "stop", sent=not turned_away)
 
@@ -203,6 +203,16 @@ def _beginning(text: str) -> str:
             break
         kept += f" {sentence}"
     return kept
+
+
+@contextmanager
+def redacting(secrets: Iterable[str]) -> Iterator[None]:
+    """Errors that come out of the block have no keys in them."""
+    try:
+        yield
+    except Exception as error:
+        redact(error, secrets)
+        raise
 
 
 def explained(error: Exception, failure: Failure, model: str) -> ProviderError:

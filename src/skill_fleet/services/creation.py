@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import dspy
@@ -15,20 +14,19 @@ from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.core.programs.catalog import BUILT_IN, find_program
 from skill_fleet.core.programs.history import exclusive
 from skill_fleet.core.programs.recipes.sampled import refined
-from skill_fleet.domain.finding import Finding
 from skill_fleet.domain.library import Library
-from skill_fleet.domain.skill import SKILL_FILE, Skill
+from skill_fleet.domain.skill import Skill
 from skill_fleet.domain.spec import check, is_valid
 from skill_fleet.domain.taxonomy import tree_of
 from skill_fleet.evaluation.guard import guard
 from skill_fleet.evaluation.reward import skill_reward
-from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetError, StorageError, UsageError
-from skill_fleet.foundation.files import write_bytes
+from skill_fleet.foundation.errors import ProviderError, SkillFleetError, UsageError
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.calls.listening import Ear, Listener, heard_by
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
+from skill_fleet.services.drafts import Draft, check_output, write_draft
 from skill_fleet.services.findings import finding_json
 from skill_fleet.services.metered import Metered, metered, without_run
 from skill_fleet.services.programs import notes_of
@@ -92,15 +90,6 @@ class Repeatable:
     announce: Callable[[bytes], bool]
 
 
-@dataclass(frozen=True)
-class _Draft:
-    skill: Skill
-    name: str
-    taxonomy_path: str
-    findings: tuple[Finding, ...]
-    quality: float
-
-
 def create_skill(
     context: Context,
     request: CreationRequest,
@@ -133,10 +122,10 @@ def create_skill(
         ProviderError: The model failed.
     """
     program, notes = _program(context, request)
-    _check_output(context, request)
+    check_output(context, request.output)
     paths = known_paths(context) if repeatable is None else repeatable.paths
     with metered(context, "create", model=request.model, limits=request.limits, control=control) as model:
-        drafts: list[_Draft] = []
+        drafts: list[Draft] = []
         stopped: SkillFleetError | None = None
         try:
             for draft in _drafts(request, paths, program, model, on_draft, reader):
@@ -149,7 +138,7 @@ def create_skill(
         costs = model.costs()
     with exclusive(context.workspace.state):  # nobody writes one of the same name after it was looked for
         announced = repeatable is not None and repeatable.announce(best.skill.render())
-        path = _write(context, request, best, announced=announced)
+        path = write_draft(context, best, output=request.output, force=request.force, announced=announced)
     written = Skill.read(path)
     score = guard(written, request.task)
     return {
@@ -179,18 +168,6 @@ def _program(context: Context, request: CreationRequest) -> tuple[dspy.Module, t
     return loaded.program, notes_of(loaded)
 
 
-def _check_output(context: Context, request: CreationRequest) -> None:
-    """Whether the place can be written, as far as that is known before the skill has a name."""
-    place = _folder(context, request.output) if request.output else context.workspace.skills
-    nearest = next(parent for parent in (place, *place.parents) if parent.exists())
-    if not nearest.is_dir():
-        raise StorageError(f"{place} cannot be written: {nearest} is not a directory.")
-
-
-def _folder(context: Context, output: str) -> Path:
-    return context.path(output).absolute()
-
-
 def _drafts(
     request: CreationRequest,
     paths: Sequence[str],
@@ -198,7 +175,7 @@ def _drafts(
     model: Metered,
     on_draft: OnDraft | None,
     reader: Reader | None,
-) -> Iterator[_Draft]:
+) -> Iterator[Draft]:
     inputs = {
         "task_description": request.task,
         "user_context": "{}",
@@ -213,7 +190,7 @@ def _drafts(
         for number, prediction in enumerate(made, start=1):
             skill = Skill.parse(str(prediction.skill_content))
             quality = guard(skill, request.task).value
-            yield _Draft(skill, str(prediction.name), str(prediction.taxonomy_path), check(skill), quality)
+            yield Draft(skill, str(prediction.name), str(prediction.taxonomy_path), check(skill), quality)
             if on_draft is not None:
                 on_draft(number, whole)
 
@@ -277,50 +254,3 @@ def known_paths(context: Context) -> list[str]:
         except UsageError:
             continue
     return sorted(set(found))
-
-
-def _write(context: Context, request: CreationRequest, best: _Draft, *, announced: bool) -> Path:
-    if not is_valid(best.findings):
-        first = next(found for found in best.findings if found.severity == "error")
-        place = context.workspace.state / "drafts" / best.name / SKILL_FILE
-        write_bytes(place, best.skill.render())
-        raise DataError(
-            f"The model wrote no valid skill: {first.message}",
-            hint=f"The draft is in {context.workspace.relative(place)}.",
-            code="invalid_draft",
-        )
-    if request.output is None:
-        return _into_library(context, request, best, announced=announced)
-    target = _folder(context, request.output) / best.name / SKILL_FILE
-    if target.exists() and not request.force:
-        raise DataError(
-            f"There is already a skill at {target}.",
-            hint="Use --force to replace it; the model's answers are kept, so that costs nothing.",
-            code="exists",
-        )
-    write_bytes(target, best.skill.render())
-    return target
-
-
-def _into_library(context: Context, request: CreationRequest, best: _Draft, *, announced: bool) -> Path:
-    library = Library(context.workspace.skills)
-    try:
-        library.address(best.taxonomy_path, best.name)
-    except UsageError as error:
-        raise DataError(
-            f"The model gave no place in the library: {error.message}",
-            hint="Name a folder: --output DIR. The model's answers are kept, so that costs nothing.",
-        ) from None
-    twin = next((file for file in library.files() if file.parent.name == best.name), None)
-    if twin is None:
-        return library.write(best.taxonomy_path, best.name, best.skill)
-    if announced and Skill.read(twin).render() == best.skill.render():
-        return twin
-    if not request.force:
-        raise DataError(
-            f"There is already a skill of that name at {context.workspace.relative(twin)}.",
-            hint="Use --force to replace it, or --output DIR to write it elsewhere.",
-            code="exists",
-        )
-    write_bytes(twin, best.skill.render())
-    return twin

@@ -196,6 +196,11 @@ def timed_out(program: str, seconds: float, model: str) -> LMError:
     )
 
 
+def stopped(program: str, model: str) -> LMError:
+    """It was ended since nobody waits for its answer any more."""
+    return _error(LMTransportError, f"{program} was ended: nobody waits for its answer", model, "")
+
+
 def printed_too_much(program: str, megabytes: int, model: str) -> LMError:
     """It printed more than any answer is; it may well have been billed."""
     message = f"{program} printed more than {megabytes} MB and was ended"

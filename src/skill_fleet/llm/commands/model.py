@@ -31,7 +31,7 @@ from skill_fleet.llm.commands.known import command_line, find_program, variables
 from skill_fleet.llm.commands.process import MOST_OUTPUT, OnOutput, Program, Ran, run
 from skill_fleet.llm.commands.prompt import conversation
 from skill_fleet.llm.commands.stream import Printed, atold, plain, told
-from skill_fleet.llm.failures import redact, redacted
+from skill_fleet.llm.failures import redacted, redacting
 from skill_fleet.llm.own_thread import in_own_thread
 
 _BASIC = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -76,7 +76,7 @@ class CommandModel:
         """One run, its answer line by line as it is printed; who stops listening ends it."""
         prompt, printed = _prompt(request), Printed()
         yield StreamStartEvent(id=None, model=request.model)
-        with self._redacted(), contextlib.closing(told(self._work(prompt))) as pieces:
+        with redacting(self._secrets), contextlib.closing(told(self._work(prompt))) as pieces:
             for piece in pieces:
                 yield from self._events(printed, piece)
 
@@ -84,7 +84,7 @@ class CommandModel:
         """The same, awaited."""
         prompt, printed = _prompt(request), Printed()
         yield StreamStartEvent(id=None, model=request.model)
-        with self._redacted():
+        with redacting(self._secrets):
             async with contextlib.aclosing(atold(self._work(prompt))) as pieces:
                 async for piece in pieces:
                     for event in self._events(printed, piece):
@@ -104,7 +104,7 @@ class CommandModel:
 
     def _answered(self, request: Request, stop: threading.Event) -> Response:
         prompt = _prompt(request)
-        with self._redacted():
+        with redacting(self._secrets):
             text = self._text(self._work(prompt)(stop, None))
         return Response(
             id=None,
@@ -126,19 +126,13 @@ class CommandModel:
 
         return work
 
-    @contextlib.contextmanager
-    def _redacted(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            redact(error, self._secrets)
-            raise
-
     def _text(self, ran: Ran) -> str:
         """The answer, or the failure that is in its place."""
         model = self._spec.model
-        if ran.ended in {"timed_out", "stopped"}:
+        if ran.ended == "timed_out":
             raise failures.timed_out(self._name, self._spec.timeout, model)
+        if ran.ended == "stopped":
+            raise failures.stopped(self._name, model)
         if ran.ended == "printed_too_much":
             raise failures.printed_too_much(self._name, MOST_OUTPUT // 2**20, model)
         if ran.status != 0:

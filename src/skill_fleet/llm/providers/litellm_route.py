@@ -9,21 +9,19 @@ import concurrent.futures
 import importlib.util
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import Any
 
 from dspy import lm15
 from dspy.clients.engines import AsyncLiteLLMEngine, LiteLLMEngine
-from dspy.clients.errors import error_boundary
 from dspy.lm15 import Request, Response
-from dspy.utils.exceptions import LMError
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.llm.providers.bounded_stream import abounded, bounded
 from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT
-from skill_fleet.llm.providers.vendor_words import retyped
+from skill_fleet.llm.providers.vendor_words import typed
 
 
 class LitellmClient:
@@ -57,7 +55,7 @@ class LitellmClient:
         thread = threading.Thread(
             target=_into, args=(landing, self._engine, self._routed(request)), name="litellm", daemon=True
         )
-        with self._typed():
+        with typed(self._model, "litellm"):
             thread.start()
             try:
                 return landing.result(self._seconds)
@@ -68,7 +66,7 @@ class LitellmClient:
 
     async def acomplete(self, request: Request) -> Response:
         """The answer, awaited."""
-        with self._typed():
+        with typed(self._model, "litellm"):
             late = asyncio.timeout(self._seconds)
             try:
                 async with late:
@@ -81,12 +79,12 @@ class LitellmClient:
     def stream(self, request: Request) -> Iterator[Any]:
         """The answer as it comes."""
         source = self._engine.stream(self._routed(request))
-        with self._typed(), closing(bounded(source, self._seconds, self._late)) as events:
+        with typed(self._model, "litellm"), closing(bounded(source, self._seconds, self._late)) as events:
             yield from events
 
     async def astream(self, request: Request) -> AsyncIterator[Any]:
         """The answer as it comes, awaited."""
-        with self._typed():
+        with typed(self._model, "litellm"):
             source = self._awaited.stream(self._routed(request))
             async with aclosing(abounded(source, self._seconds, self._late)) as events:
                 async for event in events:
@@ -95,17 +93,6 @@ class LitellmClient:
     def close(self) -> None:
         """No call after this one; the connections are litellm's."""
         self._engine.close()
-
-    @contextmanager
-    def _typed(self) -> Iterator[None]:
-        try:
-            with error_boundary(self._model, provider="litellm", unexpected=True):
-                yield
-        except LMError as error:
-            meant = retyped(error)
-            if meant is error:
-                raise
-            raise meant from error
 
     def _routed(self, request: Request) -> Request:
         return replace(request, model=self._wire)

@@ -3,12 +3,11 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import Any
 
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
-from dspy.clients.errors import error_boundary
 from dspy.lm15 import (
     AccessPolicy,
     EndpointSupport,
@@ -18,7 +17,6 @@ from dspy.lm15 import (
     Response,
     RouterConfig,
 )
-from dspy.utils.exceptions import LMError
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.providers.attempt_rules import OnHeaders, Rules, Unmended
@@ -32,7 +30,7 @@ from skill_fleet.llm.providers.routes import (
 )
 from skill_fleet.llm.providers.stream_usage import StreamUsage
 from skill_fleet.llm.providers.transport import AsyncTransport, Transport
-from skill_fleet.llm.providers.vendor_words import retyped
+from skill_fleet.llm.providers.vendor_words import typed
 
 
 class NativeClient:
@@ -50,13 +48,13 @@ class NativeClient:
     """
 
     def __init__(self, spec: ModelSpec, key: str, on_headers: OnHeaders | None = None) -> None:
-        self._route = route_of(spec.model)
-        self._model = spec.model
+        route = route_of(spec.model)
+        self._model, self._prefix = spec.model, route.prefix
         self._address = str(effective_address(spec))
         self._door = door_of(spec)
         self._wire = f"{self._door}:{spec.model.partition('/')[2]}"
         self._key = key
-        mender = StreamUsage if self._route.wire == "anthropic" else Unmended
+        mender = StreamUsage if route.wire == "anthropic" else Unmended
         self._rules = Rules(self._address, spec.timeout, on_headers, basic_login(spec), mender)
         self._transport = Transport(self._rules)
         self._engine = LM15Engine(self._config(self._transport))
@@ -65,22 +63,22 @@ class NativeClient:
 
     def complete(self, request: Request) -> Response:
         """The answer."""
-        with self._typed():
+        with typed(self._model, self._prefix):
             return self._engine.complete(self._routed(request))
 
     async def acomplete(self, request: Request) -> Response:
         """The answer, awaited."""
-        with self._typed():
+        with typed(self._model, self._prefix):
             return await self._awaited_engine().complete(self._routed(request))
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The answer as it comes."""
-        with self._typed(), closing(self._engine.stream(self._routed(request))) as events:
+        with typed(self._model, self._prefix), closing(self._engine.stream(self._routed(request))) as events:
             yield from events
 
     async def astream(self, request: Request) -> AsyncIterator[Any]:
         """The answer as it comes, awaited."""
-        with self._typed():
+        with typed(self._model, self._prefix):
             async with aclosing(self._awaited_engine().stream(self._routed(request))) as events:
                 async for event in events:
                     yield event
@@ -89,17 +87,6 @@ class NativeClient:
         """Close the connections of threads; those of a loop close with it."""
         self._engine.close()
         self._transport.close()
-
-    @contextmanager
-    def _typed(self) -> Iterator[None]:
-        try:
-            with error_boundary(self._model, provider=self._route.prefix, unexpected=True):
-                yield
-        except LMError as error:
-            meant = retyped(error)
-            if meant is error:
-                raise
-            raise meant from error
 
     def _routed(self, request: Request) -> Request:
         return replace(request, model=self._wire)

@@ -10,7 +10,7 @@ from skill_fleet.config.load import environment
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import KeyMissing
 from skill_fleet.foundation.redaction import secrets_of
-from skill_fleet.llm.failures import redact
+from skill_fleet.llm.failures import redacting
 from skill_fleet.llm.own_thread import in_own_thread
 from skill_fleet.llm.providers.keys import first_key, key_in
 from skill_fleet.llm.providers.rollout_seed import seeded
@@ -74,22 +74,22 @@ class Provider:
 
     def complete(self, request: Request) -> Response:
         """One attempt."""
-        with self._redacted():
+        with redacting(self._secrets):
             return self._client.complete(self._asked(request))
 
     async def acomplete(self, request: Request) -> Response:
         """One attempt, awaited."""
-        with self._redacted():
+        with redacting(self._secrets):
             return await self._client.acomplete(self._asked(request))
 
     def stream(self, request: Request) -> Iterator[Any]:
         """One attempt, its answer as it comes: a start, pieces, an end with finish reason and usage."""
-        with self._redacted():
+        with redacting(self._secrets):
             yield from self._client.stream(self._asked(request))
 
     async def astream(self, request: Request) -> AsyncIterator[Any]:
         """The same, awaited."""
-        with self._redacted():
+        with redacting(self._secrets):
             async with contextlib.aclosing(self._client.astream(self._asked(request))) as events:  # type: ignore[type-var]
                 async for event in events:
                     yield event
@@ -100,14 +100,6 @@ class Provider:
 
     def _asked(self, request: Request) -> Request:
         return seeded(request) if self._seeds else request
-
-    @contextlib.contextmanager
-    def _redacted(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            redact(error, self._secrets)
-            raise
 
 
 def key_of(spec: ModelSpec, environ: Mapping[str, str]) -> str | None:

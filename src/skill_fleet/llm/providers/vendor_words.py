@@ -6,7 +6,10 @@ test_vendor_errors.py` has them all. An error that no rule knows stays as it is.
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from dspy.clients.errors import error_boundary
 from dspy.utils.exceptions import (
     ContextWindowExceededError,
     LMAuthError,
@@ -86,6 +89,24 @@ def retyped(error: LMError) -> LMError:
     if isinstance(meant, (LMRateLimitError, LMServerError)) and meant.retry_after is None:
         meant.retry_after = _wait_in(meant.message or "")
     return meant
+
+
+@contextmanager
+def typed(model: str, provider: str) -> Iterator[None]:
+    """Errors that come out of the block are DSPy's, and such as the vendor meant them.
+
+    Args:
+        model: `provider/name`.
+        provider: What DSPy is told of whose they are.
+    """
+    try:
+        with error_boundary(model, provider=provider, unexpected=True):
+            yield
+    except LMError as error:
+        meant = retyped(error)
+        if meant is error:
+            raise
+        raise meant from error
 
 
 def usual_form(body: bytes) -> bytes:

@@ -93,7 +93,7 @@ def _fallback() -> Iterator[Check]:
         yield Check(
             "versions",
             "warning",
-            f"dspy {found} is not one that skill-fleet's own transport knows: providers are asked by dspy.LM, "
+            f"dspy {found} is none that skill-fleet's transport knows: providers are asked by dspy.LM, "
             "without answers as they come, a bound on a whole attempt, and rate limits from headers.",
             "Install the version of dspy that skill-fleet names.",
         )
