@@ -172,6 +172,7 @@ class Admission:
                 sent=call.at,
                 under_way=self.in_flight,
                 asked=min(asked or 0.0, self._longest),
+                origin=None if failure.unreached else call.origin,
             )
         self.serve(now)
         return alone
@@ -246,6 +247,7 @@ class Admission:
         probe = self.breaker.admitted(place.quota.model)
         call = Call(now, self.admitted, model=place.quota.model, probe=probe, under_way=self.in_flight)
         call.probes = place.probes + 1 if probe else 0
+        call.origin = call.number if place.origin is None else place.origin
         call.tokens = place.tokens
         call.doubtful = model.announced.wait(now, place.tokens) > 0
         if place.quota.rpm is not None:

@@ -5,6 +5,10 @@ closed ──failures in a row──> open ──1, 2, 4, 5 s──> half open (
                                ^──────────────────────── failure ┘
 open, and no answer for `outage_seconds` ──> given up (all are told) ──5 s, or a new run──> half open
 ```
+
+One request that always fails is no provider that is away: failures in a row open it only where they are of
+two calls at least, or where there was no connection, which no request causes. So a call that fails alone
+uses up its own attempts, and who comes next shows which it was.
 """
 
 import math
@@ -38,6 +42,7 @@ class Breaker:
         self.outage = outage_seconds
         self._rng = rng
         self._failures = 0
+        self._whose: set[int | None] = set()
         self._row_began = 0.0
         self._answered_at = -math.inf
         self._openings = 0
@@ -107,6 +112,7 @@ class Breaker:
         sent: float | None = None,
         under_way: int = 0,
         asked: float = 0.0,
+        origin: int | None = None,
     ) -> None:
         """No answer, or one that says that the provider is out of order.
 
@@ -118,14 +124,18 @@ class Breaker:
             under_way: Other calls whose end is not known yet. Failures come back sooner than answers, so as
                 long as there are more of these, failures in a row say little.
             asked: Seconds the provider asked to wait.
+            origin: Which call's attempt it was; None where it says the same of all.
         """
         self._since = now if self._since is None else self._since
         if self.state == "closed":
             if not self._failures:
                 self._row_began = max(self._answered_at, now if sent is None else sent)
+                self._whose.clear()
             self._failures += 1
+            self._whose.add(origin)
             self._last = error
-            if self._failures >= max(IN_A_ROW, under_way) and now - self._row_began >= SPELL:
+            several = None in self._whose or len(self._whose) > 1
+            if several and self._failures >= max(IN_A_ROW, under_way) and now - self._row_began >= SPELL:
                 self._open(now, asked)
         elif probe:
             self._last = error

@@ -35,6 +35,7 @@ class Call(Sent):
         model: To which model.
         probe: Whether it asks on everybody's behalf if the provider is back.
         probes: How often in a row it has done so, this time included.
+        origin: Number of the first attempt at the same call.
         tokens: How many it was expected to take.
         spent: Its tokens in the window of its model.
         under_way: Calls of the account in flight when it went, itself included.
@@ -46,6 +47,7 @@ class Call(Sent):
     model: str = ""
     probe: bool = False
     probes: int = 0
+    origin: int = 0
     tokens: int = 0
     spent: Spent | None = None
     under_way: int = 1
@@ -60,6 +62,7 @@ class Place:
 
     Attributes:
         probes: How often in a row its call has asked on everybody's behalf, up to now.
+        origin: Number of the first attempt at its call; None: this is the first.
         call: Set when it may go.
         error: Set when the provider was given up.
         loop: The event loop of a task, which may be busy with something else for long; None of a thread.
@@ -74,6 +77,7 @@ class Place:
     arrived: int = 0
     call: Call | None = None
     error: ProviderError | None = None
+    origin: int | None = None
     loop: object | None = None
     absent: bool = False
     due: float = math.inf

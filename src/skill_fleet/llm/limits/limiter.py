@@ -154,7 +154,7 @@ class Limiter:
         if stop():
             return None
         waiter = ThreadWaiter()
-        place = self._enter(Place(quota, tokens, waiter.wake, _probes(before)))
+        place = self._enter(_place(quota, tokens, waiter, before))
         try:
             while not self._taken(place) and not stop():
                 seconds, timed = self._patience(place)
@@ -173,7 +173,7 @@ class Limiter:
         if stop():
             return None
         waiter = TaskWaiter()
-        place = self._enter(Place(quota, tokens, waiter.wake, _probes(before), loop=waiter.loop))
+        place = self._enter(_place(quota, tokens, waiter, before))
         try:
             while not self._taken(place) and not stop():
                 seconds, timed = self._patience(place)
@@ -285,8 +285,12 @@ class Limiter:
                 how(self._core, ticket._call, self._clock.monotonic())  # noqa: SLF001
 
 
-def _probes(before: Ticket | None) -> int:
-    return before._call.probes if before is not None else 0  # noqa: SLF001 - its maker
+def _place(quota: Quota, tokens: int, waiter: ThreadWaiter | TaskWaiter, before: Ticket | None) -> Place:
+    place = Place(quota, tokens, waiter.wake)
+    place.loop = waiter.loop if isinstance(waiter, TaskWaiter) else None
+    if before is not None:
+        place.probes, place.origin = before._call.probes, before._call.origin  # noqa: SLF001 - its maker
+    return place
 
 
 def _plain(failure: Failure, model: str) -> ProviderError:
