@@ -8,6 +8,8 @@ next attempt.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -84,7 +86,7 @@ class Paying:
         if meter.place is not None and not self._placed:
             meter.place.acquire()
             self._placed = True
-        try:
+        with self._given_back():
             if meter.limiter is not None:
                 self._ahead = self._ahead or meter.model.ahead(meter.gate.shut)
                 if self._ahead and not self._made:
@@ -94,12 +96,6 @@ class Paying:
                 )
             meter.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
             self._open()
-        except Broken as broken:
-            self._leave(met=False)
-            raise self._given_up(broken) from broken
-        except BaseException:
-            self._leave(met=False)
-            raise
         return self
 
     async def __aenter__(self) -> Self:
@@ -107,7 +103,7 @@ class Paying:
         if meter.place is not None and not self._placed:
             await meter.place.aacquire()
             self._placed = True
-        try:
+        with self._given_back():
             if meter.limiter is not None:
                 self._ahead = self._ahead or await meter.model.awaited_ahead(meter.gate.shut)
                 if self._ahead and not self._made:
@@ -117,12 +113,6 @@ class Paying:
                 )
             await meter.gate.aenter(self._worst)
             self._open()
-        except Broken as broken:
-            self._leave(met=False)
-            raise self._given_up(broken) from broken
-        except BaseException:
-            self._leave(met=False)
-            raise
         return self
 
     def __exit__(
@@ -134,11 +124,8 @@ class Paying:
         pause = self._ended(error)
         if pause is None:
             return False
-        try:
+        with self._given_back():
             self._rest(pause)
-        except BaseException:
-            self._leave(met=False)
-            raise
         return True
 
     async def __aexit__(
@@ -150,13 +137,10 @@ class Paying:
         pause = self._ended(error)
         if pause is None:
             return False
-        try:
+        with self._given_back():
             while pause > 0 and not self._waits_no_more():
                 await asyncio.sleep(min(pause, _GLANCE))
                 pause -= _GLANCE
-        except BaseException:
-            self._leave(met=False)
-            raise
         return True
 
     def begun(self) -> None:
@@ -172,6 +156,18 @@ class Paying:
         if self._ticket is not None:
             self._ticket.dropped()
         self._give_place_back()
+
+    @contextmanager
+    def _given_back(self) -> Iterator[None]:
+        """What breaks the waiting off leaves nothing held."""
+        try:
+            yield
+        except Broken as broken:
+            self._leave(met=False)
+            raise self._given_up(broken) from broken
+        except BaseException:
+            self._leave(met=False)
+            raise
 
     def settled(self, response: Response) -> Response:
         """Store the answer of the attempt and book what it cost.
