@@ -1,4 +1,4 @@
-"""What of a failed call speaks of the provider: a spoiled answer is an answer, a trouble in here says nothing."""
+"""What of a failed call speaks of the provider: a spoiled answer does, a trouble in here says nothing."""
 
 import random
 

@@ -55,9 +55,7 @@ def test_every_error_of_dspy_has_a_meaning() -> None:
 
 @pytest.mark.parametrize("code", ["truncated", "empty", "broken_off"])
 def test_a_useless_answer_is_paid_and_asked_again(code: str) -> None:
-    assert understand(UnusableAnswer("x", code=code)) == Failure(
-        code, "retry", sent=True, answered=True
-    )
+    assert understand(UnusableAnswer("x", code=code)) == Failure(code, "retry", sent=True, answered=True)
 
 
 def test_a_withheld_answer_is_given_up() -> None:
