@@ -21,7 +21,7 @@ models:
   default: remote
   registry:
     remote: {{ model: openai/offline/rules-v1, api_base: "{url}", max_tokens: 800, timeout: 5 }}
-calls: {{ first_pause: 0.02, longest_pause: 1.0, outage_seconds: {outage} }}
+calls: {{ first_pause: 0.1, longest_pause: 1.0, outage_seconds: {outage} }}
 """
 METRIC = '''
 def letters(gold, pred, trace=None):
