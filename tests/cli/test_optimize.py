@@ -257,7 +257,7 @@ def test_what_lay_above_the_estimate_is_said(cli, ws, own):
     result = cli("optimize", *own, "--json").json
     file = ws / ".skill-fleet" / "runs" / result["run_id"] / "result.json"
     result["estimate"]["calls"] = [1, 2]
-    result["usd"] = None
+    result["usd"], result["usd_range"] = None, [0.0, None]
     file.write_text(json.dumps(result))
     out = re.sub(" +", " ", cli("runs", "show").out)
     assert f"calls 1 to 2 {result['calls']['made']} above the estimate\n" in out

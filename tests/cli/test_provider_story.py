@@ -95,7 +95,7 @@ def story(tmp_path: Path) -> Iterator[Story]:
     model = ("--model", "openai/offline/rules-v1", "--api-base", story.provider, "--max-tokens", "2000")
     story.run("models", "add", "bad", *model, "--price-in", "0.4", "--price-out", "1.6", "--default")
     with (tmp_path / "config" / "config.yaml").open("a") as file:
-        file.write(f"calls: {{ first_pause: 0.02, outage_seconds: {OUTAGE} }}\n")
+        file.write(f"calls: {{ first_pause: 0.1, outage_seconds: {OUTAGE} }}\n")
     yield story
     process.terminate()
     process.communicate(timeout=10)
@@ -103,7 +103,9 @@ def story(tmp_path: Path) -> Iterator[Story]:
 
 @pytest.mark.slow  # a dozen command lines, each in a process of its own
 def test_every_command_ends_well_with_the_providers_own_bill(story: Story) -> None:
+    story.told({"faults": {}})  # it asks once, and a fault would be the answer
     assert "bad answers" in story.run("models", "test", "bad")
+    story.told({"faults": {name: 0.1 / len(PASSING) for name in PASSING}})
     asked = story.told()["requests"]
     assert json.loads(story.run("estimate", *SEARCH[:-2], "--json").splitlines()[0])["usd"][1] > 0
     assert story.told()["requests"] == asked, "an estimate asks nobody"

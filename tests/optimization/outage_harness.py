@@ -30,7 +30,7 @@ models:
   default: remote
   registry:
     remote: {{ model: openai/offline/rules-v1, api_base: "{url}", temperature: 0.7, timeout: 5 }}
-calls: {{ first_pause: 0.05, outage_seconds: {outage} }}
+calls: {{ first_pause: 0.1, outage_seconds: {outage} }}
 """
 
 
