@@ -110,9 +110,9 @@ def outcome(case: Case) -> Outcome:
     """Run it in a workspace of its own."""
     from skill_fleet.config.load import load
     from skill_fleet.foundation.clock import SYSTEM_CLOCK
-    from skill_fleet.optimization.plan import make_plan
+    from skill_fleet.optimization.planning.plan import make_plan
+    from skill_fleet.optimization.records.runs import new_run
     from skill_fleet.optimization.run import run
-    from skill_fleet.optimization.runs import new_run
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -135,7 +135,7 @@ def outcome(case: Case) -> Outcome:
 
 def prepared(case: Case, root: Path) -> Any:
     """The case's data and programs in its workspace, and its request."""
-    from skill_fleet.optimization.request import OptimizationRequest
+    from skill_fleet.optimization.records.request import OptimizationRequest
 
     own = case.program != SKILLS
     (root / "data.json").write_text(json.dumps(items(case)))

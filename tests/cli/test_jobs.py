@@ -372,7 +372,7 @@ def test_the_moving_line_shows_how_far_a_job_is():
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 
-    from skill_fleet.optimization.events import Event
+    from skill_fleet.optimization.records.events import Event
 
     columns = (TextColumn("{task.description} {task.percentage:.0f} {task.fields[detail]}"),)
     with Progress(*columns, console=Console(file=io.StringIO()), auto_refresh=False) as progress:

@@ -6,7 +6,7 @@ import pytest
 
 from skill_fleet.cli.progress import counting, watching
 from skill_fleet.cli.screen import Screen
-from skill_fleet.optimization.events import Event
+from skill_fleet.optimization.records.events import Event
 
 AWAY = "No answer from openai (server) for 12 s; given up after 120 s."
 

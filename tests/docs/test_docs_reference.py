@@ -164,7 +164,7 @@ def test_every_setting_is_in_the_reference_with_its_default(tmp_path):
 
 
 def test_every_field_of_a_result_is_in_the_reference():
-    from skill_fleet.optimization.result import RunResult
+    from skill_fleet.optimization.records.result import RunResult
 
     result = RunResult("run", "program", "gepa", "offline", simulated=True, seed=0, examples={})
     table = text("reference/result.md").partition("## Warnings")[0]
@@ -179,7 +179,7 @@ def test_every_warning_of_a_run_is_in_the_reference():
 
 
 def test_the_files_of_a_run_are_in_the_reference(tmp_path):
-    from skill_fleet.optimization.runs import JOB_MARK, RunFolder
+    from skill_fleet.optimization.records.runs import JOB_MARK, RunFolder
 
     folder = RunFolder(tmp_path)
     kinds = {name for name, value in vars(RunFolder).items() if isinstance(value, property)}

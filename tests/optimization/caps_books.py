@@ -10,7 +10,7 @@ from caps_harness import SECONDS_A_CALL, Case, Ran, Watch, Whole, ran
 
 from skill_fleet.foundation.files import read_json
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.records.runs import RunFolder
 
 _A_WHILE = 0.05
 

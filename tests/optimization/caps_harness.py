@@ -27,11 +27,11 @@ from skill_fleet.llm.call_context import current_call
 from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import Connections, inner_of
-from skill_fleet.optimization.events import Event
-from skill_fleet.optimization.plan import make_plan, resumed_plan
-from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.planning.plan import make_plan, resumed_plan
+from skill_fleet.optimization.records.events import Event
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import RunFolder, new_run
 from skill_fleet.optimization.run import Finished, run
-from skill_fleet.optimization.runs import RunFolder, new_run
 from skill_fleet.optimization.session import Control
 
 PROGRAMS = Path(__file__).parent / "programs"

@@ -23,10 +23,10 @@ from skill_fleet.config.load import Loaded, load
 from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.files import write_json
-from skill_fleet.optimization.plan import Plan, make_plan
-from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.planning.plan import Plan, make_plan
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import new_run
 from skill_fleet.optimization.run import run
-from skill_fleet.optimization.runs import new_run
 
 MODEL = "offline/rules-v1"
 TRIALS = {"miprov2": 4, "copro": 1, "simba": 1}

@@ -10,10 +10,10 @@ from skill_fleet.config.load import load
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.models import Connections, inner_of
-from skill_fleet.optimization.plan import make_plan, resumed_plan
-from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.planning.plan import make_plan, resumed_plan
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import find_run, new_run
 from skill_fleet.optimization.run import run
-from skill_fleet.optimization.runs import find_run, new_run
 from skill_fleet.optimization.session import always
 
 PROGRAMS = Path(__file__).parent / "programs"

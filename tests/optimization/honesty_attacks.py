@@ -27,14 +27,14 @@ from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.models import Connections
 from skill_fleet.llm.testing import request_text
-from skill_fleet.optimization.events import EventLog, read_events
 from skill_fleet.optimization.optimizer import OptimizerInfo
-from skill_fleet.optimization.plan import make_plan
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.events import EventLog, read_events
+from skill_fleet.optimization.records.runs import RunFolder, find_run, new_run
 from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.run import Finished
-from skill_fleet.optimization.runs import RunFolder, find_run, new_run
+from skill_fleet.optimization.searching.stages import measured
 from skill_fleet.optimization.session import Control, open_session
-from skill_fleet.optimization.stages import measured
 
 
 def _place() -> type:

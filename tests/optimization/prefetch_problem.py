@@ -34,7 +34,7 @@ from skill_fleet.llm.journal.journal import Journal
 from skill_fleet.llm.testing import ScriptedModel, request_text
 from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.search import Effort, Search, Tracker
-from skill_fleet.optimization.stages import SPARING
+from skill_fleet.optimization.searching.stages import SPARING
 
 SPEC = ModelSpec(model="scripted/hash")
 THRESHOLD = 1.0

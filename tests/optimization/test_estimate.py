@@ -7,15 +7,15 @@ import pytest
 
 from skill_fleet.config.load import load
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization import estimate as estimate_module
-from skill_fleet.optimization.canaries import _KINDS
-from skill_fleet.optimization.estimate import estimate, size_of_run, sizes_of
+from skill_fleet.optimization.estimates import estimate as estimate_module
+from skill_fleet.optimization.estimates.estimate import estimate, size_of_run, sizes_of
+from skill_fleet.optimization.estimates.price_check import phase_checks, price_checks
 from skill_fleet.optimization.interval import NOTHING, Interval
 from skill_fleet.optimization.optimizer import Sizes
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.price_check import phase_checks, price_checks
+from skill_fleet.optimization.planning.plan import make_plan
 from skill_fleet.optimization.registry import builtin_optimizers, find_optimizer
 from skill_fleet.optimization.search import Effort
+from skill_fleet.optimization.searching.canaries import _KINDS
 from skill_fleet.optimization.spending import CANARY_KINDS, tried_answers
 
 NAMES = tuple(builtin_optimizers())

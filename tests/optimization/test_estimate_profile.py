@@ -9,9 +9,9 @@ from skill_fleet.foundation.errors import BudgetExhausted, ProviderError
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.journal.journal import Journal
 from skill_fleet.llm.testing import ScriptedModel
-from skill_fleet.optimization.estimate import estimate
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.profile import load_profile, profile_price
+from skill_fleet.optimization.estimates.estimate import estimate
+from skill_fleet.optimization.estimates.profile import load_profile, profile_price
+from skill_fleet.optimization.planning.plan import make_plan
 from skill_fleet.services.context import Context
 from skill_fleet.services.optimization import (
     Prepared,
@@ -82,7 +82,7 @@ def test_it_is_booked_on_the_run_which_finds_its_calls_answered(context_of):
 
 
 def prepared_folder(context):
-    from skill_fleet.optimization.runs import new_run
+    from skill_fleet.optimization.records.runs import new_run
 
     return new_run(context.workspace.runs, context.clock)
 

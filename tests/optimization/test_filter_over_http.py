@@ -11,8 +11,8 @@ from kill_harness import Case, make_workspace
 from outage_harness import configure, ended, served, started
 
 from skill_fleet.config.load import load
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.request import OptimizationRequest
 
 ASKED = r"\[\[ ## ticket ## \]\]\s*"
 IMPROVED = "If the ticket mentions.*"

@@ -14,11 +14,11 @@ from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.domain.trainset import load_trainset
 from skill_fleet.foundation.errors import DataError, UsageError
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.events import read_events
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.runs import find_run
+from skill_fleet.optimization.advice.small_data import data_warnings
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.events import read_events
+from skill_fleet.optimization.records.runs import find_run
 from skill_fleet.optimization.session import Control
-from skill_fleet.optimization.small_data import data_warnings
 
 LABELED = {"optimizer": "labeled_few_shot", "trials": 2, "rounds": 1, "data": "few.json", "folds": 3}
 
@@ -233,7 +233,7 @@ def test_events_of_a_fold_say_so_and_the_run_tells_its_power_once(whole):
 def test_the_price_counts_every_search(whole):
     place, _ = whole
     plans = {k: make_plan(small(place, folds=k), place.loaded) for k in (None, 3, 6)}
-    from skill_fleet.optimization.estimate import estimate
+    from skill_fleet.optimization.estimates.estimate import estimate
 
     calls = {k: estimate(plan)["calls"] for k, plan in plans.items()}
     assert calls[None][1] < calls[3][1] < calls[6][1]

@@ -14,14 +14,14 @@ from skill_fleet.evaluation.sign_flip import attainable_alpha
 from skill_fleet.evaluation.statistics import alpha_for_read, compare_paired
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.llm.journal.readings import FileReadings, readings_of
-from skill_fleet.optimization.estimate import estimate
-from skill_fleet.optimization.events import read_events
-from skill_fleet.optimization.foresight import ASSUMED_SD, foresee, spread
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.price_check import price_checks
-from skill_fleet.optimization.report import render_report
-from skill_fleet.optimization.runs import find_run
-from skill_fleet.optimization.verdict import digest_of_test
+from skill_fleet.optimization.conclusions.foresight import ASSUMED_SD, foresee, spread
+from skill_fleet.optimization.conclusions.verdict import digest_of_test
+from skill_fleet.optimization.ending.report import render_report
+from skill_fleet.optimization.estimates.estimate import estimate
+from skill_fleet.optimization.estimates.price_check import price_checks
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.events import read_events
+from skill_fleet.optimization.records.runs import find_run
 from skill_fleet.services.context import Context
 from skill_fleet.services.optimization import estimate_optimization, prepare_optimization
 

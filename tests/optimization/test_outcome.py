@@ -2,7 +2,7 @@
 
 import pytest
 
-from skill_fleet.optimization.outcome import nothing_compared, without_verdict
+from skill_fleet.optimization.ending.outcome import nothing_compared, without_verdict
 
 
 def result(*, status: str, stopped: str | None, chosen: int) -> dict:

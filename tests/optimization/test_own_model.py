@@ -3,8 +3,8 @@
 import pytest
 
 from skill_fleet.foundation.errors import ProgramError, UsageError
-from skill_fleet.optimization.estimate import estimate
-from skill_fleet.optimization.plan import make_plan
+from skill_fleet.optimization.estimates.estimate import estimate
+from skill_fleet.optimization.planning.plan import make_plan
 
 SAID = r"calls a model of its own \(openai/gpt-own\)"
 

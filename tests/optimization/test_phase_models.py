@@ -14,8 +14,8 @@ from skill_fleet.foundation.errors import MetricError
 from skill_fleet.llm.call_context import current_call
 from skill_fleet.llm.testing import ScriptedModel
 from skill_fleet.optimization import BootstrapFewShotWithRandomSearch
-from skill_fleet.optimization.estimate import estimate
-from skill_fleet.optimization.plan import make_plan
+from skill_fleet.optimization.estimates.estimate import estimate
+from skill_fleet.optimization.planning.plan import make_plan
 from skill_fleet.optimization.registry import builtin_optimizers, find_optimizer
 from skill_fleet.services.context import open_context
 from skill_fleet.services.measuring import Measuring, evaluate_program

@@ -6,9 +6,9 @@ import pytest
 
 from skill_fleet.foundation.errors import DataError, ProviderError
 from skill_fleet.llm.failures import UnusableAnswer
-from skill_fleet.optimization.events import read_events
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.runs import find_run
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.events import read_events
+from skill_fleet.optimization.records.runs import find_run
 from skill_fleet.optimization.session import Control
 
 OPTIMIZERS = ("gepa", "miprov2", "bootstrap_random_search")

@@ -3,7 +3,7 @@
 import pytest
 
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.raising import raised_caps
+from skill_fleet.optimization.ending.raising import raised_caps
 
 
 def stopped(**more):

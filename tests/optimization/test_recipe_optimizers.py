@@ -17,8 +17,8 @@ from skill_fleet.foundation.errors import MetricError, UsageError
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.call_context import current_call
 from skill_fleet.llm.testing import ScriptedModel, request_text
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.request import OptimizationRequest
 
 REWARD = "triage:plausible"
 QUEUES = tuple(triage.WORDS)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.experience import ENOUGH, Occasion, Past, past_runs
+from skill_fleet.optimization.advice.experience import ENOUGH, Occasion, Past, past_runs
+from skill_fleet.optimization.advice.recommend import Option, Situation, recommend
 from skill_fleet.optimization.optimizer import Fit, OptimizerInfo
-from skill_fleet.optimization.recommend import Option, Situation, recommend
 from skill_fleet.optimization.registry import builtin_optimizers
 
 MEASURES = ("calls", "tokens", "usd", "minutes")

@@ -5,8 +5,8 @@ from itertools import count
 import pytest
 
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.events import read_events
-from skill_fleet.optimization.runs import find_run
+from skill_fleet.optimization.records.events import read_events
+from skill_fleet.optimization.records.runs import find_run
 from skill_fleet.optimization.session import Control
 
 PRICED = """

@@ -10,9 +10,9 @@ from skill_fleet.foundation.errors import DataError, IntegrityError, NoSignal, S
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.journal import Journal
-from skill_fleet.optimization.events import EventLog, read_events
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.runs import find_run, new_run, status_of, unfinished
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.events import EventLog, read_events
+from skill_fleet.optimization.records.runs import find_run, new_run, status_of, unfinished
 from skill_fleet.optimization.session import Control
 
 OPTIMIZERS = ("gepa", "miprov2", "bootstrap_random_search")

@@ -13,10 +13,10 @@ from skill_fleet.llm.journal.database_tables import JOURNAL_TABLES, LEASE, METAD
 from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.llm.models import Connections, inner_of
-from skill_fleet.optimization.plan import make_plan, output_file, resumed_plan
+from skill_fleet.optimization.conclusions.verdict import digest_of_test
+from skill_fleet.optimization.planning.plan import make_plan, output_file, resumed_plan
+from skill_fleet.optimization.records.runs import find_run, new_run
 from skill_fleet.optimization.run import run
-from skill_fleet.optimization.runs import find_run, new_run
-from skill_fleet.optimization.verdict import digest_of_test
 
 FINISHED = ("bootstrap_few_shot", {"rounds": 1})
 

@@ -12,13 +12,13 @@ from skill_fleet.evaluation.measurement import Measurement, Outcome
 from skill_fleet.evaluation.score import Score
 from skill_fleet.evaluation.usage import AnswerUsage, Tokens
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
-from skill_fleet.optimization import rounds
-from skill_fleet.optimization.choice_words import choice_in_words
 from skill_fleet.optimization.choosing import best_of
+from skill_fleet.optimization.ending.choice_words import choice_in_words
 from skill_fleet.optimization.interval import Interval
 from skill_fleet.optimization.optimizer import OptimizerInfo
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.runs import find_run, new_run
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.runs import find_run, new_run
+from skill_fleet.optimization.searching import rounds
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, gains, points
 
 PRICES = {"a/b": (0.0, 0.0)}

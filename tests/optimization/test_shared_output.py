@@ -12,8 +12,8 @@ from skill_fleet.core.programs.catalog import find_program, program_hash
 from skill_fleet.core.programs.history import list_versions
 from skill_fleet.foundation.errors import LeaseLost, StorageError
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.report import render_report
-from skill_fleet.optimization.runs import find_run
+from skill_fleet.optimization.ending.report import render_report
+from skill_fleet.optimization.records.runs import find_run
 
 OUT = "out.json"
 LATE = {

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from skill_fleet.domain.lint import DataFinding
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.small_data import data_warnings
+from skill_fleet.optimization.advice.small_data import data_warnings
+from skill_fleet.optimization.planning.plan import make_plan
 
 
 def findings(plan):

@@ -16,10 +16,10 @@ from skill_fleet.domain.borrow import borrowing_split
 from skill_fleet.domain.trainset import Trainset, load_trainset, trainset_from, trainset_of
 from skill_fleet.domain.units import units_of
 from skill_fleet.foundation.errors import DataError, NotFound, SkillFleetError, UsageError
-from skill_fleet.optimization.parts import chosen_skills, parts_from_json, parts_to_json, read_parts
-from skill_fleet.optimization.plan import make_plan
-from skill_fleet.optimization.request import OptimizationRequest
-from skill_fleet.optimization.small_data import data_warnings
+from skill_fleet.optimization.advice.small_data import data_warnings
+from skill_fleet.optimization.planning.parts import chosen_skills, parts_from_json, parts_to_json, read_parts
+from skill_fleet.optimization.planning.plan import make_plan
+from skill_fleet.optimization.records.request import OptimizationRequest
 
 REPOSITORY = Path(__file__).parents[2]
 FASTAPI = "technical_skills/programming/web_frameworks/python/fastapi"

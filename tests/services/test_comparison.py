@@ -18,9 +18,14 @@ from skill_fleet.evaluation.statistics import alpha_for_read, compare_paired
 from skill_fleet.evaluation.usage import CostPerAnswer
 from skill_fleet.foundation.errors import DataError
 from skill_fleet.foundation.files import write_json
-from skill_fleet.optimization.parts import parts_to_json
-from skill_fleet.optimization.runs import RunFolder
-from skill_fleet.optimization.verdict import digest_of_test, groups_needed, judge_family, scored_for_all
+from skill_fleet.optimization.conclusions.verdict import (
+    digest_of_test,
+    groups_needed,
+    judge_family,
+    scored_for_all,
+)
+from skill_fleet.optimization.planning.parts import parts_to_json
+from skill_fleet.optimization.records.runs import RunFolder
 from skill_fleet.services.comparison import Side, _choice, compare_programs
 from skill_fleet.services.context import Context
 from skill_fleet.services.measuring import Measuring, evaluate_program

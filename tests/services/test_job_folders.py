@@ -17,7 +17,7 @@ from skill_fleet.config.load import load
 from skill_fleet.foundation.errors import DataError, NotFound, StateConflict
 from skill_fleet.foundation.files import write_json
 from skill_fleet.jobs.records import Job, NewJob
-from skill_fleet.optimization.runs import JOB_MARK, RunFolder, find_run, unfinished
+from skill_fleet.optimization.records.runs import JOB_MARK, RunFolder, find_run, unfinished
 from skill_fleet.services import jobs
 from skill_fleet.services.cache import cache_stats, clear_cache
 from skill_fleet.services.context import Context

@@ -12,7 +12,7 @@ from dspy.utils.exceptions import LMTimeoutError
 from skill_fleet.cli.main import main
 from skill_fleet.core.programs import artifact
 from skill_fleet.llm.testing import ScriptedModel
-from skill_fleet.optimization.changes import Change, changes_since, price_of, resumed_over
+from skill_fleet.optimization.planning.changes import Change, changes_since, price_of, resumed_over
 from skill_fleet.services.context import open_context
 
 PROGRAM = '''
@@ -119,7 +119,7 @@ def change_model(place, monkeypatch):
 
 def change_dspy(place, monkeypatch):
     now = artifact.versions()
-    monkeypatch.setattr("skill_fleet.optimization.plan.versions", lambda: {**now, "dspy": "9.9.9"})
+    monkeypatch.setattr("skill_fleet.optimization.planning.plan.versions", lambda: {**now, "dspy": "9.9.9"})
     return f"versions changed (dspy {now['dspy']} -> 9.9.9)"
 
 

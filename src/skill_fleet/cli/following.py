@@ -129,7 +129,7 @@ def _raised(job: "Job") -> str:
     if job.result is None or job.result.get("stop_reason") != "budget" or not job.result.get("estimate"):
         return ""
     from skill_fleet.llm.budget import Limits
-    from skill_fleet.optimization.raising import raised_caps
+    from skill_fleet.optimization.ending.raising import raised_caps
 
     limits = Limits(usd=job.budget.get("max_cost"), calls=job.budget.get("max_calls"))
     caps = raised_caps(limits, job.result)

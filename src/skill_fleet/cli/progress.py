@@ -14,7 +14,7 @@ from skill_fleet.cli.tables import words
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from skill_fleet.optimization.events import Event
+    from skill_fleet.optimization.records.events import Event
 
 
 _WAITING_EVERY = 10.0

@@ -59,7 +59,7 @@ def carried_out(context: "Context", prepared: "Prepared", view: Screen, before: 
 
 def _raised(prepared: "Prepared", result: Mapping[str, Any]) -> str:
     """Options that raise the caps of a run that met one."""
-    from skill_fleet.optimization.raising import raised_caps
+    from skill_fleet.optimization.ending.raising import raised_caps
 
     caps = raised_caps(prepared.plan.request.limits, result)
     options = {"--max-cost": caps.usd, "--max-calls": caps.calls, "--max-minutes": caps.minutes}

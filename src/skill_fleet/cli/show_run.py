@@ -108,7 +108,7 @@ def _tested(value: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
 
 
 def _headline(result: Mapping[str, Any]) -> "RenderableType":
-    from skill_fleet.optimization.outcome import without_verdict
+    from skill_fleet.optimization.ending.outcome import without_verdict
 
     title, style = VERDICTS[result["verdict"]]
     if result["status"] == "failed":
@@ -129,7 +129,7 @@ def _difference(result: Mapping[str, Any]) -> str:
 
 
 def _scores(result: Mapping[str, Any]) -> "RenderableType":
-    from skill_fleet.optimization.outcome import folded
+    from skill_fleet.optimization.ending.outcome import folded
 
     examples, accuracy, folds = result["examples"], result["accuracy"], result["folds"]
     sizes = {"validation": f"validation ({examples['validation']})"}
@@ -163,7 +163,7 @@ def _answers(costs: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _choice(result: Mapping[str, Any]) -> list["RenderableType"]:
     """What the choice among many did to the number it was chosen by."""
-    from skill_fleet.optimization.choice_words import choice_in_words
+    from skill_fleet.optimization.ending.choice_words import choice_in_words
 
     said = choice_in_words(result["selection"])
     return [] if said is None else [words(""), words(said, "yellow")]
@@ -199,7 +199,7 @@ def _facts(result: Mapping[str, Any], elsewhere: str, report: str | None) -> Ite
 
 def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
     """What was estimated beside what it took."""
-    from skill_fleet.optimization.price_check import phase_checks, price_checks
+    from skill_fleet.optimization.estimates.price_check import phase_checks, price_checks
 
     shown: dict[str, tuple[str, Callable[[float], str]]] = {
         "calls": ("calls", count),
@@ -238,7 +238,7 @@ def _front(result: Mapping[str, Any]) -> str:
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
-    from skill_fleet.optimization.outcome import nothing_compared
+    from skill_fleet.optimization.ending.outcome import nothing_compared
 
     if result["p_value"] is None:
         return nothing_compared(result)

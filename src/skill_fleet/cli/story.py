@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from skill_fleet.cli.progress import Watcher
 from skill_fleet.cli.show_jobs import said
-from skill_fleet.optimization.events import Event
+from skill_fleet.optimization.records.events import Event
 
 if TYPE_CHECKING:
     from skill_fleet.client import records

@@ -42,7 +42,7 @@ from skill_fleet.optimization.evaluate import (
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.search import Effort, Search, Tracker, uncompiled, unfocused
-from skill_fleet.optimization.stages import demo_threshold
+from skill_fleet.optimization.searching.stages import demo_threshold
 
 _GAIN = 1e-9
 _TARGET = 0.8

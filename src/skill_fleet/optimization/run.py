@@ -13,28 +13,28 @@ from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.store import Held
 from skill_fleet.llm.models import Connections
-from skill_fleet.optimization.canaries import try_metric
-from skill_fleet.optimization.changes import RESUMED_OVER
-from skill_fleet.optimization.events import EventLog, Listener
-from skill_fleet.optimization.folds import run_folds
-from skill_fleet.optimization.foresight import reading_of, tell_power
-from skill_fleet.optimization.plan import Plan, save_plan
-from skill_fleet.optimization.price import price_of_run
-from skill_fleet.optimization.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
-from skill_fleet.optimization.report import render_report
-from skill_fleet.optimization.result import RunResult
-from skill_fleet.optimization.rounds import Best, search_rounds
-from skill_fleet.optimization.runs import RunFolder, save_identity
-from skill_fleet.optimization.sealed import (
+from skill_fleet.optimization.advice.small_data import data_warnings
+from skill_fleet.optimization.conclusions.foresight import reading_of, tell_power
+from skill_fleet.optimization.ending.folds import run_folds
+from skill_fleet.optimization.ending.publish import Incumbent, decide, find_incumbent, keep_candidate, publish
+from skill_fleet.optimization.ending.report import render_report
+from skill_fleet.optimization.ending.sealed import (
     held_for_test,
     note_choice,
     note_selection,
     sealed_test,
     warn_of_nothing,
 )
+from skill_fleet.optimization.estimates.price import price_of_run
+from skill_fleet.optimization.planning.changes import RESUMED_OVER
+from skill_fleet.optimization.planning.plan import Plan, save_plan
+from skill_fleet.optimization.records.events import EventLog, Listener
+from skill_fleet.optimization.records.result import RunResult
+from skill_fleet.optimization.records.runs import RunFolder, save_identity
+from skill_fleet.optimization.searching.canaries import try_metric
+from skill_fleet.optimization.searching.rounds import Best, search_rounds
+from skill_fleet.optimization.searching.stages import Baseline, measure_baseline
 from skill_fleet.optimization.session import Control, MayPublish, Session, always, open_session
-from skill_fleet.optimization.small_data import data_warnings
-from skill_fleet.optimization.stages import Baseline, measure_baseline
 
 _RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage", "lease"})
 

@@ -16,10 +16,10 @@ from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.journal.store import Held
 from skill_fleet.llm.models import Connections, build_lms
-from skill_fleet.optimization.events import EventLog, read_events
-from skill_fleet.optimization.plan import Plan
-from skill_fleet.optimization.result import RunResult
-from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.planning.plan import Plan
+from skill_fleet.optimization.records.events import EventLog, read_events
+from skill_fleet.optimization.records.result import RunResult
+from skill_fleet.optimization.records.runs import RunFolder
 
 _DRAIN_SECONDS = 130.0
 _NOTED_EVERY = 10.0

@@ -5,7 +5,7 @@ from typing import Any
 
 from skill_fleet.foundation.errors import DataError
 from skill_fleet.llm.journal.journals import open_journal
-from skill_fleet.optimization.runs import unfinished
+from skill_fleet.optimization.records.runs import unfinished
 from skill_fleet.services.context import Context
 from skill_fleet.services.job_runs import UNFINISHED, job_statuses
 

@@ -11,14 +11,14 @@ from skill_fleet.evaluation.statistics import alpha_for_read
 from skill_fleet.evaluation.usage import CostPerAnswer
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.llm.journal.readings import readings_of
-from skill_fleet.optimization.selection import MARGIN, cost_of
-from skill_fleet.optimization.session import Control
-from skill_fleet.optimization.verdict import (
+from skill_fleet.optimization.conclusions.verdict import (
     digest_of_test,
     groups_needed,
     judge_family,
     scored_for_all,
 )
+from skill_fleet.optimization.selection import MARGIN, cost_of
+from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 from skill_fleet.services.measuring import (
     Given,

@@ -16,7 +16,7 @@ from skill_fleet.foundation.errors import NotFound, Removed, SkillFleetError, St
 from skill_fleet.foundation.files import write_json
 from skill_fleet.jobs.records import Job, Kind
 from skill_fleet.jobs.store import JobStore
-from skill_fleet.optimization.runs import JOB_MARK, RunFolder
+from skill_fleet.optimization.records.runs import JOB_MARK, RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from skill_fleet.foundation.errors import DataError, SkillFleetError, StateConflict
 from skill_fleet.jobs.records import RESUMABLE, Status
-from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.records.runs import RunFolder
 from skill_fleet.services.context import Context
 
 UNFINISHED: frozenset[Status] = frozenset({"queued", "running", *RESUMABLE})

@@ -13,10 +13,10 @@ from skill_fleet.foundation.files import read_json
 from skill_fleet.jobs.child import Child
 from skill_fleet.jobs.records import Job
 from skill_fleet.llm.halt import Halt
-from skill_fleet.optimization.events import Event, read_events
-from skill_fleet.optimization.plan import Plan, resumed_plan
-from skill_fleet.optimization.request import OptimizationRequest
-from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.planning.plan import Plan, resumed_plan
+from skill_fleet.optimization.records.events import Event, read_events
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import RunFolder
 from skill_fleet.optimization.session import Control, quiet
 from skill_fleet.services.context import Context
 from skill_fleet.services.job_ending import Ended, ended_with

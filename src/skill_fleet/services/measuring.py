@@ -15,9 +15,9 @@ from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.plan import find_metric
-from skill_fleet.optimization.request import OptimizationRequest
-from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.planning.plan import find_metric
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import RunFolder
 from skill_fleet.optimization.selection import Prices
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context

@@ -12,19 +12,25 @@ from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.llm.models import Connections
-from skill_fleet.optimization.applicable import check_given
-from skill_fleet.optimization.changes import price_of
-from skill_fleet.optimization.events import Listener
-from skill_fleet.optimization.plan import Plan, make_plan, resumed_plan
-from skill_fleet.optimization.price import priced
-from skill_fleet.optimization.profile import OnDone, Profile, profile_price, save_profile, take_profile
+from skill_fleet.optimization.advice.small_data import data_warnings
+from skill_fleet.optimization.conclusions.verdict import digest_of_test
+from skill_fleet.optimization.estimates.price import priced
+from skill_fleet.optimization.estimates.profile import (
+    OnDone,
+    Profile,
+    profile_price,
+    save_profile,
+    take_profile,
+)
+from skill_fleet.optimization.planning.applicable import check_given
+from skill_fleet.optimization.planning.changes import price_of
+from skill_fleet.optimization.planning.plan import Plan, make_plan, resumed_plan
+from skill_fleet.optimization.records.events import Listener
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import RunFolder, find_run, new_run, status_of, unfinished
 from skill_fleet.optimization.registry import find_optimizer
-from skill_fleet.optimization.request import OptimizationRequest
 from skill_fleet.optimization.run import Finished, run
-from skill_fleet.optimization.runs import RunFolder, find_run, new_run, status_of, unfinished
 from skill_fleet.optimization.session import Control, MayPublish, always
-from skill_fleet.optimization.small_data import data_warnings
-from skill_fleet.optimization.verdict import digest_of_test
 from skill_fleet.services.context import Context
 from skill_fleet.services.job_runs import refuse_job
 from skill_fleet.services.recommendation import AUTO_OPTIMIZER, resolved

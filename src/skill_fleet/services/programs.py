@@ -11,9 +11,9 @@ from skill_fleet.core.programs.catalog import BUILT_IN, ProgramEntry, find_progr
 from skill_fleet.domain.trainset import TrainingItem
 from skill_fleet.foundation.errors import DataError, NotFound, UsageError
 from skill_fleet.foundation.files import read_json
-from skill_fleet.optimization.parts import split_from_json
-from skill_fleet.optimization.request import OptimizationRequest
-from skill_fleet.optimization.runs import RunFolder, find_run, list_runs
+from skill_fleet.optimization.planning.parts import split_from_json
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import RunFolder, find_run, list_runs
 from skill_fleet.services.context import Context
 from skill_fleet.services.published import find_published, published, published_names
 

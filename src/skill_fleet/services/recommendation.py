@@ -6,14 +6,14 @@ from typing import Any
 from skill_fleet.evaluation.words import gives_words
 from skill_fleet.foundation.errors import DataError, StorageError, UsageError
 from skill_fleet.foundation.files import read_json
-from skill_fleet.optimization.estimate import estimate, sizes_of
-from skill_fleet.optimization.experience import Occasion, past_runs
-from skill_fleet.optimization.plan import Plan, make_plan
-from skill_fleet.optimization.recommend import Option, Situation, recommend
+from skill_fleet.optimization.advice.experience import Occasion, past_runs
+from skill_fleet.optimization.advice.recommend import Option, Situation, recommend
+from skill_fleet.optimization.estimates.estimate import estimate, sizes_of
+from skill_fleet.optimization.estimates.run_size import RunSize, size_of_run
+from skill_fleet.optimization.planning.plan import Plan, make_plan
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import unfinished
 from skill_fleet.optimization.registry import builtin_optimizers
-from skill_fleet.optimization.request import OptimizationRequest
-from skill_fleet.optimization.run_size import RunSize, size_of_run
-from skill_fleet.optimization.runs import unfinished
 from skill_fleet.services.context import Context
 from skill_fleet.services.job_runs import job_statuses, resume_command
 

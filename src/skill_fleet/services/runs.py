@@ -6,7 +6,7 @@ from typing import Any
 from skill_fleet.foundation.errors import DataError
 from skill_fleet.foundation.files import read_json
 from skill_fleet.jobs.records import Status as JobStatus
-from skill_fleet.optimization.runs import RunFolder, find_run, list_runs, status_of
+from skill_fleet.optimization.records.runs import RunFolder, find_run, list_runs, status_of
 from skill_fleet.services.context import Context
 from skill_fleet.services.job_runs import job_statuses, resume_command
 

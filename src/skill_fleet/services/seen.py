@@ -11,7 +11,7 @@ from skill_fleet.domain.trainset import TrainingItem
 from skill_fleet.domain.units import units_of
 from skill_fleet.foundation.errors import DataError
 from skill_fleet.foundation.files import read_json
-from skill_fleet.optimization.parts import split_from_json
+from skill_fleet.optimization.planning.parts import split_from_json
 from skill_fleet.services.programs import NamedProgram
 
 _SKILL_INPUTS = ("task_description",)  # the others are often empty, and say little of what is asked

@@ -28,15 +28,15 @@ from skill_fleet.llm.calls.engine import Inner, Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import Connections, inner_of
 from skill_fleet.optimization.conformance import tickets
-from skill_fleet.optimization.estimate import effort_of
-from skill_fleet.optimization.events import EventLog
+from skill_fleet.optimization.estimates.estimate import effort_of
 from skill_fleet.optimization.optimizer import Optimizer
-from skill_fleet.optimization.plan import Plan, make_plan
-from skill_fleet.optimization.request import OptimizationRequest
-from skill_fleet.optimization.runs import new_run
+from skill_fleet.optimization.planning.plan import Plan, make_plan
+from skill_fleet.optimization.records.events import EventLog
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import new_run
 from skill_fleet.optimization.search import Search, Tracker, focused
+from skill_fleet.optimization.searching.stages import SPARING, Baseline, measure_baseline, measured
 from skill_fleet.optimization.session import Control, Session, open_session, quiet
-from skill_fleet.optimization.stages import SPARING, Baseline, measure_baseline, measured
 
 Wrap = Callable[[Inner], Inner]
 Asked = Counter[tuple[str, str]]

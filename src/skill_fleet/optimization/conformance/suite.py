@@ -12,7 +12,7 @@ from skill_fleet.core.programs.catalog import clean_state
 from skill_fleet.core.programs.recipes.rebuild import with_state
 from skill_fleet.core.programs.recipes.recipe import is_recipe, members_in
 from skill_fleet.optimization.conformance.bench import Bench, Case, Searched
-from skill_fleet.optimization.estimate import effort_of, size_of_run, sizes_of
+from skill_fleet.optimization.estimates.estimate import effort_of, size_of_run, sizes_of
 from skill_fleet.optimization.optimizer import Optimizer, OptimizerInfo, Sizes
 from skill_fleet.optimization.search import unfocused
 

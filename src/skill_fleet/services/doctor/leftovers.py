@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from skill_fleet.foundation.errors import SkillFleetError
-from skill_fleet.optimization.runs import unfinished
+from skill_fleet.optimization.records.runs import unfinished
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
 

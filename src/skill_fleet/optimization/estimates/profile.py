@@ -24,11 +24,11 @@ from skill_fleet.llm.calls.engine import Line, Retry
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.models import Connections, build_lms
+from skill_fleet.optimization.estimates.prompts import plain
+from skill_fleet.optimization.estimates.run_size import RunSize, calls_of, perfectible, size_of_run
 from skill_fleet.optimization.interval import Interval, exactly
-from skill_fleet.optimization.plan import Plan
-from skill_fleet.optimization.prompts import plain
-from skill_fleet.optimization.run_size import RunSize, calls_of, perfectible, size_of_run
-from skill_fleet.optimization.runs import RunFolder
+from skill_fleet.optimization.planning.plan import Plan
+from skill_fleet.optimization.records.runs import RunFolder
 from skill_fleet.optimization.session import Control
 
 OnDone = Callable[[int, int], None]

@@ -18,13 +18,13 @@ from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.attribution import Attribution
 from skill_fleet.optimization.door import Doorkeeper
-from skill_fleet.optimization.estimate import effort_of
-from skill_fleet.optimization.quarantine import remaining, set_aside, without
-from skill_fleet.optimization.round_bills import begin_round, bill_of_round
+from skill_fleet.optimization.estimates.estimate import effort_of
 from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
+from skill_fleet.optimization.searching.quarantine import remaining, set_aside, without
+from skill_fleet.optimization.searching.round_bills import begin_round, bill_of_round
+from skill_fleet.optimization.searching.stages import SAME, SPARING, Baseline, measured, require_scores
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of
 from skill_fleet.optimization.session import Session, quiet, throttled
-from skill_fleet.optimization.stages import SAME, SPARING, Baseline, measured, require_scores
 
 _MOST_CANDIDATES = 24
 _logger = logging.getLogger("dspy")

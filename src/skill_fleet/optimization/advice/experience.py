@@ -9,7 +9,7 @@ from typing import Any
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import DataError, StorageError
 from skill_fleet.foundation.files import read_json
-from skill_fleet.optimization.runs import RunFolder, list_runs, status_of
+from skill_fleet.optimization.records.runs import RunFolder, list_runs, status_of
 
 ENOUGH = 3
 """Runs from which evidence counts; fewer are shown and decide nothing."""

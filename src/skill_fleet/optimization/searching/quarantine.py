@@ -13,8 +13,8 @@ from skill_fleet.evaluation.measurement import Measurement, identity_of
 from skill_fleet.foundation.errors import DataError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.searching.stages import Baseline
 from skill_fleet.optimization.session import Session
-from skill_fleet.optimization.stages import Baseline
 
 _MOST = 0.2
 """Largest share of the examples of a search that may be set aside in it."""

@@ -31,14 +31,14 @@ from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import DataError, IntegrityError, StorageError, UsageError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
-from skill_fleet.optimization.applicable import check_ranges
-from skill_fleet.optimization.changes import Change, changes_since, in_words, resumed_over
 from skill_fleet.optimization.optimizer import Optimizer
-from skill_fleet.optimization.parts import PARTS, parts_from_json, parts_to_json, read_parts
+from skill_fleet.optimization.planning.applicable import check_ranges
+from skill_fleet.optimization.planning.changes import Change, changes_since, in_words, resumed_over
+from skill_fleet.optimization.planning.parts import PARTS, parts_from_json, parts_to_json, read_parts
+from skill_fleet.optimization.planning.rewarding import reward_of
+from skill_fleet.optimization.records.request import OptimizationRequest
+from skill_fleet.optimization.records.runs import RunFolder
 from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer, versions_of
-from skill_fleet.optimization.request import OptimizationRequest
-from skill_fleet.optimization.rewarding import reward_of
-from skill_fleet.optimization.runs import RunFolder
 from skill_fleet.optimization.search import resolve_predictors
 
 _DEFAULT_NAME = "skill_creator.json"

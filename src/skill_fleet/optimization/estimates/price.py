@@ -3,10 +3,10 @@
 from typing import Any
 
 from skill_fleet.foundation.files import read_json, write_json
-from skill_fleet.optimization.estimate import cap_warnings, estimate
-from skill_fleet.optimization.foresight import reading_of
-from skill_fleet.optimization.plan import Plan
-from skill_fleet.optimization.profile import Profile, load_profile, profiled
+from skill_fleet.optimization.conclusions.foresight import reading_of
+from skill_fleet.optimization.estimates.estimate import cap_warnings, estimate
+from skill_fleet.optimization.estimates.profile import Profile, load_profile, profiled
+from skill_fleet.optimization.planning.plan import Plan
 from skill_fleet.optimization.session import Session
 
 

@@ -16,10 +16,10 @@ from skill_fleet.evaluation.measurement import identity_of
 from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
-from skill_fleet.optimization.rounds import Best, replay_gate
+from skill_fleet.optimization.searching.rounds import Best, replay_gate
+from skill_fleet.optimization.searching.stages import SPARING, Baseline
 from skill_fleet.optimization.session import Session
 from skill_fleet.optimization.spending import CANARY_EXAMPLES, CANARY_FEWEST
-from skill_fleet.optimization.stages import SPARING, Baseline
 
 _KINDS: tuple[Kind, ...] = ("instructions", "shuffled")
 _SAID: Mapping[Kind, str] = {

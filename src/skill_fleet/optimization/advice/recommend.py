@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.experience import ENOUGH, MEASURES, Past
+from skill_fleet.optimization.advice.experience import ENOUGH, MEASURES, Past
 from skill_fleet.optimization.optimizer import OptimizerInfo
 
 Price = Mapping[str, Sequence[float] | None]

@@ -18,15 +18,20 @@ from skill_fleet.evaluation.statistics import Comparison, alpha_for_read
 from skill_fleet.foundation.errors import NoSignal
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
-from skill_fleet.optimization.canaries import try_metric
-from skill_fleet.optimization.foresight import tell_power
-from skill_fleet.optimization.publish import Incumbent, decide, keep_candidate, publish
-from skill_fleet.optimization.quarantine import without
-from skill_fleet.optimization.rounds import Best, search_rounds
-from skill_fleet.optimization.sealed import counted_reading, note_choice, note_comparison, warn_of_nothing
+from skill_fleet.optimization.conclusions.foresight import tell_power
+from skill_fleet.optimization.ending.publish import Incumbent, decide, keep_candidate, publish
+from skill_fleet.optimization.ending.sealed import (
+    counted_reading,
+    note_choice,
+    note_comparison,
+    warn_of_nothing,
+)
+from skill_fleet.optimization.searching.canaries import try_metric
+from skill_fleet.optimization.searching.quarantine import without
+from skill_fleet.optimization.searching.rounds import Best, search_rounds
+from skill_fleet.optimization.searching.stages import Baseline, measure_baseline, measured
 from skill_fleet.optimization.selection import gains
 from skill_fleet.optimization.session import Session
-from skill_fleet.optimization.stages import Baseline, measure_baseline, measured
 
 
 @dataclass(frozen=True)

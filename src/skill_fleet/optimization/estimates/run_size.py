@@ -17,7 +17,7 @@ from skill_fleet.evaluation.judged import Judged
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.offline.model import OfflineModel
 from skill_fleet.optimization.interval import Interval
-from skill_fleet.optimization.plan import Plan
+from skill_fleet.optimization.planning.plan import Plan
 
 BY_SIMULATOR = "a few runs of the program on the built-in simulator"
 _SIZED_ON = 12

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from skill_fleet.foundation.errors import UsageError
 from skill_fleet.optimization.optimizer import Choosy, Optimizer
-from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.records.request import OptimizationRequest
 from skill_fleet.optimization.search import Effort
 
 _MEASURED = ("trials", "max_bootstrapped_demos", "max_labeled_demos")

@@ -11,13 +11,13 @@ from typing import Any
 
 from skill_fleet.config.settings import ModelSpec, Phase
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.costs import FREE, Cost, Costs, sum_of
-from skill_fleet.optimization.foresight import ASSUMED_SD, foresee
+from skill_fleet.optimization.conclusions.foresight import ASSUMED_SD, foresee
+from skill_fleet.optimization.estimates.costs import FREE, Cost, Costs, sum_of
+from skill_fleet.optimization.estimates.prompts import Prompt, changed, plain, proposal, seconds
+from skill_fleet.optimization.estimates.run_size import JudgeSize, RunSize, size_of_run
 from skill_fleet.optimization.interval import NOTHING, ONE, Interval, exactly
 from skill_fleet.optimization.optimizer import CostlyAnswers, Sizes
-from skill_fleet.optimization.plan import Plan
-from skill_fleet.optimization.prompts import Prompt, changed, plain, proposal, seconds
-from skill_fleet.optimization.run_size import JudgeSize, RunSize, size_of_run
+from skill_fleet.optimization.planning.plan import Plan
 from skill_fleet.optimization.search import Effort
 from skill_fleet.optimization.spending import tried_answers
 

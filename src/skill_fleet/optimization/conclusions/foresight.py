@@ -19,9 +19,9 @@ from skill_fleet.evaluation.power import expected_detectable_effect
 from skill_fleet.evaluation.resampled import expected_fold_effect
 from skill_fleet.evaluation.statistics import alpha_for_read
 from skill_fleet.llm.journal.readings import readings_of
-from skill_fleet.optimization.events import read_events
+from skill_fleet.optimization.conclusions.verdict import digest_of_test
+from skill_fleet.optimization.records.events import read_events
 from skill_fleet.optimization.session import Session
-from skill_fleet.optimization.verdict import digest_of_test
 
 ASSUMED_SD = 0.15
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skill_fleet.llm.calls.bill import paid
-from skill_fleet.optimization.choice_words import choice_in_words
-from skill_fleet.optimization.outcome import folded, without_verdict
-from skill_fleet.optimization.price_check import phase_checks, price_checks
+from skill_fleet.optimization.ending.choice_words import choice_in_words
+from skill_fleet.optimization.ending.outcome import folded, without_verdict
+from skill_fleet.optimization.estimates.price_check import phase_checks, price_checks
 
 _VERDICTS = {
     "better": "The optimized program is better than the baseline.",

@@ -11,16 +11,16 @@ from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.journal.readings import readings_of
-from skill_fleet.optimization.estimate import effort_of
+from skill_fleet.optimization.conclusions.verdict import digest_of_test, judge
+from skill_fleet.optimization.ending.publish import Incumbent
+from skill_fleet.optimization.estimates.estimate import effort_of
 from skill_fleet.optimization.optimizer import CostlyAnswers
-from skill_fleet.optimization.plan import Plan
-from skill_fleet.optimization.publish import Incumbent
-from skill_fleet.optimization.quarantine import without
-from skill_fleet.optimization.rounds import Best, Pool
+from skill_fleet.optimization.planning.plan import Plan
+from skill_fleet.optimization.searching.quarantine import without
+from skill_fleet.optimization.searching.rounds import Best, Pool
+from skill_fleet.optimization.searching.stages import Baseline, measured
 from skill_fleet.optimization.selection import cost_of, gains, points, prices_of
 from skill_fleet.optimization.session import Session
-from skill_fleet.optimization.stages import Baseline, measured
-from skill_fleet.optimization.verdict import digest_of_test, judge
 
 _UNITS = {
     "usd": "${:,.4g}",

@@ -6,7 +6,7 @@ from skill_fleet.core.programs.catalog import ProgramEntry
 from skill_fleet.core.programs.rewards import SKILL_REWARD, find_reward
 from skill_fleet.foundation.errors import UsageError
 from skill_fleet.optimization.optimizer import OptimizerInfo
-from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.records.request import OptimizationRequest
 
 
 def reward_of(

@@ -7,12 +7,12 @@ from skill_fleet.domain.folds import split_without_test
 from skill_fleet.domain.trainset import trainset_from
 from skill_fleet.evaluation.statistics import alpha_for_read
 from skill_fleet.foundation.errors import DataError
-from skill_fleet.optimization.estimate import estimate
-from skill_fleet.optimization.foresight import ASSUMED_SD, foresee
-from skill_fleet.optimization.parts import folds_of
-from skill_fleet.optimization.plan import Plan
-from skill_fleet.optimization.run_size import size_of_run
-from skill_fleet.optimization.verdict import groups_needed
+from skill_fleet.optimization.conclusions.foresight import ASSUMED_SD, foresee
+from skill_fleet.optimization.conclusions.verdict import groups_needed
+from skill_fleet.optimization.estimates.estimate import estimate
+from skill_fleet.optimization.estimates.run_size import size_of_run
+from skill_fleet.optimization.planning.parts import folds_of
+from skill_fleet.optimization.planning.plan import Plan
 
 SMALL_TEST = 70
 HUGE_EFFECT = 0.2

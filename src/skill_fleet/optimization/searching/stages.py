@@ -13,7 +13,7 @@ from skill_fleet.evaluation.runner import measure
 from skill_fleet.foundation.errors import MetricError, NoSignal
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Gate
-from skill_fleet.optimization.foresight import spread
+from skill_fleet.optimization.conclusions.foresight import spread
 from skill_fleet.optimization.session import Session
 
 _PREFLIGHT_EXAMPLES = 3

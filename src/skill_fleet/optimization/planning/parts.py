@@ -14,7 +14,7 @@ from skill_fleet.domain.split import Split, split_of, split_trainset, split_with
 from skill_fleet.domain.trainset import Trainset, dump_trainset, load_trainset, trainset_from, trainset_of
 from skill_fleet.domain.units import units_of
 from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, UsageError
-from skill_fleet.optimization.request import OptimizationRequest
+from skill_fleet.optimization.records.request import OptimizationRequest
 
 PARTS = ("train", "validation", "test")
 

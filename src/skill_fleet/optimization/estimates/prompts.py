@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.pricing import price_of
+from skill_fleet.optimization.estimates.run_size import RunSize
 from skill_fleet.optimization.interval import Interval, exactly
 from skill_fleet.optimization.optimizer import OptimizerInfo
-from skill_fleet.optimization.run_size import RunSize
 from skill_fleet.optimization.search import Effort
 
 # Tokens that a search adds to an instruction: sentences of the optimizing model.

@@ -1,0 +1,1 @@
+"""Which optimizer to take, from rules and from the runs of the past."""

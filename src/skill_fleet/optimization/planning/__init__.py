@@ -1,0 +1,1 @@
+"""A run before it starts: its data, its settings, and all that can be known to be wrong."""

@@ -1,0 +1,1 @@
+"""The search of a run: its stages, its rounds, and what is set aside in them."""
