@@ -258,7 +258,7 @@ def test_a_deadlock_is_resolved_by_doing_one_again(postgres_url: str, workspace:
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(database.write, (change_both("a", "b"), change_both("b", "a"))))
-    assert len(turns) == 3
+    assert len(turns) >= 3
     assert [store.get(name).progress for name in ("a", "b")] == [2.0, 2.0]
     database.close()
 

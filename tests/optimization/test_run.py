@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 
+from clocks import FakeClock
 from skill_fleet.core.programs.artifact import load_artifact
 from skill_fleet.foundation.errors import DataError, IntegrityError, NoSignal, StorageError, UnknownName
 from skill_fleet.llm.budget import Limits
@@ -333,6 +334,17 @@ def test_run_folders_do_not_collide(place):
 
     names = {new_run(place.loaded.workspace.runs, SYSTEM_CLOCK).run_id for _ in range(20)}
     assert len(names) == 20
+
+
+def test_the_newest_run_is_the_newest_of_its_second_too(place):
+    runs, clock = place.loaded.workspace.runs, FakeClock()
+    for _ in range(20):
+        newest = new_run(runs, clock)
+        newest.path.joinpath("request.json").write_text("{}")
+        assert find_run(runs, "latest").run_id == newest.run_id
+        clock.sleep(0.002)
+    many = {new_run(runs, clock).run_id for _ in range(500)}
+    assert len(many) == 500, "of one millisecond"
 
 
 def test_a_halt_is_no_exception():

@@ -1,6 +1,7 @@
 """Time as an argument: wall time for people, monotonic time for durations, sleep for waiting."""
 
 import datetime as dt
+import secrets
 import time
 from typing import Protocol
 
@@ -43,3 +44,16 @@ SYSTEM_CLOCK = SystemClock()
 def iso(seconds: float) -> str:
     """Seconds since 1970 as an ISO 8601 time in UTC, to the millisecond."""
     return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).isoformat(timespec="milliseconds")
+
+
+def timed_name(clock: Clock, digits: int) -> str:
+    """A new name that sorts by when it was made: date and time in UTC, then the millisecond and chance.
+
+    Args:
+        clock: When it is now.
+        digits: Hexadecimal digits after the second, the first three of which are the millisecond.
+    """
+    milliseconds = int(clock.now() * 1000)
+    second = dt.datetime.fromtimestamp(milliseconds // 1000, tz=dt.UTC).strftime("%Y%m%d-%H%M%S")
+    chance = secrets.token_hex(digits)[: digits - 3]
+    return f"{second}-{milliseconds % 1000:03x}{chance}"

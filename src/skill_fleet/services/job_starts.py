@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.clock import Clock
+from skill_fleet.foundation.clock import Clock, timed_name
 from skill_fleet.foundation.errors import Interrupted, StorageError
 from skill_fleet.jobs.asking_jobs import Admit
 from skill_fleet.jobs.records import ApiKey, Job, Kind, NewJob
@@ -28,8 +26,7 @@ Gone = Callable[[], Awaitable[bool]]
 
 def new_job_id(clock: Clock) -> str:
     """A name for a new job and its run: when it was asked for, and chance."""
-    at = datetime.fromtimestamp(clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
-    return f"{at}-{secrets.token_hex(5)}"
+    return timed_name(clock, 10)
 
 
 async def start_optimization_job(

@@ -2,14 +2,13 @@
 
 import copy
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from skill_fleet.config.settings import Phase
+from skill_fleet.foundation.clock import timed_name
 from skill_fleet.foundation.errors import ProviderError, SkillFleetError
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.calls.bill import bill, paid
@@ -131,8 +130,7 @@ def metered(
 def _booked_on(context: Context, purpose: str) -> str:
     if context.lease is not None:
         return context.lease.job_id
-    at = datetime.fromtimestamp(context.clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
-    return f"{purpose}-{at}-{secrets.token_hex(3)}"
+    return f"{purpose}-{timed_name(context.clock, 6)}"
 
 
 def _account(context: Context, line: Line, caps: Limits) -> Account:

@@ -1,16 +1,14 @@
 """`runs/<run_id>/`: everything one run leaves behind, and the lock that keeps two processes off it."""
 
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from skill_fleet.foundation.clock import Clock
+from skill_fleet.foundation.clock import Clock, timed_name
 from skill_fleet.foundation.errors import DataError, NotFound, StorageError, UnknownName
 from skill_fleet.foundation.files import read_json, write_json
 
@@ -154,13 +152,15 @@ def new_run(runs: Path, clock: Clock) -> RunFolder:
     Raises:
         StorageError: It cannot be made.
     """
-    at = datetime.fromtimestamp(clock.now(), tz=UTC).strftime("%Y%m%d-%H%M%S")
-    folder = RunFolder(runs / f"{at}-{secrets.token_hex(3)}")
-    try:
-        folder.path.mkdir(parents=True)
-    except OSError as error:
-        raise StorageError(f"The run folder {folder.path} cannot be made: {error.strerror}.") from error
-    return folder
+    while True:
+        folder = RunFolder(runs / timed_name(clock, 6))
+        try:
+            folder.path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError(f"The run folder {folder.path} cannot be made: {error.strerror}.") from error
+        return folder
 
 
 def find_run(runs: Path, run_id: str) -> RunFolder:
