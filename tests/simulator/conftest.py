@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.simulator import SimulatorSettings, running
 
 sys.path.append(str(Path(__file__).parent))  # `simulator_client`
@@ -15,13 +16,13 @@ sys.path.append(str(Path(__file__).parent))  # `simulator_client`
 
 @pytest.fixture
 def provider() -> Iterator[Any]:
-    """Starts simulated providers: `provider(faults=Faults(...), …)`."""
+    """Starts simulated providers: `provider(faults=Faults(...), …)`, or by a clock: `provider(clock, …)`."""
     with ExitStack() as stack:
 
-        def start(**settings: Any) -> Any:
+        def start(clock: Clock = SYSTEM_CLOCK, **settings: Any) -> Any:
             from simulator_client import Provider, http_client
 
-            server = stack.enter_context(running(SimulatorSettings(**settings)))
+            server = stack.enter_context(running(SimulatorSettings(**settings), clock))
             http = stack.enter_context(http_client())
             return Provider(server, http)
 

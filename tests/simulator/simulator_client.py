@@ -1,6 +1,8 @@
 """A plain HTTP client of a simulated provider, which knows nothing of skill-fleet."""
 
 import ssl
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -11,9 +13,17 @@ NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Reading the usual ones takes 40 ms a client, and nothing here is encrypted."""
 
 
-def http_client(timeout: float = 10) -> httpx2.Client:
+def http_client(timeout: float = 60) -> httpx2.Client:
     """A plain client, with no proxy of the machine that runs the tests."""
     return httpx2.Client(timeout=timeout, trust_env=False, verify=NO_CERTIFICATES)
+
+
+def polled(condition: Callable[[], object]) -> None:
+    """Until a thread of the server has done what it was about to do."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 class Provider:
@@ -23,6 +33,7 @@ class Provider:
         self.server = server
         self.http = http
         self.root = server.url.removesuffix("/v1")
+        self.port = int(self.root.rpartition(":")[2])
 
     def ask(
         self, prompt: str = "Say hello.", headers: dict[str, str] | None = None, **more: Any

@@ -2,11 +2,10 @@
 
 import json
 import threading
-import time
 
 import httpx2
 import pytest
-from simulator_client import http_client
+from simulator_client import http_client, polled
 
 from skill_fleet.foundation.errors import StorageError, UsageError
 from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings, running
@@ -62,10 +61,7 @@ def test_the_file_has_a_line_for_each_request_as_it_ends(tmp_path):
         with http_client() as http:
             for number in range(20):
                 http.post(f"{server.url}/chat/completions", json=body | {"seed": number})
-        end = time.monotonic() + 5
-        while len(path.read_text().splitlines()) < 20:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        polled(lambda: len(path.read_text().splitlines()) == 20)
         records = server.records()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [record.to_json() for record in records]
@@ -79,7 +75,7 @@ def test_what_is_under_way_at_the_end_is_written_as_not_delivered(tmp_path):
         errors = []
 
         def ask():
-            with http_client(30) as http:
+            with http_client() as http:
                 try:
                     http.post(f"{server.url}/chat/completions", json=body)
                 except httpx2.TransportError as error:
@@ -87,10 +83,7 @@ def test_what_is_under_way_at_the_end_is_written_as_not_delivered(tmp_path):
 
         client = threading.Thread(target=ask)
         client.start()
-        end = time.monotonic() + 10
-        while not server.totals().requests:
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        polled(lambda: server.totals().requests)
     client.join()
     assert len(errors) == 1  # the client is not left hanging
     (line,) = path.read_text().splitlines()
@@ -178,9 +171,8 @@ def test_a_price_below_zero_is_refused():
 
 def test_an_address_that_is_taken_is_one_sentence(provider):
     here = provider()
-    port = int(here.root.rpartition(":")[2])
-    settings = SimulatorSettings(port=port)
-    with pytest.raises(UsageError, match=f"Cannot listen at 127.0.0.1, port {port}"), running(settings):
+    settings = SimulatorSettings(port=here.port)
+    with pytest.raises(UsageError, match=f"Cannot listen at 127.0.0.1, port {here.port}"), running(settings):
         pass
 
 

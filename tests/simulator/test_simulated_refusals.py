@@ -210,7 +210,7 @@ def test_a_bug_is_told_to_whoever_met_it_and_the_others_go_on(provider, monkeypa
 def test_http_1_0_is_answered_too(provider):
     here = provider()
     body = json.dumps({"model": "offline/rules-v1", "messages": HELLO, "stream": True}).encode()
-    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2])), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
         head = b"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(body)
         raw.sendall(head + body)
         said = b""
@@ -224,7 +224,7 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_there(provider, monkeyp
     monkeypatch.setattr("skill_fleet.simulator.server.MAX_BODY_BYTES", 1000)
     here = provider()
     assert here.ask("x" * 700).status_code == 200
-    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2]))) as raw:
+    with socket.create_connection(("127.0.0.1", here.port)) as raw:
         raw.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n" + b"x" * 2000
         )
@@ -246,7 +246,7 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_there(provider, monkeyp
 )
 def test_what_is_no_http_is_refused_and_the_rest_goes_on(provider, sent):
     here = provider()
-    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2])), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
         raw.sendall(sent + b"\r\n\r\n")
         said = raw.recv(65536)
         assert b" 200 " not in said.partition(b"\r\n")[0]
@@ -256,8 +256,7 @@ def test_what_is_no_http_is_refused_and_the_rest_goes_on(provider, sent):
 
 def test_connections_that_say_nothing_or_leave_early_hurt_nobody(provider):
     here = provider()
-    port = int(here.root.rpartition(":")[2])
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    silent = [socket.create_connection(("127.0.0.1", here.port)) for _ in range(20)]
     for raw in silent[:10]:
         raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         raw.close()
@@ -270,7 +269,7 @@ def test_connections_that_say_nothing_or_leave_early_hurt_nobody(provider):
 def test_a_client_that_waits_for_100_continue_is_told_to_go_on(provider):
     here = provider()
     body = json.dumps({"model": "offline/rules-v1", "messages": HELLO}).encode()
-    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2])), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
         head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
         raw.sendall(head + b"content-length: %d\r\n\r\n" % len(body))
         assert raw.recv(65536).startswith(b"HTTP/1.1 100 ")
@@ -287,7 +286,7 @@ def test_requests_sent_at_once_on_one_connection_are_answered_in_order(provider)
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
         for body in bodies
     )
-    with socket.create_connection(("127.0.0.1", int(here.root.rpartition(":")[2])), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
         raw.sendall(sent)
         said = b""
         while b"model_not_found" not in said:

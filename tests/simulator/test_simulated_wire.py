@@ -2,24 +2,20 @@
 
 import json
 import re
+import socket
 import time
+from contextlib import ExitStack
 
 import httpx2
 import pytest
+from simulator_client import polled
 
+from clocks import FakeClock
 from skill_fleet.foundation.errors import UnknownName, UsageError
 from skill_fleet.simulator import CATALOGUE, Faults, Limits, Price
 
 BROKEN = ("reset", "truncated")
 CREATED = re.compile(r'"created":\d+')
-
-
-def polled(condition):
-    """Until a thread of the server has done what it was about to do."""
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def always(name, **more):
@@ -94,6 +90,7 @@ def test_a_hang_lasts_until_the_client_leaves(provider):
             json={"model": "offline/rules-v1", "messages": [{"role": "user", "content": "x"}]},
             timeout=0.2,
         )
+    polled(lambda: here.server.totals().requests == 1)  # a busy machine may read it only now
     assert here.server.totals().billed_without_answer == 1  # at once: whoever has given up finds it billed
     polled(lambda: here.server.records()[0].delivered is False)
 
@@ -164,17 +161,20 @@ def test_slow_answers_come_whole(provider, stream):
     plain = provider().ask(stream=stream).text
     for name in ("slow_first_byte", "drip"):
         here = provider(faults=always(name, slow_seconds=0.3))
-        began, firsts, body = time.monotonic(), [], b""
+        began, came, body = time.monotonic(), [], b""
         messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello."}]
         asked = {"model": "offline/rules-v1", "messages": messages, "stream": stream}
         with here.http.stream("POST", f"{here.server.url}/chat/completions", json=asked) as answer:
             for piece in answer.iter_raw():
-                firsts.append(time.monotonic() - began)
+                came.append(time.monotonic() - began)
                 body += piece
         assert CREATED.sub("", body.decode()) == CREATED.sub("", plain)
-        assert firsts[-1] >= 0.28
-        assert (firsts[0] >= 0.28) == (name == "slow_first_byte")
-        assert (len(firsts) > 10) == (name == "drip") or stream
+        assert came[-1] >= 0.28
+        if name == "slow_first_byte":
+            assert came[0] >= 0.28
+        else:  # twenty drops, of which a busy client may read some together
+            assert len(came) > 3
+            assert came[-1] - came[0] > 0.1
         assert here.server.totals().answered == 1
 
 
@@ -200,13 +200,13 @@ def test_a_request_is_answered_after_four_faults(provider):
 
 
 def test_over_its_rate_it_answers_429_and_says_when_to_come_back(provider):
-    here = provider(limits=Limits(rps=4))
+    clock = FakeClock()
+    here = provider(clock, limits=Limits(rps=4))
     answers = [here.ask(f"Task {number}") for number in range(8)]
     statuses = [answer.status_code for answer in answers]
-    assert statuses[:4] == [200] * 4
-    assert statuses.count(429) >= 3
+    assert statuses == [200] * 4 + [429] * 4
     refused = answers[statuses.index(429)]
-    assert 0 < int(refused.headers["retry-after-ms"]) <= 250
+    assert refused.headers["retry-after-ms"] == "250"
     assert refused.headers["retry-after"] == "1"
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
@@ -215,6 +215,8 @@ def test_over_its_rate_it_answers_429_and_says_when_to_come_back(provider):
     assert totals.answered == statuses.count(200)
     assert here.server.records()[0].attempt == 0
     assert here.server.records()[statuses.index(429)].attempt is None
+    clock.sleep(0.25)
+    assert [here.ask("again").status_code for _ in range(2)] == [200, 429]
 
 
 def test_how_long_to_wait_can_be_told_otherwise_or_not_at_all(provider):
@@ -232,14 +234,19 @@ def test_how_long_to_wait_can_be_told_otherwise_or_not_at_all(provider):
 
 
 def test_too_many_at_once_are_turned_away(provider):
-    from concurrent.futures import ThreadPoolExecutor
-
-    here = provider(limits=Limits(max_in_flight=2), latency=0.3, latency_sigma=0)
-    with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda number: here.ask(f"Task {number}"), range(6)))
-    assert sorted(answer.status_code for answer in found) == [200] * 2 + [429] * 4
-    codes = {answer.json()["error"]["code"] for answer in found if answer.status_code == 429}
-    assert codes == {"too_many_concurrent_requests"}
+    here = provider(limits=Limits(max_in_flight=2), faults=always("hang", in_a_row=1))
+    body = json.dumps({"model": "offline/rules-v1", "messages": [{"role": "user", "content": "x"}]}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with ExitStack() as held:
+        for number in (1, 2):
+            raw = held.enter_context(socket.create_connection(("127.0.0.1", here.port), timeout=60))
+            raw.sendall(head + body.replace(b'"x"', b'"%d"' % number))
+        polled(lambda: here.server.totals().requests == 2)
+        found = [here.ask(f"Task {number}") for number in range(4)]
+    assert [answer.status_code for answer in found] == [429] * 4
+    assert {answer.json()["error"]["code"] for answer in found} == {"too_many_concurrent_requests"}
+    polled(lambda: all(record.delivered is not None for record in here.server.records()))
+    here.server.change(faults={})
     assert here.ask("later").status_code == 200
 
 
@@ -252,7 +259,7 @@ def test_an_answer_takes_its_time(provider):
 
 
 def test_who_leaves_before_the_answer_is_billed_for_it(provider):
-    here = provider(latency=5, latency_sigma=0, price=Price(1, 1))
+    here = provider(latency=100, latency_sigma=0, price=Price(1, 1))
     with pytest.raises(httpx2.ReadTimeout):
         here.http.post(
             f"{here.server.url}/chat/completions",
