@@ -23,6 +23,7 @@ from skill_fleet.jobs.records import Job
 _NAMES = {"process": "process of the service", "child": "process of a job", "standstill": "standstill"}
 _LONGEST = 120.0
 _AT_MOST_IN_A_ROW = 2
+_DEATHS_AT_MOST = 15
 
 
 @dataclass
@@ -88,7 +89,9 @@ def _running(fleet: Fleet, site: Site) -> list[Job]:
     found = [fleet.store.get(job.job_id) for job in fleet.store.page(statuses=("running",), limit=99)]
     held = [job for job in found if not job.over and site.holder(job) is not None]
     # A job that is struck again and again without getting further has rightly failed.
-    spared = {site.holder(job) for job in held if job.crashes >= _AT_MOST_IN_A_ROW}
+    spared = {
+        site.holder(job) for job in held if job.crashes >= _AT_MOST_IN_A_ROW or job.deaths >= _DEATHS_AT_MOST
+    }
     return [job for job in held if site.holder(job) not in spared]
 
 

@@ -1,12 +1,15 @@
-"""Jobs whose holders die: a job that takes its workers along has failed after some of them."""
+"""Jobs whose holders die: apart from crashes of their own, which are few until a job has failed."""
 
 import pytest
+import sqlalchemy as sa
 from store_help import queued, taken
 
+from skill_fleet.jobs import migrate
 from skill_fleet.jobs.database import Database
 from skill_fleet.jobs.holding import DEATHS
 from skill_fleet.jobs.records import Job, Lease
 from skill_fleet.jobs.store import JobStore
+from skill_fleet.jobs.workflow import CRASHES
 
 ERROR = {"code": "crashed", "message": "It died.", "hint": ""}
 
@@ -16,21 +19,56 @@ def store(database: Database) -> JobStore:
     return JobStore(database)
 
 
-def test_a_job_whose_workers_die_again_and_again_has_failed(store: JobStore) -> None:
+def test_a_machine_that_is_restarted_often_is_no_crash_of_the_job(store: JobStore) -> None:
     job = queued(store)
+    for death in range(3 * CRASHES):
+        taken(store, job, f"w{death}")
+    now = store.get(job.job_id)
+    assert (now.status, now.crashes, now.deaths) == ("running", 0, 3 * CRASHES - 1)
+
+
+def test_a_death_between_crashes_neither_adds_to_them_nor_forgives_them(store: JobStore) -> None:
+    job = queued(store)
+    assert store.crashed(taken(store, job), ERROR) == 1
+    taken(store, job)
+    assert store.crashed(taken(store, job), ERROR) == 2
+    now = store.get(job.job_id)
+    assert (now.crashes, now.deaths) == (2, 1)
+
+
+def test_events_say_whose_death_it_was(store: JobStore) -> None:
+    job = queued(store)
+    taken(store, job, "first")
+    store.crashed(taken(store, job, "second"), ERROR)
+    store.cut_off(taken(store, job, "third"), ERROR)
+    taken(store, job, "fourth")
+    said = [(event.kind, dict(event.data)) for event in store.events(job.job_id)]
+    kinds = [kind for kind, _ in said]
+    assert kinds == [
+        "queued", "taken_up", "worker_died", "taken_up", "crashed", "taken_up", "interrupted_from_outside",
+        "taken_up",
+    ]  # fmt: skip
+    assert said[2] == ("worker_died", {"worker": "first", "deaths": 1})
+    assert said[4] == ("crashed", {"error": ERROR, "crashes": 1})
+    assert said[6] == ("interrupted_from_outside", {"error": ERROR, "deaths": 2})
+
+
+def test_a_job_whose_workers_die_without_end_has_failed(store: JobStore) -> None:
+    job = queued(store)
+    store.crashed(taken(store, job), ERROR)
     for death in range(DEATHS):
         taken(store, job, f"w{death}")
-        assert store.get(job.job_id).crashes == death
+        assert store.get(job.job_id).deaths == death
     failed = store.claim(job.job_id, 1, "last")
     assert isinstance(failed, Job)
-    assert (failed.status, failed.crashes) == ("failed", DEATHS)
+    assert (failed.status, failed.deaths, failed.crashes) == ("failed", DEATHS, 1)
     assert failed.error is not None
-    assert failed.error["code"] == "crashed"
-    assert f"The workers that ran job {job.job_id} died" in failed.error["message"]
-    assert f"{DEATHS} times without its getting further" in failed.message
+    assert failed.error["code"] == "workers_died"
+    assert f"The workers of job {job.job_id} died under it {DEATHS} times" in failed.error["message"]
+    assert "its own process crashed once." in failed.message
     [end] = [event for event in store.events(job.job_id) if event.kind == "status"]
     assert end.data["status"] == "failed"
-    assert store.counts().failures == {"crashed": 1}
+    assert store.counts().failures == {"workers_died": 1}
 
 
 def test_progress_forgives(store: JobStore) -> None:
@@ -42,6 +80,15 @@ def test_progress_forgives(store: JobStore) -> None:
     assert store.get(job.job_id).status == "running"
 
 
+def test_a_job_that_is_gone_on_with_begins_anew(store: JobStore) -> None:
+    job = queued(store)
+    taken(store, job)
+    lease = taken(store, job)
+    store.conclude(lease, "stopped", error=ERROR)
+    assert store.get(job.job_id).deaths == 1
+    assert store.requeue(job.job_id, None).deaths == 0
+
+
 def test_a_crash_that_was_seen_counts_once_and_what_is_handed_back_not_at_all(store: JobStore) -> None:
     job = queued(store)
     assert store.crashed(taken(store, job), ERROR) == 1
@@ -49,8 +96,25 @@ def test_a_crash_that_was_seen_counts_once_and_what_is_handed_back_not_at_all(st
     assert store.get(job.job_id).crashes == 1
     store.hand_back(lease)
     lease = taken(store, job)
-    assert store.get(job.job_id).crashes == 1
     assert isinstance(lease, Lease)
     for number in (2, 3):
         assert store.crashed(lease, ERROR) == number
         lease = taken(store, job)
+    now = store.get(job.job_id)
+    assert (now.crashes, now.deaths) == (3, 0)
+
+
+def test_jobs_of_before_begin_anew_for_what_was_counted_may_be_either(store: JobStore) -> None:
+    job = queued(store)
+    store.crashed(taken(store, job), ERROR)
+    database = store.database
+    schema = "" if database.is_sqlite else "skill_fleet."
+
+    def back(db: sa.Connection) -> None:
+        db.execute(sa.text(f"alter table {schema}job drop column deaths"))
+        db.execute(sa.text(f"update {schema}alembic_version set version_num = '0002'"))
+
+    database.write(back)
+    migrate.upgrade(database)
+    now = store.get(job.job_id)
+    assert (now.crashes, now.deaths) == (0, 0)

@@ -57,6 +57,8 @@ JOB: dict[str, Any] = {
     "finished_at": None,
     "updated_at": "2026-01-15T09:36:00Z",
     "attempt": 1,
+    "crashes": 0,
+    "deaths": 0,
     "cost": {
         "calls": 120,
         "possibly_billed": 0,

@@ -86,6 +86,8 @@ class JobSummary(Answer):
     finished_at: str | None
     updated_at: str
     attempt: int
+    crashes: int
+    deaths: int
     cost: Spent
     budget: Caps
     metadata: dict[str, Any]

@@ -65,6 +65,10 @@ def shown_job(job: "Job") -> "RenderableType":
     ]
     if job.attempt > 1:
         pairs.append(("in the queue", f"{job.attempt} times"))
+    if job.crashes or job.deaths:
+        pairs.append(
+            ("since it got on", f"{_times(job.crashes)} crashed, its worker died {_times(job.deaths)}")
+        )
     if job.metadata:
         pairs.append(("metadata", json.dumps(job.metadata, ensure_ascii=False)))
     if job.simulated:
@@ -102,6 +106,10 @@ def _nth(number: int) -> str:
     return f"{number}{ending}"
 
 
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
 def _taken_up(data: Mapping[str, Any]) -> str:
     worker = data.get("worker")
     if (data.get("fence") or 1) == 1:
@@ -124,5 +132,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "asked": lambda data: f"It is to be {data.get('wanted')}.",
     "handed_back": lambda data: f"Handed back by worker {data.get('worker')}.",
     "crashed": _crashed,
+    "worker_died": lambda data: f"Worker {data.get('worker')} died; the job goes on with another.",
+    "interrupted_from_outside": _crashed,
     "status": lambda data: str(data.get("message") or f"It is {data.get('status')}."),
 }

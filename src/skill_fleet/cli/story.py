@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from skill_fleet.client import records
     from skill_fleet.client.records import Job
 
-_TURNS = frozenset({"queued", "taken_up", "handed_back", "crashed", "status"})
+_TURNS = frozenset({
+    "queued", "taken_up", "handed_back", "crashed", "worker_died", "interrupted_from_outside", "status",
+})  # fmt: skip
 _IDENTITY = ("fold", "round", "program", "code", "message")
 _ENDED = frozenset({"Done.", "Stopped.", "Paused.", "Cancelled."})
 _COUNTED = re.compile(r",? [\d,]+(?: of [\d,]+)? \w+\.$")

@@ -113,6 +113,8 @@ class Job(_Answer):
         finished_at: When it was over.
         updated_at: When anything of this last changed.
         attempt: How often it was put into the queue.
+        crashes: How often its process died by itself since it last got further.
+        deaths: How often its worker died under it since then, or its process was ended from outside.
         cost: `calls`, `possibly_billed` (without an answer), `usd` (null where that of a call is unknown),
             `usd_range` (known, and at most; null where that has no bound), `usd_unknown_calls`.
         budget: `max_cost`, `max_calls`.
@@ -134,6 +136,8 @@ class Job(_Answer):
     finished_at: str | None
     updated_at: str
     attempt: int
+    crashes: int
+    deaths: int
     cost: Mapping[str, Any]
     budget: Mapping[str, Any]
     metadata: Mapping[str, Any]
@@ -148,7 +152,9 @@ class Job(_Answer):
         Raises:
             ProviderError: It is none.
         """
-        whole = {"result": None, **value} if isinstance(value, Mapping) else value
+        # A list has no results, and a server of an earlier version counts neither crashes nor deaths.
+        added = {"result": None, "crashes": 0, "deaths": 0}
+        whole = {**added, **value} if isinstance(value, Mapping) else value
         return replace(super().of(whole), document=value)
 
     @property
@@ -178,7 +184,7 @@ class Event(_Answer):
         number: Position in the job's stream, from 1, without gaps.
         at: ISO 8601, UTC.
         kind: As of a run's events, or of the job: `queued`, `taken_up`, `asked`, `handed_back`, `crashed`,
-            `status`.
+            `worker_died`, `interrupted_from_outside`, `status`.
         data: What belongs to the kind.
     """
 

@@ -256,6 +256,7 @@ def _insert(db: sa.Connection, new: NewJob, caps: Caps) -> None:
         message="",
         attempt=1,
         crashes=0,
+        deaths=0,
         fence=0,
         max_usd=caps[0],
         max_calls=whole(caps[1]),
@@ -314,5 +315,5 @@ def _queued_again(db: sa.Connection, job: Job, by: str | None, **values: Any) ->
     release(db, job.job_id)
     add_events(db, job.job_id, [("queued", {"attempt": job.attempt + 1, "by": by})])
     nothing = dict.fromkeys(("wanted", "error", "finished_at", "enqueued_at"))
-    fresh = {"status": "queued", "attempt": job.attempt + 1, "message": "", "crashes": 0}
+    fresh = {"status": "queued", "attempt": job.attempt + 1, "message": "", "crashes": 0, "deaths": 0}
     return change(db, job.job_id, **nothing, **fresh, **values)

@@ -20,8 +20,12 @@ from skill_fleet.jobs.transitions import granted
 
 Result = Mapping[str, Any]
 
-DEATHS = 5
-"""So often the workers of a job may die, and its process crash, without its getting further."""
+DEATHS = 20
+"""So often the workers of a job may die under it without its getting further.
+
+Machines are restarted, and that is not the job's doing; but one that takes more memory than there is may take
+each worker along, and must not do so for ever.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class JobHolding:
     def claim(self, job_id: str, attempt: int, worker: str) -> Lease | Job:
         """Take a job up; whoever held it before has lost it.
 
-        A wish that its last holder did not live to see comes true here. A holder that died without a word
-        counts as a crash: a job that takes its workers along has failed after some of them.
+        A wish that its last holder did not live to see comes true here. A holder that died without a word is
+        counted, apart from crashes: a job that takes its workers along has failed after many of them.
 
         Returns:
             The lease, or the job where there is nothing to do: it is over, paused, or of another attempt.
@@ -80,7 +84,7 @@ class JobHolding:
 
         Args:
             lease: The right to do so.
-            progress: From 0 to 1. When it rises, earlier crashes are forgiven.
+            progress: From 0 to 1. When it rises, earlier crashes and deaths are forgiven.
             message: What it is at.
             spending: What it has spent so far, over all attempts.
             partial: The result so far, which stays when the job is cancelled.
@@ -173,6 +177,23 @@ class JobHolding:
 
         return self.database.write(work)
 
+    def cut_off(self, lease: Lease, error: Result) -> int:
+        """Note that the job's process was ended from outside, as `crashed`; but that is no crash of its own.
+
+        Returns:
+            How often that happened, or its worker died, since the job last got further.
+        """
+
+        def work(db: sa.Connection) -> int:
+            job = held(db, lease)
+            release(db, job.job_id)
+            now = change(db, job.job_id, deaths=job.deaths + 1, **self._booked(db, job))
+            told = {"error": error, "deaths": now.deaths}
+            add_events(db, job.job_id, [("interrupted_from_outside", told)])
+            return now.deaths
+
+        return self.database.write(work)
+
     def hand_back(self, lease: Lease) -> Job:
         """Give the job back to the queue, for another worker; or do with it what is wanted."""
 
@@ -196,8 +217,9 @@ class JobHolding:
         if job.wanted is not None:
             return settle(db, job, granted("queued", job.wanted), {}, **values)
         if _died_without_a_word(db, job):
-            values["crashes"] = job.crashes + 1
-            if values["crashes"] >= DEATHS:
+            values["deaths"] = job.deaths + 1
+            add_events(db, job_id, [("worker_died", {"worker": job.worker, "deaths": values["deaths"]})])
+            if values["deaths"] >= DEATHS:
                 return _failed(db, job, values)
         lease = Lease(job_id, job.fence + 1, worker)
         insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert(LEASE)
@@ -223,18 +245,22 @@ def _died_without_a_word(db: sa.Connection, job: Job) -> bool:
 
 def _failed(db: sa.Connection, job: Job, values: Mapping[str, Any]) -> Job:
     message = (
-        f"The workers that ran job {job.job_id} died, or its process did, {values['crashes']} times"
-        " without its getting further."
+        f"The workers of job {job.job_id} died under it {values['deaths']} times without its getting further;"
+        f" its own process crashed {_times(job.crashes)}."
     )
     error = {
-        "code": "crashed",
+        "code": "workers_died",
         "message": message,
-        "hint": "Perhaps it takes more memory than its workers have.",
+        "hint": "Perhaps it takes more memory than its workers have, or they are restarted too often.",
     }
     columns = {**values, "error": encode(error), "message": said(message)}
     settled = settle(db, job, "failed", {"error": error}, **columns)
     keep_outcome(db, settled)
     return settled
+
+
+def _times(number: int) -> str:
+    return {0: "not once", 1: "once"}.get(number, f"{number} times")
 
 
 def _look(db: sa.Connection, lease: Lease) -> Look:
@@ -250,7 +276,7 @@ def _news(job: Job, progress: float | None, message: str | None) -> dict[str, An
     """The columns that change; nothing where the same is told again."""
     told: dict[str, Any] = {}
     if progress is not None and min(progress, 1.0) > job.progress:
-        told |= {"progress": min(progress, 1.0), "crashes": 0}
+        told |= {"progress": min(progress, 1.0), "crashes": 0, "deaths": 0}
     if message is not None and said(message) != job.message:
         told["message"] = said(message)
     return told

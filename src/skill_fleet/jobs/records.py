@@ -75,6 +75,8 @@ class JobSummary:
         error: `code`, `message`, `hint` of why it did not succeed.
         attempt: How often it was put into the queue; each is a workflow of its own.
         crashes: How often its process died by itself since it last got further.
+        deaths: How often its worker died under it since then, or its process was ended from outside: `kill -9`
+            of the worker, a machine that was restarted. Not the job's own doing.
         fence: How often it was taken up; whoever holds a lower number has lost it.
         worker: Who runs it, or ran it last.
         max_usd: Cap on dollars.
@@ -105,6 +107,7 @@ class JobSummary:
     error: Mapping[str, Any] | None
     attempt: int
     crashes: int
+    deaths: int
     fence: int
     worker: str | None
     max_usd: float | None
@@ -173,7 +176,7 @@ class JobEvent:
         number: Position in the job's stream, from 1, without gaps.
         at: ISO 8601, UTC, on the database's clock.
         kind: As of the run's events, or of the job: `queued`, `taken_up`, `asked`, `handed_back`, `crashed`,
-            `status`.
+            `worker_died`, `interrupted_from_outside`, `status`.
         data: What belongs to the kind.
     """
 

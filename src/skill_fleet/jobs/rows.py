@@ -28,6 +28,7 @@ SUMMARY_COLUMNS = (
     JOB.c.error,
     JOB.c.attempt,
     JOB.c.crashes,
+    JOB.c.deaths,
     JOB.c.fence,
     JOB.c.worker,
     JOB.c.max_usd,

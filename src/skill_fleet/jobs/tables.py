@@ -74,6 +74,7 @@ JOB = sa.Table(
     sa.Column("simulated", sa.Boolean),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("crashes", sa.Integer, nullable=False),
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
     sa.Column("fence", sa.BigInteger, nullable=False),
     sa.Column("worker", sa.Text),
     sa.Column("max_usd", sa.Double),

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from skill_fleet.foundation.errors import LeaseLost, NotFound, SkillFleetError, StorageError
+from skill_fleet.jobs.holding import DEATHS
 from skill_fleet.jobs.records import Job, Lease
 from skill_fleet.jobs.runner import Interruption, Outcome, Reason, Runner
 from skill_fleet.jobs.store import JobStore
@@ -13,11 +14,12 @@ from skill_fleet.jobs.store import JobStore
 T = TypeVar("T")
 
 CRASHES = 3
-"""So often a job's process may die without getting further, until the job has failed."""
+"""So often a job's process may die by itself without getting further, until the job has failed."""
 LOOK_SECONDS = 0.5
 SILENT_SECONDS = 1800.0
 _LONGEST_LOOK_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 10.0
 
 
 class JobWork:
@@ -153,8 +155,9 @@ class JobWork:
                 return job.status
             if outcome.kind == "interrupted" and (self._stopping is not None or job.wanted is not None):
                 return (await asked(self._store.hand_back, lease)).status
-        silent = _FROM_OUTSIDE if outcome.kind == "interrupted" else _SILENT
-        return await self._crashed(lease, outcome.error or silent)
+        if outcome.kind == "interrupted":
+            return await self._cut_off(lease)
+        return await self._crashed(lease, outcome.error or _SILENT)
 
     async def _crashed(self, lease: Lease, error: Any) -> str | None:
         crashes = await asked(self._store.crashed, lease, error)
@@ -164,8 +167,21 @@ class JobWork:
             await asyncio.sleep(_PAUSE_SECONDS * (crashes - 1))
             return None
         message = f"{error['message'].rstrip('.')}, {crashes} times without getting further."
-        failed = {**error, "code": "crashed", "message": message}
-        job = await asked(self._store.conclude, lease, "failed", error=failed, message=message)
+        return await self._given_up(lease, {**error, "code": "crashed", "message": message})
+
+    async def _cut_off(self, lease: Lease) -> str | None:
+        """Its process was told to end, and not by this worker: it goes on, as after a worker's death."""
+        deaths = await asked(self._store.cut_off, lease, _FROM_OUTSIDE)
+        if self._stopping is not None:
+            return (await asked(self._store.hand_back, lease)).status
+        if deaths < DEATHS:
+            await asyncio.sleep(min(_PAUSE_SECONDS * (deaths - 1), _LONGEST_PAUSE_SECONDS))
+            return None
+        message = f"{_FROM_OUTSIDE['message'].rstrip('.')}, {deaths} times without getting further."
+        return await self._given_up(lease, {**_FROM_OUTSIDE, "message": message})
+
+    async def _given_up(self, lease: Lease, error: Mapping[str, Any]) -> str:
+        job = await asked(self._store.conclude, lease, "failed", error=error, message=error["message"])
         return job.status
 
 
@@ -198,7 +214,7 @@ class Silence:
 
 
 _FROM_OUTSIDE = {
-    "code": "crashed",
+    "code": "interrupted_from_outside",
     "message": "The process of the job was interrupted from outside (SIGINT or SIGTERM).",
     "hint": "To stop a job: skill-fleet jobs pause, or cancel.",
 }

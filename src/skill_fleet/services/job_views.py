@@ -40,6 +40,8 @@ def summary_view(job: JobSummary) -> dict[str, Any]:
         "finished_at": _iso(job.finished_at),
         "updated_at": _iso(job.updated_at),
         "attempt": job.attempt,
+        "crashes": job.crashes,
+        "deaths": job.deaths,
         "cost": {
             "calls": job.calls,
             "possibly_billed": job.possibly_billed,
