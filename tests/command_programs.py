@@ -1,6 +1,7 @@
 """Programs that answer prompts: small scripts, and the offline model behind one."""
 
 import contextlib
+import os
 import re
 import socket
 import stat
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 _CLIENT = """\
 import socket, sys
@@ -104,6 +106,43 @@ def answering(answer: Callable[[str], str]) -> Iterator[str]:
             thread.join()
 
 
+class Rendezvous:
+    """Programs that wait for one another: none goes on before so many are there.
+
+    Attributes:
+        line: What a shell script does in order to be there and to wait.
+        met: Whether they came together; where they do not within a minute they go on all the same.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._door, self._book, self._count = folder / "door", folder / "book", count
+        os.mkfifo(self._door)
+        # The door is open before anybody notes that he is there; it is shut for all at once.
+        self.line = f"exec 9< {self._door}; echo here >> {self._book}; cat <&9 >/dev/null"
+        self.met = False
+        self._over = threading.Event()
+        self._watching = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._watching.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._watching.join()
+
+    def _watch(self) -> None:
+        door = os.open(self._door, os.O_RDWR)
+        until = time.monotonic() + 60
+        while not self._over.is_set() and time.monotonic() < until and not self.met:
+            self.met = self._there() >= self._count
+            time.sleep(0.005)
+        os.close(door)
+
+    def _there(self) -> int:
+        return len(self._book.read_text().splitlines()) if self._book.exists() else 0
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     try:
@@ -113,7 +152,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def seen(condition: Callable[[], object], seconds: float = 10.0) -> bool:
+def seen(condition: Callable[[], object], seconds: float = 60.0) -> bool:
     """Whether something becomes true in time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -22,7 +22,7 @@ class Meeting(ScriptedModel):
         **options: As of `ScriptedModel`.
 
     Attributes:
-        met: Whether attempts may end. After a minute they do all the same, for a test to fail and not to hang.
+        met: Whether attempts may end. After a minute they do all the same: no test hangs.
     """
 
     def __init__(self, together: int | None = None, *, alone: int = 0, **options: Any) -> None:
@@ -55,7 +55,7 @@ class Meeting(ScriptedModel):
     async def under_way(self, count: int = 1) -> None:
         """Wait until so many attempts are under way."""
         until = time.monotonic() + _LONGEST
-        while self.in_flight < count:  # noqa: ASYNC110 - threads may be under way, too
+        while self.in_flight < count:
             assert time.monotonic() < until, f"{self.in_flight} attempts are under way, not {count}"
             await asyncio.sleep(_GLANCE)
 

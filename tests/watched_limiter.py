@@ -17,6 +17,7 @@ class WatchedTicket:
         self.tokens = tokens
         self.excused = False
         self.alone = False
+        self.overdue = False
         self.ends: list[tuple[str, Any]] = []
 
     def answered(self, tokens: int | None) -> None:
@@ -92,10 +93,14 @@ class WatchedLimiter:
     ) -> WatchedTicket | None:
         if self.broken is not None:
             raise self.broken
-        while self.shut.is_set():
-            if stop():
-                return None
-            await asyncio.sleep(0.005)
+        self.waiting += 1
+        try:
+            while self.shut.is_set():
+                if stop():
+                    return None
+                await asyncio.sleep(0.005)
+        finally:
+            self.waiting -= 1
         return self._ticket(quota, tokens)
 
     def _ticket(self, quota: Any, tokens: int) -> WatchedTicket:

@@ -73,6 +73,7 @@ def quiet() -> Any:
 @pytest.mark.parametrize("search", [evaluate, miprov2, gepa, bootstrap], ids=lambda search: search.__name__)
 def test_a_cap_on_calls_is_exact(rig: Any, search: Callable[..., Any], threads: int) -> None:
     for cap in CAPS:
+        before = set(threading.enumerate())
         model = ScriptedModel(latency=0.001)
         made = rig(model, limits=Limits(calls=cap), run=f"capped at {cap}")
         program = dspy.ChainOfThought("question -> answer")
@@ -80,15 +81,16 @@ def test_a_cap_on_calls_is_exact(rig: Any, search: Callable[..., Any], threads: 
         with dspy.context(lm=made.lm), pytest.raises(Halt) as caught:
             search(program, made.lm, threads)
         assert caught.value.cause == "budget"
-        _drained(threads)
+        _drained(threads, before)
         assert model.attempts == cap == made.spent.calls
         assert made.spent.lost == 0
 
 
-def _drained(threads: int) -> None:
+def _drained(threads: int, before: set[threading.Thread]) -> None:
     """A stopped search leaves tasks queued in its executor; each meets the shut gate and ends."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while threads > 1 and time.monotonic() < until:
-        if not any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()):
+        begun = set(threading.enumerate()) - before
+        if not any(thread.name.startswith("ThreadPoolExecutor") for thread in begun):
             return
         time.sleep(0.01)

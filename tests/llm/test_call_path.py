@@ -23,6 +23,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from meeting_models import Meeting
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.budget import Limits
@@ -73,7 +74,7 @@ def states(made: Any) -> list[tuple[Any, ...]]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    deadline = time.perf_counter() + 5.0
+    deadline = time.perf_counter() + 60.0
     while not true():
         assert time.perf_counter() < deadline
         time.sleep(0.002)
@@ -132,7 +133,7 @@ def test_nothing_is_reserved_while_the_limiter_lets_nobody_through(
     limiter.shut.set()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask, made, how)
-        time.sleep(0.05)
+        until(lambda: limiter.waiting == 1)
         assert made.account._spent.calls == 0
         assert made.account._reserved.usd == 0
         assert states(made) == []
@@ -140,7 +141,7 @@ def test_nothing_is_reserved_while_the_limiter_lets_nobody_through(
         made.gate.interrupt()
         with pytest.raises(Halt) as caught:
             waiting.result()
-    assert time.perf_counter() - begin < 0.5
+    assert time.perf_counter() - begin < 30
     assert caught.value.cause == "interrupted"
     assert states(made) == [], "nothing was sent"
     assert limiter.out == 0
@@ -154,7 +155,7 @@ def test_the_cap_on_minutes_is_seen_while_the_limiter_is_waited_for(
     limiter.shut.set()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask, made, how)
-        time.sleep(0.02)
+        until(lambda: limiter.waiting == 1)
         assert not waiting.done()
         clock.sleep(61)
         with pytest.raises(Halt, match="1 minutes") as caught:
@@ -353,7 +354,7 @@ def test_who_goes_ahead_and_is_cancelled_while_it_rests_lets_the_next_go(
         ahead.cancel()
         with pytest.raises(asyncio.CancelledError):
             await ahead
-        assert await asyncio.wait_for(made.lm.acall("second"), 5.0)
+        assert await asyncio.wait_for(made.lm.acall("second"), 60.0)
 
     asyncio.run(cancelled())
 
@@ -366,7 +367,7 @@ def test_who_goes_ahead_keeps_its_place_while_it_rests(rig: Any, limiter: Watche
     crowded = made.lm.copy(engine=engine, async_engine=AsyncMeteredEngine(engine))
 
     async def scene() -> list[Any]:
-        return await asyncio.wait_for(asyncio.gather(*(crowded.acall(f"item {n}") for n in range(6))), 10.0)
+        return await asyncio.wait_for(asyncio.gather(*(crowded.acall(f"item {n}") for n in range(6))), 60.0)
 
     assert len(asyncio.run(scene())) == 6
     assert model.attempts == 1 + 6
@@ -454,42 +455,36 @@ def test_the_first_call_goes_alone_and_the_others_together(
 ) -> None:
     under_way: list[int] = []
 
-    class Counting(ScriptedModel):
+    class Counting(Meeting):
         def _enter(self, request: Request) -> None:
             under_way.append(self.in_flight)
             super()._enter(request)
 
-    model = Counting(latency=0.05)
+    model = Counting(15, alone=1)
     made = rig(model, spec=PRICED, limiter=limiter)
-    begin = time.perf_counter()
     assert together(made, how, [f"item {number}" for number in range(16)]) == [None] * 16
-    assert time.perf_counter() - begin < 16 * 0.05
-    assert model.most_in_flight >= 8
+    assert model.most_in_flight == 15, "all others are under way before one of them ends"
     assert under_way[:2] == [0, 0], "the second came when the first was over"
 
 
 def test_a_failure_that_passes_lets_the_others_go(rig: Any, limiter: WatchedLimiter) -> None:
-    model = ScriptedModel(latency=0.03, fault=failing(LMServerError("x", status=500)))
+    model = Meeting(7, alone=2, fault=failing(LMServerError("x", status=500)))
     made = rig(model, spec=PRICED, limiter=limiter, retry=Retry(base=0.01))
     assert together(made, "threads", [f"item {number}" for number in range(8)]) == [None] * 8
-    assert model.most_in_flight >= 4
+    assert model.most_in_flight >= 7
 
 
 def test_a_key_that_is_refused_in_the_middle_fails_the_calls_under_way_and_no_other(
     rig: Any, limiter: WatchedLimiter
 ) -> None:
-    refused = threading.Event()
-
-    def fault(_number: int, _: Request) -> None:
-        if refused.is_set():
+    def fault(number: int, _: Request) -> None:
+        if number > 60:
             raise LMAuthError("revoked", status=401)
 
     model = ScriptedModel(latency=0.01, fault=fault)
     made = rig(model, spec=PRICED, limiter=limiter, on_failure="raise")
     with ThreadPoolExecutor(16) as pool:
         futures = [pool.submit(made.lm, f"item {number}") for number in range(400)]
-        until(lambda: model.attempts > 60)
-        refused.set()
         ends = [future.exception() for future in futures]
     failed = [reason for state, reason in states(made) if state == "failed"]
     assert set(failed) == {"auth"}
@@ -540,7 +535,7 @@ def test_a_call_of_the_thread_whose_task_goes_ahead_does_not_wait_for_it(
 
     thread = threading.Thread(target=lambda: asyncio.run(scene()), daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive(), "it hangs"
 
 

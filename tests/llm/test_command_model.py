@@ -20,10 +20,11 @@ from dspy.utils.exceptions import (
 )
 
 from clocks import FakeClock
-from command_programs import PYTHON, alive, python, script, seen
+from command_programs import Rendezvous, alive, python, script, seen
 from skill_fleet.config.settings import Calls, ModelSpec, PriceOverride
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.calls.engine import Retry
+from skill_fleet.llm.commands import process
 from skill_fleet.llm.commands.model import CommandModel
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.limits.limiters import Limiters
@@ -143,11 +144,9 @@ def test_too_much_is_cut_short_and_the_program_ended(tmp_path: Path) -> None:
     program = (
         f"import os,sys; open({str(pid)!r},'w').write(str(os.getpid()))\nwhile 1: sys.stdout.write('x'*65536)"
     )
-    begun = time.monotonic()
     with pytest.raises(LMProviderError, match="more than 8 MB") as wrong:
-        said(python(program), timeout=60)
+        said(python(program), timeout=100)
     assert wrong.value.code == "malformed"
-    assert time.monotonic() - begun < 20
     assert seen(lambda: not alive(*pids_in(pid)))
 
 
@@ -160,9 +159,9 @@ def test_one_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) ->
     pids = tmp_path / "pids"
     text = f"sleep 100 & echo $! >> {pids}; (sleep 100 & echo $! >> {pids}); echo $$ >> {pids}; sleep 100"
     begun = time.monotonic()
-    with pytest.raises(LMTimeoutError, match=r"no answer within 0\.5 s"):
-        said(script(tmp_path / "m", text), timeout=0.5)
-    assert time.monotonic() - begun < 5
+    with pytest.raises(LMTimeoutError, match=r"no answer within 2 s"):
+        said(script(tmp_path / "m", text), timeout=2.0)
+    assert time.monotonic() - begun < 50
     assert len(pids_in(pids)) == 3
     assert seen(lambda: not any(alive(pid) for pid in pids_in(pids)))
 
@@ -171,15 +170,16 @@ def test_one_that_ignores_being_asked_is_killed(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     text = f"trap '' TERM INT HUP; echo $$ >> {pids}; while :; do sleep 0.05; done"
     with pytest.raises(LMTimeoutError):
-        said(script(tmp_path / "m", text), timeout=0.3)
+        said(script(tmp_path / "m", text), timeout=1.0)
     assert seen(lambda: not any(alive(pid) for pid in pids_in(pids)))
 
 
-def test_one_that_is_asked_may_tidy_up(tmp_path: Path) -> None:
+def test_one_that_is_asked_may_tidy_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_GRACE", 60.0)  # it takes as long as it takes
     with pytest.raises(LMTimeoutError):
         said(
             script(tmp_path / "m", f"trap 'echo tidy > {tmp_path}/done; exit 1' TERM; sleep 100 & wait"),
-            timeout=0.3,
+            timeout=2.0,
         )
     assert (tmp_path / "done").read_text() == "tidy\n"
 
@@ -187,8 +187,8 @@ def test_one_that_is_asked_may_tidy_up(tmp_path: Path) -> None:
 def test_children_it_leaves_behind_hold_nothing_up_and_are_ended(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     begun = time.monotonic()
-    assert said(script(tmp_path / "m", f"sleep 100 & echo $! > {pids}; echo fine"), timeout=30) == "fine"
-    assert time.monotonic() - begun < 5
+    assert said(script(tmp_path / "m", f"sleep 100 & echo $! > {pids}; echo fine"), timeout=90) == "fine"
+    assert time.monotonic() - begun < 50
     assert seen(lambda: not any(alive(pid) for pid in pids_in(pids)))
 
 
@@ -244,27 +244,29 @@ def test_a_task_that_is_cancelled_ends_the_program(tmp_path: Path) -> None:
     assert seen(lambda: not any(alive(pid) for pid in pids_in(pids)))
 
 
-def test_tasks_await_it_side_by_side() -> None:
-    made = model(python("import time; time.sleep(0.3); print('fine')"))
+def test_tasks_await_it_side_by_side(tmp_path: Path) -> None:
+    at_once = Rendezvous(tmp_path, 4)
+    made = model(("/bin/sh", "-c", f"{at_once.line}; echo fine"))
 
     async def all_of_them() -> list[Any]:
         return await asyncio.gather(*(made.acomplete(REQUEST) for _ in range(4)))
 
-    begun = time.monotonic()
-    answers = asyncio.run(all_of_them())
+    with at_once:
+        answers = asyncio.run(all_of_them())
     assert [answer.message.text for answer in answers] == ["fine"] * 4
-    assert time.monotonic() - begun < 1.1
+    assert at_once.met, "none ends before the last has begun"
 
 
 def test_sixteen_threads_get_each_its_own_answer() -> None:
-    made = model([*PYTHON, "-c", "import sys; print(sys.stdin.read().split()[-1])"])
+    before = threading.active_count()
+    made = model(["tail", "-n", "1"])
 
     def one(number: int) -> str:
         return made.complete(Request(model="m", messages=(Message.user(f"n{number}"),))).message.text or ""
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(one, range(64))) == [f"n{number}" for number in range(64)]
-    assert threading.active_count() < 16
+    assert threading.active_count() <= before, "no thread stays"
 
 
 def call_path(rig: Any, command: Any, **more: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +50,30 @@ def test_the_pieces_and_the_rest_are_the_whole(text: str, size: int) -> None:
     assert plain(output).startswith(printed.shown)
 
 
-def test_lines_come_while_it_still_runs() -> None:
-    stream = model(python(SLOW)).stream(REQUEST)
-    begun = time.monotonic()
-    came = [(time.monotonic() - begun, text) for event in stream for text in texts([event])]
-    assert len(came) > 5
-    assert came[0][0] < came[-1][0] / 2
-    assert "".join(text for _, text in came) == LINES.strip()
+HALVES = """
+import sys, time, os
+lines = {lines!r}.splitlines(True)
+print(*lines[:60], sep='', end='', flush=True)
+for _ in range(6000):
+    if os.path.exists({heard!r}):
+        break
+    time.sleep(0.01)
+else:
+    sys.exit(3)
+print(*lines[60:], sep='', end='', flush=True)
+"""
+
+
+def test_lines_come_while_it_still_runs(tmp_path: Path) -> None:
+    """The second half is printed only after the first has been heard."""
+    heard = tmp_path / "heard"
+    came = []
+    for event in model(python(HALVES.format(lines=LINES, heard=str(heard)))).stream(REQUEST):
+        came += texts([event])
+        if not heard.exists() and "field 10" in "".join(came):
+            heard.touch()
+    assert len(came) > 1
+    assert "".join(came) == LINES.strip()
 
 
 def test_a_stream_and_a_whole_answer_are_the_same() -> None:

@@ -32,7 +32,7 @@ if sys.argv[3] == "exit":
     sys.exit(0)
 if sys.argv[3] == "leave":
     os._exit(130)
-time.sleep(60)
+time.sleep(100)
 """
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_left_of_commands_under_way(tmp_path: Path, how: str) -> None
         assert all(alive(pid) for pid in pids)
         numbers = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "interrupt": signal.SIGINT}
         process.send_signal(numbers[how])
-    process.communicate(timeout=20)
+    process.communicate(timeout=90)
     assert seen(lambda: not any(alive(pid) for pid in pids))
 
 
@@ -86,7 +86,7 @@ def test_one_that_was_killed_is_replaced_and_told_of_all_that_runs(tmp_path: Pat
         warden.watch(two.pid, str(tmp_path))
         assert warden._process.pid != first
         warden.leave()
-        assert [one.wait(10), two.wait(10)] == [-signal.SIGKILL] * 2
+        assert [one.wait(60), two.wait(60)] == [-signal.SIGKILL] * 2
 
 
 def test_who_is_forgotten_lives_on(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_what_was_about_to_begin_is_ended_too_even_when_it_begins_later(tmp_path
         leaving.start()
         with sleeper(cwd=tmp_path) as late:
             leaving.join()
-            assert [early.wait(10), late.wait(10)] == [-signal.SIGKILL] * 2
+            assert [early.wait(60), late.wait(60)] == [-signal.SIGKILL] * 2
 
 
 def test_nobody_else_is_ended(tmp_path: Path) -> None:

@@ -170,7 +170,10 @@ def test_four_at_once_and_no_more_whoever_asks(tmp_path: Path) -> None:
     """Sixteen threads, one command that says how many of it there were."""
     running = tmp_path / "running"
     running.mkdir()
-    text = f"cd {running}; touch $$; ls | wc -l; sleep 0.1; rm $$"
+    meet = (
+        f"while [ ! -e {tmp_path}/met ] && [ $(ls | wc -l) -lt 4 ]; do sleep 0.05; done; touch {tmp_path}/met"
+    )
+    text = f"cd {running}; touch $$; {meet}; ls | wc -l; sleep 0.1; rm $$"
     entry = spec(command=script(tmp_path / "m", text))
     connections = Connections.of(dict(os.environ))
     limiter = connections.limiter(entry)

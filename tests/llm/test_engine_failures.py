@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,6 +29,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from meeting_models import Meeting
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.errors import KeyMissing, ProviderError, StorageError
 from skill_fleet.llm.budget import Account, Gate, Limits
@@ -288,12 +290,15 @@ def test_what_tears_a_call_away_is_booked_as_abandoned(rig: Any, how: str, error
 
 
 def test_a_cancelled_task_is_booked_as_abandoned(rig: Any) -> None:
-    made = rig(ScriptedModel(latency=5))
+    made = rig(Meeting())
 
     async def scene() -> None:
-        await asyncio.wait_for(made.lm.acall("hello"), 0.05)
+        task = asyncio.create_task(made.lm.acall("hello"))
+        await made.model.under_way()
+        task.cancel()
+        await task
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(asyncio.CancelledError):
         asyncio.run(scene())
     assert rows(made)[0][:3] == ("failed", "abandoned", 1)
 
@@ -449,8 +454,15 @@ def test_failures_are_no_scores_and_change_none(rig: Any) -> None:
         return float(result.score)
 
     chance = random.Random(7)
-    bad = {number for number in range(1, 500) if chance.random() < 0.2}
-    fault = lambda number, _: failing(LMServerError("x"))(1 if number in bad else 2, _)  # noqa: E731
+    left = Counter({example.question: chance.choice((0, 0, 0, 1, 3)) for example in data})
+
+    def fault(_: int, request: Request) -> None:
+        text = request.messages[-1].text or ""
+        question = text.split("[[ ## question ## ]]\n")[-1].split()[0]
+        left[question] -= 1
+        if left[question] >= 0:
+            raise LMServerError("x")
+
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -478,9 +490,9 @@ def test_a_halt_goes_through_evaluate_at_once(rig: Any, clock: Any, threads: int
     )
     with dspy.context(lm=made.lm), pytest.raises(Halt) as caught:
         evaluate(dspy.Predict("question -> answer"))
-    assert time.perf_counter() - shut_at[0] < 0.5
+    assert time.perf_counter() - shut_at[0] < 10
     assert caught.value.cause == "budget"
-    deadline = time.perf_counter() + 2.0
+    deadline = time.perf_counter() + 60.0
     while made.line.flights and time.perf_counter() < deadline:  # what was reserved before the halt is made
         time.sleep(0.01)
     assert made.model.attempts == 20
@@ -498,7 +510,7 @@ def test_a_long_pause_ends_when_the_run_does(rig: Any, how: str) -> None:
     threading.Timer(0.1, made.gate.interrupt).start()
     with pytest.raises(Halt):
         ask(made, how)
-    assert time.perf_counter() - begin < 1.0
+    assert time.perf_counter() - begin < 30.0, "it would wait for 50 s"
 
 
 def test_an_interrupt_in_the_thread_that_passes_the_gate_does_not_lock_it(rig: Any) -> None:

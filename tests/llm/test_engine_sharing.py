@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import dspy
 import pytest
 from dspy.lm15 import Message, Request
 
+from meeting_models import Meeting
 from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.calls.engine import AsyncMeteredEngine, Line
@@ -22,8 +22,9 @@ from skill_fleet.llm.testing import ScriptedModel
 class Unrepeatable:
     """A model that never says the same twice, so that a second payment cannot pass for a shared answer."""
 
-    def __init__(self, latency: float = 0.0) -> None:
-        self._model = ScriptedModel(latency=latency, answer=self._next)
+    def __init__(self, latency: float = 0.0, *, held: bool = False) -> None:
+        self.meeting = Meeting(answer=self._next)
+        self._model = self.meeting if held else ScriptedModel(latency=latency, answer=self._next)
         self._count = 0
         self._lock = threading.Lock()
         self.complete, self.acomplete = self._model.complete, self._model.acomplete
@@ -211,15 +212,16 @@ def test_a_key_is_a_digest_of_what_is_asked_and_of_nothing_else(rig: Any) -> Non
 
 
 def test_a_cancelled_waiter_cancels_nobody_else(rig: Any) -> None:
-    made = rig(Unrepeatable(0.1))
+    made = rig(Unrepeatable(held=True))
 
     async def scene() -> list[str]:
         leader = asyncio.create_task(made.lm.acall("hello"))
-        await asyncio.sleep(0.03)
+        await made.model.meeting.under_way()
         waiters = [asyncio.create_task(made.lm.acall("hello")) for _ in range(4)]
         await asyncio.sleep(0.02)
         waiters[0].cancel()
         waiters[2].cancel()
+        made.model.meeting.met.set()
         done = await asyncio.gather(leader, *waiters, return_exceptions=True)
         assert [isinstance(one, asyncio.CancelledError) for one in done] == [False, True, False, True, False]
         return [one[0] for one in done if isinstance(one, list)]
@@ -230,14 +232,15 @@ def test_a_cancelled_waiter_cancels_nobody_else(rig: Any) -> None:
 
 
 def test_a_cancelled_leader_is_booked_and_its_waiters_go_on(rig: Any) -> None:
-    made = rig(Unrepeatable(0.1))
+    made = rig(Unrepeatable(held=True))
 
     async def scene() -> Any:
         leader = asyncio.create_task(made.lm.acall("hello"))
-        await asyncio.sleep(0.03)
+        await made.model.meeting.under_way()
         waiter = asyncio.create_task(made.lm.acall("hello"))
         await asyncio.sleep(0.02)
         leader.cancel()
+        made.model.meeting.met.set()
         return await waiter
 
     assert asyncio.run(scene())[0].startswith("answer")
@@ -258,7 +261,7 @@ def test_a_blocking_call_in_a_task_does_not_wait_for_another_task_of_its_thread(
     outcome: list[tuple[str, str]] = []
     thread = threading.Thread(target=lambda: outcome.append(asyncio.run(scene())), daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(60)
     assert outcome, "it hangs"
     assert outcome[0][0] == outcome[0][1], "both get the answer that was stored first"
 
@@ -266,7 +269,7 @@ def test_a_blocking_call_in_a_task_does_not_wait_for_another_task_of_its_thread(
 @pytest.mark.parametrize("how", ["threads", "tasks", "both"])
 def test_no_more_calls_in_flight_than_the_model_takes_whatever_the_phase(rig: Any, how: str) -> None:
     spec = ModelSpec(model="offline/scripted", temperature=0.7, in_flight=3)
-    model = ScriptedModel(latency=0.02)
+    model = Meeting(3, alone=1)
     one = rig(model, spec=spec)
     two = rig(model, spec=spec, line=one.line, phase="judge")
 
@@ -285,11 +288,12 @@ def test_no_more_calls_in_flight_than_the_model_takes_whatever_the_phase(rig: An
 
 def test_a_call_that_waits_for_its_turn_is_not_made_after_the_end(rig: Any) -> None:
     spec = ModelSpec(model="offline/scripted", temperature=0.7, in_flight=1)
-    made = rig(ScriptedModel(latency=0.1), spec=spec)
+    made = rig(Meeting(), spec=spec)
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(made.lm, f"item {number}") for number in range(8)]
-        time.sleep(0.05)
+        made.model.wait_until_under_way()
         made.gate.interrupt()
+        made.model.met.set()
         outcomes = [future.exception() for future in futures]
     assert made.model.attempts == 1, "only the one that was under way"
     assert sum(isinstance(outcome, Halt) for outcome in outcomes) == 7
