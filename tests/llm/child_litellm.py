@@ -59,7 +59,8 @@ def main() -> None:
     for name, reply in replies.items():
         with wire_server(reply) as server:
             urls.append(server.url)
-            spec = ModelSpec(model=model, api_base=f"{server.url}/v1", api_key_env="K", timeout=3.0)
+            timeout = 3.0 if name == "late" else 60.0
+            spec = ModelSpec(model=model, api_base=f"{server.url}/v1", api_key_env="K", timeout=timeout)
             provider = Provider(spec, {"K": "planted-1"})
             begin = time.monotonic()
             try:

@@ -36,7 +36,7 @@ def met(rig: Any, clock: Any, name: str, in_a_row: int) -> tuple[Any, BaseExcept
         spec = ModelSpec(
             model="openai/offline/rules-v1",
             api_base=server.url,
-            timeout=0.3 if name == "hang" else 10.0,
+            timeout=1.0 if name == "hang" else 60.0,
             max_tokens=400,
             price=PriceOverride(input_per_million=1, output_per_million=1),
         )

@@ -52,7 +52,13 @@ def clean(error: SkillFleetError) -> None:
 def test_a_restart_is_waited_out_and_nothing_is_lost_or_doubled(
     database: Any, postgres: Postgres, rig: Any, crash: bool
 ) -> None:
-    model = ScriptedModel(latency=0.005, answer=lambda request: f"to {request.messages[-1].text}")
+    away = threading.Event()
+
+    def held(number: int, _: Any) -> None:
+        if number > 100:  # on a busy machine all would be answered before it goes away
+            away.wait(60)
+
+    model = ScriptedModel(latency=0.005, fault=held, answer=lambda request: f"to {request.messages[-1].text}")
     made = rig(model, store=database.open(lease=database.take_up("run")))
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda number: made.lm(f"item {number}")[0], range(300))
@@ -60,6 +66,7 @@ def test_a_restart_is_waited_out_and_nothing_is_lost_or_doubled(
             time.sleep(0.001)
         postgres.stop(crash=crash)
         begun = model.attempts
+        away.set()
         time.sleep(0.3)
         assert model.attempts - begun <= 8, "no call is made that could not be noted"
         postgres.start()
@@ -76,12 +83,13 @@ def test_a_session_that_the_server_ends_is_begun_again(database: Any, pay: Pay) 
     over = threading.Event()
 
     def ends_sessions() -> None:
-        while not over.is_set():
+        for _ in range(40):  # not for ever: on a busy machine nothing would be written between two of them
             database.rows(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
-            time.sleep(0.01)
+            if over.wait(0.01):
+                return
 
     ending = threading.Thread(target=ends_sessions)
     ending.start()
@@ -100,7 +108,7 @@ def test_a_database_that_stays_away_stops_the_run_with_one_sentence(
     database: Any, stopped: Callable[[], None], rig: Any
 ) -> None:
     model = ScriptedModel()
-    made = rig(model, store=database.open(patience=0.2))
+    made = rig(model, store=database.open(patience=2.0))
     made.lm("before")
     stopped()
     with pytest.raises(Halt) as caught:
@@ -112,7 +120,7 @@ def test_a_database_that_stays_away_stops_the_run_with_one_sentence(
     began = time.monotonic()
     with pytest.raises(StorageError):
         made.journal.spent("run")
-    assert time.monotonic() - began < 0.15, "who was waited for in vain is not waited for again"
+    assert time.monotonic() - began < 1.9, "who was waited for in vain is not waited for again"
 
 
 def test_an_answer_that_came_while_it_was_away_counts_as_lost(
@@ -217,7 +225,7 @@ def test_an_address_that_leads_nowhere_is_one_sentence_at_once(
     with pytest.raises(StorageError, match=said) as caught:
         DatabaseJournal(postgres_engine(change(database.url)))
     clean(caught.value)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15, "one that is away would be waited for for 20 s"
 
 
 @pytest.mark.parametrize("url", [f"postgresql://u:{PASSWORD}@h:notaport/x", f"postgresql:{PASSWORD}", ""])

@@ -35,7 +35,7 @@ def test_litellm_answers_by_name_and_its_faults_are_typed_as_others() -> None:
         "model": ["unsupported_model", "stop", False],
         "late": ["timeout", "retry", True],
     }
-    assert said["failures"]["late"][4] == 3
+    assert 3 <= said["failures"]["late"][4] < 20, "the server would be silent for 30 s"
     ports = {int(url.rsplit(":", 1)[1]) for url in said["urls"]}
     assert set(said["places"]) - {"name 127.0.0.1"} == {str(("127.0.0.1", port)) for port in ports}
 
