@@ -15,7 +15,7 @@ models:
   default: remote
   registry:
     remote: {{ model: openai/offline/rules-v1, api_base: "{url}", max_tokens: 800, timeout: 5 }}
-calls: {{ first_pause: 0.2, longest_pause: 1.0, outage_seconds: 20 }}
+calls: {{ first_pause: 0.2, longest_pause: 1.0, outage_seconds: 6 }}
 """
 
 

@@ -300,18 +300,24 @@ class Paying:
         note_attempts(error, self._made)
         stop = failure.remedy == "stop" or nobody or self._refused(failure)
         if stop or meter.on_failure == "halt":
-            # Whose own request was why: there a search can go on without the example. That is known of an
+            # Whose own request was why: there a search can go on without it. That is known of an
             # answer of no use and of a request that is refused; a server that fails may be about to be gone.
             own = not stop and (failure.remedy == "give_up" or isinstance(error, UnusableAnswer))
             said = explained(error, failure, meter.spec.model)
+            less = meter.without_it(self._key, said) if own else None
+            if less is not None:
+                raise less from error
             halt = Halt("provider", said, current_subject() if own else None)
             raise meter.gate.close(halt).again() from error
         return None
 
     def _last(self, *, nobody_there: bool) -> bool:
-        shown = self.shown is not None and self.shown.any
+        if self.shown is not None and self.shown.any:
+            return True
+        if self._ticket is not None and self._ticket.overdue:
+            return True
         attempts = self._meter.line.retry.attempts
-        return shown or self._used_up >= (min(_KNOCKS, attempts) if nobody_there else attempts)
+        return self._used_up >= (min(_KNOCKS, attempts) if nobody_there else attempts)
 
     def _nobody_there(self, failure: Failure) -> bool:
         """Whether there is no connection to an address that never answered this process: it may be wrong."""

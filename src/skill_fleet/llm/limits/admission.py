@@ -79,7 +79,8 @@ class Admission:
         if not self.in_flight and not self.waiting and now - self._wanted > _FORGOTTEN:
             self.breaker.idle()
         queue = self._model(place.quota.model).queue
-        if 0 < place.probes < _TURNS and self.breaker.state != "closed":
+        again = 0 < place.probes < _TURNS and self.breaker.state != "closed" and self.breaker.several
+        if self.breaker.joined(now, place.origin) or again:
             queue.appendleft(place)  # it arrived before all others
         else:
             self._arrivals += 1
@@ -165,7 +166,7 @@ class Admission:
         elif failure.answered or failure.remedy != "retry":
             self.breaker.answered(now, probe=call.probe)
         else:
-            self.breaker.failed(
+            call.overdue = self.breaker.failed(
                 now,
                 error,
                 probe=call.probe,
@@ -173,6 +174,7 @@ class Admission:
                 under_way=self.in_flight,
                 asked=min(asked or 0.0, self._longest),
                 origin=None if failure.unreached else call.origin,
+                alone=not (self.in_flight or self.waiting) and self.breaker.answered_at <= call.began,
             )
         self.serve(now)
         return alone
@@ -248,6 +250,7 @@ class Admission:
         call = Call(now, self.admitted, model=place.quota.model, probe=probe, under_way=self.in_flight)
         call.probes = place.probes + 1 if probe else 0
         call.origin = call.number if place.origin is None else place.origin
+        call.began = now if place.began is None else place.began
         call.tokens = place.tokens
         call.doubtful = model.announced.wait(now, place.tokens) > 0
         if place.quota.rpm is not None:

@@ -6,9 +6,11 @@ closed ──failures in a row──> open ──1, 2, 4, 5 s──> half open (
 open, and no answer for `outage_seconds` ──> given up (all are told) ──5 s, or a new run──> half open
 ```
 
-One request that always fails is no provider that is away: failures in a row open it only where they are of
-two calls at least, or where there was no connection, which no request causes. So a call that fails alone
-uses up its own attempts, and who comes next shows which it was.
+One request that always fails is no provider that is away: failures in a row count for all only where they
+are of two calls at least, or where there was no connection, which no request causes. Where nobody else asks,
+as with one thread, nobody can say which it is. Then the breaker opens too, so that the call waits as long as
+an outage may take; whoever else comes looks at once; and when the time is over the call fails alone, and the
+provider is given up only if the next one fails as well.
 """
 
 import math
@@ -26,6 +28,10 @@ SPELL = 1.5
 COOL = 5.0
 """Seconds after giving up before a later call asks again."""
 _LONGEST_REST = 5.0
+ALONE = 2
+"""So many failures in a row of a call that nobody else is there to compare with open it."""
+_LONGEST_REST_ALONE = 15.0
+"""Most seconds between its probes then: each may be billed, and it may be the request that is wrong."""
 
 
 class Breaker:
@@ -39,17 +45,22 @@ class Breaker:
     def __init__(self, outage_seconds: float, rng: random.Random) -> None:
         self.state: BreakerState = "closed"
         self.opened_at = -math.inf
+        self.answered_at = -math.inf
         self.outage = outage_seconds
         self._rng = rng
         self._failures = 0
         self._whose: set[int | None] = set()
         self._row_began = 0.0
-        self._answered_at = -math.inf
         self._openings = 0
         self._since: float | None = None
         self._again = -math.inf
         self._last: ProviderError | None = None
         self._refused: dict[str, tuple[ProviderError, float]] = {}
+
+    @property
+    def several(self) -> bool:
+        """Whether what failed in a row cannot be the fault of one request."""
+        return None in self._whose or len(self._whose) > 1
 
     def wait(self, now: float) -> float:
         """Seconds until a call may go; infinite while a probe is under way."""
@@ -86,7 +97,7 @@ class Breaker:
 
     def answered(self, now: float, *, probe: bool) -> None:
         """The provider answered: well, or that this request is not acceptable."""
-        self._failures, self._since, self._answered_at = 0, None, now
+        self._failures, self._since, self.answered_at = 0, None, now
         if probe or self.state == "closed":
             self.state, self._openings = "closed", 0
         elif self.state in {"open", "given_up"}:
@@ -113,7 +124,8 @@ class Breaker:
         under_way: int = 0,
         asked: float = 0.0,
         origin: int | None = None,
-    ) -> None:
+        alone: bool = False,
+    ) -> bool:
         """No answer, or one that says that the provider is out of order.
 
         Args:
@@ -125,24 +137,45 @@ class Breaker:
                 long as there are more of these, failures in a row say little.
             asked: Seconds the provider asked to wait.
             origin: Which call's attempt it was; None where it says the same of all.
+            alone: Whether nobody else asks, nor was answered since that call was made first.
+
+        Returns:
+            Whether the call was waited for as long as for a provider that is away, and no other has failed:
+            then that is its own affair.
         """
         self._since = now if self._since is None else self._since
         if self.state == "closed":
             if not self._failures:
-                self._row_began = max(self._answered_at, now if sent is None else sent)
+                self._row_began = max(self.answered_at, now if sent is None else sent)
                 self._whose.clear()
             self._failures += 1
             self._whose.add(origin)
             self._last = error
-            several = None in self._whose or len(self._whose) > 1
-            if several and self._failures >= max(IN_A_ROW, under_way) and now - self._row_began >= SPELL:
+            enough = max(IN_A_ROW, under_way) if self.several else ALONE if alone else math.inf
+            if self._failures >= enough and now - self._row_began >= SPELL:
                 self._open(now, asked)
         elif probe:
             self._last = error
-            if now - self._since >= self.outage:
+            self._whose.add(origin)
+            if now - self._since < self.outage:
+                self._open(now, asked)
+            elif self.several:
                 self._give_up(now)
             else:
-                self._open(now, asked)
+                self.state, self._again = "open", now
+                return True
+        return False
+
+    def joined(self, now: float, origin: int | None) -> bool:
+        """A call comes to ask.
+
+        Returns:
+            Whether it is to look at once: only another one has failed, and what becomes of this one tells.
+        """
+        tells = self.state == "open" and not self.several and origin not in self._whose
+        if tells:
+            self._again = min(self._again, now)
+        return tells
 
     def refused(self, now: float, model: str, error: ProviderError, *, probe: bool) -> None:
         """The key or the account is not accepted: no further call of this model; of others, one to see."""
@@ -166,7 +199,8 @@ class Breaker:
         self._since = None
 
     def _open(self, now: float, asked: float) -> None:
-        rest = max(asked, min(_LONGEST_REST, 2.0**self._openings)) * self._rng.uniform(1.0, 1.2)
+        longest = _LONGEST_REST if self.several else _LONGEST_REST_ALONE
+        rest = max(asked, min(longest, 2.0**self._openings)) * self._rng.uniform(1.0, 1.2)
         self.state, self.opened_at = "open", now
         self._openings = min(self._openings + 1, 10)
         since = now if self._since is None else self._since

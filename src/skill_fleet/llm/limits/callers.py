@@ -36,6 +36,9 @@ class Call(Sent):
         probe: Whether it asks on everybody's behalf if the provider is back.
         probes: How often in a row it has done so, this time included.
         origin: Number of the first attempt at the same call.
+        began: When that was let go.
+        overdue: Whether it failed for as long as a provider may be away, while no other call failed: no
+            further attempt is made.
         tokens: How many it was expected to take.
         spent: Its tokens in the window of its model.
         under_way: Calls of the account in flight when it went, itself included.
@@ -48,6 +51,8 @@ class Call(Sent):
     probe: bool = False
     probes: int = 0
     origin: int = 0
+    began: float = -math.inf
+    overdue: bool = False
     tokens: int = 0
     spent: Spent | None = None
     under_way: int = 1
@@ -63,6 +68,7 @@ class Place:
     Attributes:
         probes: How often in a row its call has asked on everybody's behalf, up to now.
         origin: Number of the first attempt at its call; None: this is the first.
+        began: When that was let go.
         call: Set when it may go.
         error: Set when the provider was given up.
         loop: The event loop of a task, which may be busy with something else for long; None of a thread.
@@ -78,6 +84,7 @@ class Place:
     call: Call | None = None
     error: ProviderError | None = None
     origin: int | None = None
+    began: float | None = None
     loop: object | None = None
     absent: bool = False
     due: float = math.inf

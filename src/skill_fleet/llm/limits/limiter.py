@@ -77,6 +77,8 @@ class Ticket:
         """After `failed`: the provider is out of order, which is not to be counted against this call."""
         self.alone = False
         """After `failed`: others go on, so a rest before the next attempt is this call's own affair."""
+        self.overdue = False
+        """After `failed`: an outage may take no longer, and no other call has failed: no attempt is left."""
 
     @property
     def probe(self) -> bool:
@@ -106,7 +108,8 @@ class Ticket:
 
         def end(core: Admission, call: Call, now: float) -> None:
             alone = core.failed(call, failure, cause, now)
-            self.excused = call.probe or core.breaker.state != "closed"
+            self.overdue = call.overdue
+            self.excused = not call.overdue and (call.probe or core.breaker.state != "closed")
             self.alone = alone and core.breaker.state == "closed"
 
         self._limiter._end(self, end)  # noqa: SLF001
@@ -289,7 +292,8 @@ def _place(quota: Quota, tokens: int, waiter: ThreadWaiter | TaskWaiter, before:
     place = Place(quota, tokens, waiter.wake)
     place.loop = waiter.loop if isinstance(waiter, TaskWaiter) else None
     if before is not None:
-        place.probes, place.origin = before._call.probes, before._call.origin  # noqa: SLF001 - its maker
+        call = before._call  # noqa: SLF001 - its maker
+        place.probes, place.origin, place.began = call.probes, call.origin, call.began
     return place
 
 
