@@ -128,13 +128,13 @@ def test_a_stream_and_a_whole_answer_are_the_same_answer_to_the_last_field(
 
 def test_the_time_out_holds_for_all_of_a_stream(read: Any, through: Any) -> None:
     """However often a byte comes."""
-    with running(slowly(30.0)) as server:
-        made = through(server, timeout=0.7)
+    with running(slowly(60.0)) as server:
+        made = through(server, timeout=2.0)
         events: list[Any] = []
         begun = time.monotonic()
         with pytest.raises(LMError) as caught:
             read(made, request(), events)
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 40
         assert caught.value.code == "timeout"
         assert words(events), "some of it was there"
         assert attempts(made) == [("failed", "timeout", 1)]
@@ -218,7 +218,7 @@ def test_who_leaves_hangs_up_and_gives_back_what_was_held(through: Any) -> None:
 
         asyncio.run(leave())
         assert at_rest(made)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while server.totals().most_in_flight and any(one.delivered is None for one in server.records()):
             assert time.monotonic() < until, "the server still sends"
             time.sleep(0.02)

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from wires import Reply, Write, chat, chat_events, drip, wire_server
 REQUEST = Request(model="openai/m", messages=(Message.user("hello"),), config=Config(max_tokens=200))
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-SECONDS = 0.25
-SLACK = 1.0
+SECONDS = 1.0
+SLACK = 15.0  # on a busy machine; the servers here would go on for ever
 
 Ask = Callable[[Provider], Any]
 
@@ -90,30 +91,41 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def side_by_side(try_one: Callable[[Ask], None]) -> None:
+    """Try something in all ways of asking at once: most of it is waiting."""
+    with ThreadPoolExecutor(len(ASKS)) as pool:
+        for future in [pool.submit(try_one, ask) for ask in ASKS]:
+            future.result()
+
+
 @pytest.mark.parametrize("slow", SLOW)
 def test_an_attempt_ends_with_its_time_however_the_server_spends_it(
-    to: Callable[..., Provider], slow: str, ask: Ask
+    to: Callable[..., Provider], slow: str
 ) -> None:
-    with wire_server(Reply(raw=SLOW[slow])) as server:
+    def ends_in_time(ask: Ask) -> None:
         begin = time.monotonic()
-        with pytest.raises(LMTimeoutError, match=r"within 0\.25 s") as caught:
+        with pytest.raises(LMTimeoutError, match=r"within 1 s") as caught:
             ask(to(server.url, timeout=SECONDS))
         assert SECONDS - 0.05 <= time.monotonic() - begin < SECONDS + SLACK
-    assert understand(caught.value) == Failure("timeout", "retry", sent=True)
+        assert understand(caught.value) == Failure("timeout", "retry", sent=True)
+
+    with wire_server(Reply(raw=SLOW[slow])) as server:
+        side_by_side(ends_in_time)
 
 
-@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
-def test_a_byte_shortly_before_the_end_buys_no_time(to: Callable[..., Provider], ask: Ask) -> None:
+def test_a_byte_shortly_before_the_end_buys_no_time(to: Callable[..., Provider]) -> None:
     def late(put: Write, go_on: Callable[[], bool]) -> None:
-        time.sleep(0.6)
+        time.sleep(2.5)
         then_silent(HEAD + b"{")(put, go_on)
 
-    with wire_server(Reply(raw=late)) as server:
+    def ends_in_time(ask: Ask) -> None:
         begin = time.monotonic()
         with pytest.raises(LMTimeoutError):
-            ask(to(server.url, timeout=0.8))
-        assert time.monotonic() - begin < 1.2
+            ask(to(server.url, timeout=3.0))
+        assert time.monotonic() - begin < 5.3, "the byte would have bought it 3 s more, to 5.5 s"
+
+    with wire_server(Reply(raw=late)) as server:
+        side_by_side(ends_in_time)
 
 
 def test_every_timeout_that_is_allowed_ends_before_dspy_sends_a_call_again() -> None:
@@ -191,7 +203,7 @@ def test_the_headers_of_every_response_are_told(to: Callable[..., Provider], ask
 def test_connections_are_kept_and_there_are_enough_for_256_threads(to: Callable[..., Provider]) -> None:
     together = threading.Event()
     with wire_server(Reply(chat(), hold=together)) as server:
-        provider = to(server.url, timeout=30.0)
+        provider = to(server.url, timeout=90.0)
         answers: list[str] = []
         threads = [
             threading.Thread(target=lambda: answers.append(provider.complete(REQUEST).message.text or ""))
@@ -199,7 +211,7 @@ def test_connections_are_kept_and_there_are_enough_for_256_threads(to: Callable[
         ]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(server.asked) < 256 and time.monotonic() < deadline:
             time.sleep(0.01)
         at_the_server = len(server.asked)
@@ -231,7 +243,7 @@ def test_failed_attempts_give_their_places_back(
     cut = HEAD + b"{"
     replies = [Reply(raw=lambda put, _: put(cut)), Reply(b"moved", 302), Reply(b"", 500), Reply(b"{")] * 2
     with wire_server(*replies, Reply(chat())) as server:
-        provider = to(server.url, timeout=2.0)
+        provider = to(server.url, timeout=20.0)
         kept = []
         for _ in replies:
             with pytest.raises(LMError) as caught:
@@ -255,7 +267,8 @@ def test_many_event_loops_one_after_another_share_a_provider(to: Callable[..., P
 def test_a_cancelled_task_leaves_its_attempt_at_once(to: Callable[..., Provider]) -> None:
     async def cancelled(provider: Provider) -> float:
         task = asyncio.ensure_future(provider.acomplete(REQUEST))
-        await asyncio.sleep(0.2)
+        while not server.asked:  # noqa: ASYNC110 - told by a thread
+            await asyncio.sleep(0.01)
         begin = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -263,7 +276,7 @@ def test_a_cancelled_task_leaves_its_attempt_at_once(to: Callable[..., Provider]
         return time.monotonic() - begin
 
     with wire_server(Reply(raw=then_silent(HEAD))) as server:
-        assert asyncio.run(cancelled(to(server.url, timeout=30.0))) < 1.0
+        assert asyncio.run(cancelled(to(server.url, timeout=90.0))) < 30.0
 
 
 def test_proxies_of_the_environment_are_used_but_not_for_this_machine(
@@ -308,12 +321,12 @@ def test_encrypted_connections_keep_the_same_rules(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
     with wire_server(Reply(chat()), Reply(raw=SLOW["half an answer"]), tls=encrypted(certificate)) as server:
-        provider = to(server.url, timeout=0.8)
+        provider = to(server.url, timeout=3.0)
         assert at_once(provider).message.text == "fine"
         begin = time.monotonic()
         with pytest.raises(LMTimeoutError):
             at_once(provider)
-        assert time.monotonic() - begin < 0.8 + SLACK
+        assert time.monotonic() - begin < 3.0 + SLACK
 
 
 def test_encrypted_connections_of_tasks(
@@ -405,7 +418,7 @@ def test_with_another_inside_a_silent_server_is_given_up_in_time(monkeypatch: py
         began = time.monotonic()
         with pytest.raises(LMError) as caught:
             provider.complete(Request(model=spec.model, messages=(Message.user("hello"),)))
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < SLACK
         failure = understand(caught.value)
         assert (failure.remedy, failure.sent, failure.answered) == ("retry", True, False)
         hold.set()
@@ -422,32 +435,36 @@ def slow_names(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", slow)
 
 
-@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
 def test_a_name_that_is_looked_up_too_long_ends_with_the_attempt_and_nothing_was_sent(
-    to: Callable[..., Provider], ask: Ask, monkeypatch: pytest.MonkeyPatch
+    to: Callable[..., Provider], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with wire_server(Reply(chat())) as server:
-        slow_names(monkeypatch, 1.5)
+    def ends_in_time(ask: Ask) -> None:
         begin = time.monotonic()
         with pytest.raises(LMError, match=r"No connection within 0\.3 s") as caught:
             ask(to(server.url.replace("127.0.0.1", "localhost"), timeout=0.3))
         if ask in {at_once, streamed}:  # a loop that ends waits for its threads
-            assert time.monotonic() - begin < 1.2
+            assert time.monotonic() - begin < 4.5
+        failure = understand(caught.value)
+        assert (failure.code, failure.sent, failure.unreached) == ("transport", False, True)
+
+    with wire_server(Reply(chat())) as server:
+        slow_names(monkeypatch, 5.0)
+        side_by_side(ends_in_time)
         assert not server.asked
-    failure = understand(caught.value)
-    assert (failure.code, failure.sent, failure.unreached) == ("transport", False, True)
 
 
-@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
 def test_a_handshake_without_end_ends_with_the_attempt_and_nothing_was_sent(
-    to: Callable[..., Provider], ask: Ask
+    to: Callable[..., Provider],
 ) -> None:
-    with wire_server(Reply(raw=then_silent(b""))) as server:
+    def ends_in_time(ask: Ask) -> None:
         begin = time.monotonic()
         with pytest.raises(LMError) as caught:
             ask(to(server.url.replace("http://", "https://"), timeout=0.4))
         assert time.monotonic() - begin < 0.4 + SLACK
-    assert not understand(caught.value).sent
+        assert not understand(caught.value).sent
+
+    with wire_server(Reply(raw=then_silent(b""))) as server:
+        side_by_side(ends_in_time)
 
 
 def test_a_connection_that_comes_too_late_is_closed(
@@ -458,7 +475,7 @@ def test_a_connection_that_comes_too_late_is_closed(
         slow_names(monkeypatch, 0.6)
         with pytest.raises(LMError, match="No connection"):
             at_once(provider)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while any(one.name == "connecting" for one in threading.enumerate()) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not any(one.name == "connecting" for one in threading.enumerate())
@@ -468,17 +485,17 @@ def test_a_connection_that_comes_too_late_is_closed(
 def test_the_time_a_reader_takes_is_not_the_providers(to: Callable[..., Provider]) -> None:
     many = [f"word {number} " for number in range(40)]
     with wire_server(Reply(chat_events(*many))) as server:
-        events = to(server.url, timeout=0.4).stream(REQUEST)
+        events = to(server.url, timeout=2.0).stream(REQUEST)
         first = [next(events), next(events)]
-        time.sleep(0.7)
+        time.sleep(2.3)
         assert [event.type for event in [*first, *events]][-1] == "end"
 
         async def slowly() -> list[str]:
             kinds = []
-            async for event in to(server.url, timeout=0.4).astream(REQUEST):
+            async for event in to(server.url, timeout=2.0).astream(REQUEST):
                 kinds.append(event.type)
                 if len(kinds) == 2:
-                    await asyncio.sleep(0.7)
+                    await asyncio.sleep(2.3)
             return kinds
 
         assert asyncio.run(slowly())[-1] == "end"
