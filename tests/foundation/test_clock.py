@@ -8,7 +8,7 @@ from skill_fleet.foundation.clock import SYSTEM_CLOCK, iso, timed_name
 
 
 def test_the_system_clock_is_the_machines() -> None:
-    assert abs(SYSTEM_CLOCK.now() - time.time()) < 1
+    assert abs(SYSTEM_CLOCK.now() - time.time()) < 30
     before = SYSTEM_CLOCK.monotonic()
     SYSTEM_CLOCK.sleep(0.01)
     assert SYSTEM_CLOCK.monotonic() - before >= 0.009

@@ -31,12 +31,15 @@ def test_results_come_in_the_order_asked_for_and_a_failure_is_none(ghosts):
 
 
 def test_never_more_at_a_time_than_there_are_threads(ghosts):
-    lock, running, most = threading.Lock(), [0], [0]
+    lock, running, most, met = threading.Lock(), [0], [0], threading.Event()
 
     def thunk():
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
+            if running[0] == 3:
+                met.set()
+        met.wait(60)
         time.sleep(0.005)
         with lock:
             running[0] -= 1
@@ -51,9 +54,9 @@ def test_the_lowest_order_goes_first():
         first = pool.call((0,), started.wait)
         rest = [pool.call((order,), lambda order=order: done.append(order)) for order in (3, 1, 2, 1)]
         started.set()
-        assert first.result(5)
+        assert first.result(60)
         for future in rest:
-            future.result(5)
+            future.result(60)
         assert done == [1, 1, 2, 3]
     finally:
         started.set()
@@ -107,7 +110,7 @@ def test_close_waits_for_what_runs_and_drops_what_is_queued():
     pool.call((0,), slow)
     waiting = pool.call((0,), lambda: late.append(1))
     script = pool.script(waiting.result)
-    began.wait(5)
+    began.wait(60)
     pool.close()
     assert ended == [1]
     assert late == []
@@ -151,12 +154,12 @@ def test_who_waits_for_what_is_dropped_is_told():
     pool, block = Ghosts(1), threading.Event()
     pool.call((0,), block.wait)
     queued = [pool.call((0,), lambda: 1) for _ in range(2)]
-    waiting = pool.script(lambda: wait(queued, timeout=5).not_done)
+    waiting = pool.script(lambda: wait(queued, timeout=60).not_done)
     pool.stop()
     block.set()
-    assert waiting.result(5) == set()
+    assert waiting.result(60) == set()
     late = pool.call((0,), lambda: 1)
-    assert wait([late], timeout=5).done == {late}
+    assert wait([late], timeout=60).done == {late}
     pool.close()
 
 
@@ -165,7 +168,7 @@ def test_what_broke_a_script_is_said_once(caplog):
     with caplog.at_level(logging.WARNING, logger=Ghosts.__module__):
         first = pool.script(lambda: 1 / 0)
         second = pool.script(lambda: first.result() + 1)
-        wait([first, second], timeout=5)
+        wait([first, second], timeout=60)
         pool.close()
     assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
 
@@ -178,5 +181,5 @@ def test_what_repeats_itself_pays_once(ghosts):
             paid.append(1)
             ghosts.paid()
 
-    assert ghosts.script(lambda: ghosts.repeats((), steady)).result(5)
-    assert not ghosts.script(lambda: ghosts.repeats((), ghosts.paid)).result(5)
+    assert ghosts.script(lambda: ghosts.repeats((), steady)).result(60)
+    assert not ghosts.script(lambda: ghosts.repeats((), ghosts.paid)).result(60)

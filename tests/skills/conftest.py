@@ -20,7 +20,7 @@ def script(tmp_path: Path) -> Script:
         options = (*STANDARD_LIBRARY_ONLY, "-W", "error")
         command = [sys.executable, *options, str(SCRIPTS[name]), *map(str, words)]
         return subprocess.run(
-            command, cwd=tmp_path, input=stdin, capture_output=True, text=True, check=False, timeout=30
+            command, cwd=tmp_path, input=stdin, capture_output=True, text=True, check=False, timeout=90
         )
 
     return call
