@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from skill_fleet.cli.grouped import grouped
+from skill_fleet.cli.option_groups import Caps
 from skill_fleet.cli.options import (
     Json,
-    MaxCalls,
-    MaxCost,
-    MaxMinutes,
     Metric,
     Model,
     Quiet,
@@ -19,6 +18,7 @@ from skill_fleet.cli.options import (
 )
 
 
+@grouped
 def compare(
     ctx: typer.Context,
     a: Annotated[
@@ -37,9 +37,7 @@ def compare(
     prefer: Annotated[
         Literal["quality", "cheaper"], typer.Option(help="Which one is named as the choice at equal quality.")
     ] = "quality",
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    max_minutes: MaxMinutes = None,
+    caps: Caps = Caps(),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -52,9 +50,7 @@ def compare(
     from skill_fleet.services.comparison import compare_programs
 
     view = screen(as_json=as_json, quiet=quiet)
-    context = opened(
-        ctx, budget__max_cost=max_cost, budget__max_calls=max_calls, budget__max_minutes=max_minutes
-    )
+    context = opened(ctx, caps.settings())
     how = measuring(context, data=data, metric=metric, model=model, num_threads=num_threads)
     value = worked(
         view,

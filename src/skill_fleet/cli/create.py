@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_fleet.cli.grouped import grouped
+from skill_fleet.cli.option_groups import Caps, Drafting
 from skill_fleet.cli.options import (
     Force,
     Json,
-    MaxCalls,
-    MaxCost,
-    MaxMinutes,
     Model,
     ProgramFile,
     Quiet,
+    Task,
     opened,
     screen,
 )
@@ -23,22 +23,18 @@ if TYPE_CHECKING:
     from skill_fleet.services.creation import CreationRequest
 
 
+@grouped
 def create_skill(
     ctx: typer.Context,
-    task: Annotated[str, typer.Option(metavar="TEXT", help="What an agent should be able to do.")],
+    task: Task,
     program: ProgramFile = None,
-    best_of: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Drafts; the best is kept.")] = 1,
-    refine: Annotated[
-        int, typer.Option(min=1, max=64, metavar="N", help="Drafts, each with advice on the one before.")
-    ] = 1,
+    drafting: Drafting = Drafting(),
     model: Model = None,
     output: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write DIR/<name>/SKILL.md; default: into skills/.")
     ] = None,
     force: Force = False,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    max_minutes: MaxMinutes = None,
+    caps: Caps = Caps(),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -50,11 +46,16 @@ def create_skill(
     from skill_fleet.services.creation import CreationRequest
     from skill_fleet.services.optimization import limits_of
 
-    context = opened(
-        ctx, budget__max_cost=max_cost, budget__max_calls=max_calls, budget__max_minutes=max_minutes
+    context = opened(ctx, caps.settings())
+    request = CreationRequest(
+        task,
+        program,
+        model=model,
+        output=output,
+        force=force,
+        limits=limits_of(context.settings),
+        **drafting.given(),
     )
-    limits = limits_of(context.settings)
-    request = CreationRequest(task, program, best_of, model, output, force, limits, refine)
     return _created(context, request, screen(as_json=as_json, quiet=quiet))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from skill_fleet.cli.options import Force, Json, Quiet, opened, screen
+from skill_fleet.cli.options import Force, Json, MinGroups, Quiet, opened, screen
 
 File = Annotated[
     str | None, typer.Argument(metavar="[FILE]", help="A training set; default: the workspace's.")
@@ -54,9 +54,7 @@ def split(
     output: Annotated[str, typer.Option(metavar="DIR", help="Folder for the three files.")],
     file: File = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Another seed, another split.")] = None,
-    min_groups: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Fewest independent groups to split.")
-    ] = None,
+    min_groups: MinGroups = None,
     holdout: Annotated[
         list[str] | None, typer.Option(metavar="GROUP", help="A group that is the test; repeatable.")
     ] = None,
@@ -68,7 +66,7 @@ def split(
     from skill_fleet.cli.show_data import shown_split
     from skill_fleet.services.dataset import split_dataset
 
-    context = opened(ctx, optimization__seed=seed, optimization__min_groups=min_groups)
+    context = opened(ctx, {"optimization.seed": seed, "optimization.min_groups": min_groups})
     value = split_dataset(context, file, output, holdout=holdout or (), force=force)
     screen(as_json=as_json, quiet=quiet).data(value, shown_split)
 

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_fleet.cli.grouped import grouped
+from skill_fleet.cli.option_groups import Caps
 from skill_fleet.cli.options import (
     Json,
-    MaxCalls,
-    MaxCost,
-    MaxMinutes,
     Metric,
     Model,
     Quiet,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from skill_fleet.services.context import Context
 
 
+@grouped
 def evaluate(
     ctx: typer.Context,
     targets: Targets = None,
@@ -36,9 +36,7 @@ def evaluate(
     metric: Metric = None,
     model: Model = None,
     num_threads: Threads = None,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    max_minutes: MaxMinutes = None,
+    caps: Caps = Caps(),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -50,9 +48,7 @@ def evaluate(
     from skill_fleet.foundation.errors import UsageError
 
     view = screen(as_json=as_json, quiet=quiet)
-    context = opened(
-        ctx, budget__max_cost=max_cost, budget__max_calls=max_calls, budget__max_minutes=max_minutes
-    )
+    context = opened(ctx, caps.settings())
     if program is None:
         if data is not None or metric is not None:
             raise UsageError("--data and --metric belong to --program.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from skill_fleet.cli.job_screens import Caller, creation_code, shown_outcome
+from skill_fleet.cli.option_groups import options_of
 from skill_fleet.cli.progress import watching
 from skill_fleet.cli.screen import Screen
 from skill_fleet.cli.story import Story
@@ -132,6 +133,4 @@ def _raised(job: "Job") -> str:
     from skill_fleet.optimization.ending.raising import raised_caps
 
     limits = Limits(usd=job.budget.get("max_cost"), calls=job.budget.get("max_calls"))
-    caps = raised_caps(limits, job.result)
-    options = {"--max-cost": caps.usd, "--max-calls": caps.calls}
-    return "".join(f" {option} {cap:.15g}" for option, cap in options.items() if cap is not None)
+    return options_of(raised_caps(limits, job.result))

@@ -4,14 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from skill_fleet.cli.job_told import IdempotencyKey, Metadata, Watch, budget_of, metadata_of, told
-from skill_fleet.cli.options import Force, Json, MaxCalls, MaxCost, MaxMinutes, Quiet, screen
+from skill_fleet.cli.grouped import grouped
+from skill_fleet.cli.job_told import IdempotencyKey, Metadata, Watch, metadata_of, told
+from skill_fleet.cli.option_groups import Caps, Drafting
+from skill_fleet.cli.options import Force, Json, Quiet, screen
 from skill_fleet.cli.served import Server, served
 
 if TYPE_CHECKING:
     from skill_fleet.client.records import Creation
 
 
+@grouped
 def create_skill(
     ctx: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="What an agent should be able to do.")],
@@ -20,20 +23,12 @@ def create_skill(
         str | None,
         typer.Option(metavar="FILE", help="An optimized program below the server's config/optimized."),
     ] = None,
-    best_of: Annotated[
-        int | None, typer.Option(min=1, max=64, metavar="N", help="Drafts; the best is kept.")
-    ] = None,
-    refine: Annotated[
-        int | None,
-        typer.Option(min=1, max=64, metavar="N", help="Drafts, each with advice on the one before."),
-    ] = None,
+    drafting: Drafting = Drafting(),
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model that the server has registered.")
     ] = None,
     force: Force = False,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    max_minutes: MaxMinutes = None,
+    caps: Caps = Caps(),
     metadata: Metadata = None,
     idempotency_key: IdempotencyKey = None,
     watch: Watch = False,
@@ -43,11 +38,10 @@ def create_skill(
     """Have the service write a skill into its library; checked in full before it is put into the queue."""
     asked: dict[str, Any] = {
         "program": program,
-        "best_of": best_of,
-        "refine": refine,
+        **drafting.given(),
         "model": model,
         "force": force or None,
-        "budget": budget_of(max_cost, max_calls, max_minutes),
+        "budget": caps.body(),
         "metadata": metadata_of(metadata),
     }
     body = cast("Creation", {name: value for name, value in asked.items() if value is not None})

@@ -1,6 +1,6 @@
 """What the commands of jobs share: their options, and how they say how a job stands."""
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from skill_fleet.foundation.errors import UsageError
 if TYPE_CHECKING:
     from skill_fleet.cli.screen import Screen
     from skill_fleet.client.client import Client
-    from skill_fleet.client.records import Budget, Job
+    from skill_fleet.client.records import Job
 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it is over.")]
 Metadata = Annotated[
@@ -45,13 +45,6 @@ def show(job: "Job", view: "Screen") -> None:
     from skill_fleet.cli.show_jobs import shown_job
 
     view.data(job.document if view.as_json else job, shown_job)
-
-
-def budget_of(max_cost: float | None, max_calls: int | None, max_minutes: float | None) -> "Budget | None":
-    """The caps that were given; None where none was."""
-    given = {"max_cost": max_cost, "max_calls": max_calls, "max_minutes": max_minutes}
-    found = {name: cap for name, cap in given.items() if cap is not None}
-    return cast("Budget", found) if found else None
 
 
 def metadata_of(pairs: list[str] | None) -> dict[str, str] | None:

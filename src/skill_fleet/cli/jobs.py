@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from skill_fleet.cli.job_told import IdempotencyKey, Metadata, Watch, budget_of, metadata_of, show, told
+from skill_fleet.cli.grouped import grouped
+from skill_fleet.cli.job_told import IdempotencyKey, Metadata, Watch, metadata_of, show, told
+from skill_fleet.cli.option_groups import Caps, PhaseModels, Search
 from skill_fleet.cli.options import (
     Json,
-    MaxCalls,
-    MaxCost,
-    MaxMinutes,
+    Module,
     Quiet,
     screen,
 )
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from skill_fleet.client.client import Client
     from skill_fleet.client.records import Job, Optimization
 
-Auto = Literal["light", "medium", "heavy"]
-Prefer = Literal["quality", "cheaper"]
 Status = StrEnum("Status", ["queued", "running", "paused", "succeeded", "stopped", "failed", "cancelled"])
 Kind = Literal["optimization", "creation"]
 
@@ -58,6 +56,7 @@ def list_(
         view.note("There is no such job. Start one: skill-fleet jobs start")
 
 
+@grouped
 def start(
     ctx: typer.Context,
     server: Server = None,
@@ -71,52 +70,10 @@ def start(
             "--training-data", "--data", metavar="FILE", help="Training set, sent with the request."
         ),
     ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(metavar="NAME|auto", help="See: skill-fleet optimizers.")
-    ] = None,
-    auto: Annotated[Auto | None, typer.Option(help="How far to search.")] = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Instead of --auto, the optimizer's own measure.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most rounds.")] = None,
-    max_bootstrapped_demos: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Demonstrations the program makes.")
-    ] = None,
-    max_labeled_demos: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Demonstrations taken from the data.")
-    ] = None,
-    num_threads: Annotated[
-        int | None, typer.Option(min=1, max=256, metavar="N", help="Examples under way at a time.")
-    ] = None,
-    module: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this predictor; repeatable.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that runs the program being optimized.")
-    ] = None,
-    profiling_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that makes demonstrations.")
-    ] = None,
-    optimization_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that proposes instructions.")
-    ] = None,
-    judge_model: Annotated[str | None, typer.Option(metavar="NAME", help="Model that scores.")] = None,
-    min_groups: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Fewest independent groups to split.")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(min=2, metavar="K", help="K-fold on all data instead of a sealed test.")
-    ] = None,
-    repeats: Annotated[
-        int | None, typer.Option(min=1, metavar="R", help="How often the folds are dealt.")
-    ] = None,
-    prefer: Annotated[
-        Prefer | None, typer.Option(help="cheaper: of programs about as good the cheapest.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the split and the search.")] = None,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    max_minutes: MaxMinutes = None,
+    search: Search = Search(),
+    module: Module = None,
+    models: PhaseModels = PhaseModels(),
+    caps: Caps = Caps(),
     output: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where below config/optimized to publish the program.")
     ] = None,
@@ -130,31 +87,14 @@ def start(
 
     Models are those that the server has registered. What is not given is as the server's configuration says.
     """
-    models = {
-        "evaluation": model,
-        "profiling": profiling_model,
-        "optimization": optimization_model,
-        "judge": judge_model,
-    }
     asked: dict[str, Any] = {
-        "optimizer": optimizer,
+        **search.body(),
         "training_paths": training_path or None,
         "trainset": None if data is None else _items(data),
-        "auto": auto,
-        "trials": trials,
-        "rounds": rounds,
-        "max_bootstrapped_demos": max_bootstrapped_demos,
-        "max_labeled_demos": max_labeled_demos,
         "save_path": output,
-        "seed": seed,
-        "num_threads": num_threads,
-        "prefer": prefer,
-        "min_groups": min_groups,
-        "folds": folds,
-        "repeats": repeats,
         "modules": module or None,
-        "models": {phase: name for phase, name in models.items() if name is not None} or None,
-        "budget": budget_of(max_cost, max_calls, max_minutes),
+        "models": models.by_phase() or None,
+        "budget": caps.body(),
         "metadata": metadata_of(metadata),
     }
     body = cast("Optimization", {name: value for name, value in asked.items() if value is not None})
@@ -228,13 +168,12 @@ def pause(
     )
 
 
+@grouped
 def resume(
     ctx: typer.Context,
     job: JobName,
     server: Server = None,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    max_minutes: MaxMinutes = None,
+    caps: Caps = Caps(),
     watch: Watch = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -243,12 +182,11 @@ def resume(
 
     Caps are those it had, unless given here; they count over the whole job.
     """
-    budget = budget_of(max_cost, max_calls, max_minutes)
     return _asked(
         ctx,
         job,
         server,
-        lambda client, name: client.resume(name, budget=budget),
+        lambda client, name: client.resume(name, budget=caps.body()),
         screen(as_json=as_json, quiet=quiet),
         watch=watch,
     )

@@ -2,16 +2,17 @@
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skill_fleet.cli.grouped import grouped
+from skill_fleet.cli.option_groups import Caps, PhaseModels, Search
 from skill_fleet.cli.options import (
     Globals,
     Json,
-    MaxCalls,
-    MaxCost,
-    MaxMinutes,
+    Metric,
+    Module,
     NoInput,
     Quiet,
     Yes,
@@ -27,19 +28,14 @@ if TYPE_CHECKING:
     from skill_fleet.services.context import Context
     from skill_fleet.services.optimization import Prepared
 
-Auto = Literal["light", "medium", "heavy"]
-Prefer = Literal["quality", "cheaper"]
-Count = Annotated[int | None, typer.Option(min=1, metavar="N")]
 
-
+@grouped
 def optimize(
     ctx: typer.Context,
     program: Annotated[
         str | None, typer.Option(metavar="NAME|MODULE:CLASS", help="What to optimize.")
     ] = None,
-    metric: Annotated[
-        str | None, typer.Option(metavar="MODULE:FUNCTION", help="What scores; default: skill quality.")
-    ] = None,
+    metric: Metric = None,
     data: Annotated[
         str | None,
         typer.Option("--training-data", "--data", metavar="FILE", help="Training set; default: the shipped."),
@@ -56,56 +52,14 @@ def optimize(
     holdout: Annotated[
         list[str] | None, typer.Option(metavar="GROUP", help="A group that is the sealed test; repeatable.")
     ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(metavar="NAME|auto", help="See: skill-fleet optimizers.")
-    ] = None,
-    auto: Annotated[Auto | None, typer.Option(help="How far to search.")] = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Instead of --auto, the optimizer's own measure.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most rounds.")] = None,
-    max_bootstrapped_demos: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Demonstrations the program makes.")
-    ] = None,
-    max_labeled_demos: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Demonstrations taken from the data.")
-    ] = None,
-    num_threads: Annotated[
-        int | None, typer.Option(min=1, max=256, metavar="N", help="Examples under way at a time.")
-    ] = None,
-    module: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this predictor; repeatable.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that runs the program being optimized.")
-    ] = None,
-    profiling_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that makes demonstrations.")
-    ] = None,
-    optimization_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that proposes instructions.")
-    ] = None,
-    judge_model: Annotated[str | None, typer.Option(metavar="NAME", help="Model that scores.")] = None,
+    search: Search = Search(),
+    module: Module = None,
+    models: PhaseModels = PhaseModels(),
     reward: Annotated[
         str | None,
         typer.Option(metavar="MODULE:FUNCTION", help="Prefers an answer, for best_of_n and refine."),
     ] = None,
-    min_groups: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Fewest independent groups to split.")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(min=2, metavar="K", help="K-fold on all data instead of a sealed test.")
-    ] = None,
-    repeats: Annotated[
-        int | None, typer.Option(min=1, metavar="R", help="How often the folds are dealt.")
-    ] = None,
-    prefer: Annotated[
-        Prefer | None, typer.Option(help="cheaper: of programs about as good the cheapest.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the split and the search.")] = None,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    max_minutes: MaxMinutes = None,
+    caps: Caps = Caps(),
     output: Annotated[
         str | None, typer.Option(metavar="DIR|FILE", help="Where to publish the program.")
     ] = None,
@@ -126,30 +80,7 @@ def optimize(
     With no option at all: the skill program on the shipped training set with the configured model, the
     built-in offline simulator where none is.
     """
-    context = opened(
-        ctx,
-        optimization__optimizer=optimizer,
-        optimization__auto=auto,
-        optimization__trials=trials,
-        optimization__rounds=rounds,
-        optimization__max_bootstrapped_demos=max_bootstrapped_demos,
-        optimization__max_labeled_demos=max_labeled_demos,
-        optimization__num_threads=num_threads,
-        optimization__min_groups=min_groups,
-        optimization__seed=seed,
-        optimization__folds=folds,
-        optimization__repeats=repeats,
-        optimization__prefer=prefer,
-        budget__max_cost=max_cost,
-        budget__max_calls=max_calls,
-        budget__max_minutes=max_minutes,
-    )
-    models = {
-        "evaluation": model,
-        "profiling": profiling_model,
-        "optimization": optimization_model,
-        "judge": judge_model,
-    }
+    context = opened(ctx, search.settings(), caps.settings())
     asked = {
         "program": program,
         "metric": metric,
@@ -159,13 +90,13 @@ def optimize(
         "test_data": test_data,
         "holdout": tuple(holdout or ()),
         "modules": tuple(module or ()),
-        "models": {phase: name for phase, name in models.items() if name is not None},
+        "models": models.by_phase(),
         "output": None if output is None else from_here(output),
         "reward": reward,
     }
     view = screen(as_json=as_json, quiet=quiet)
     if ctx.info_name == "recommend":
-        named = optimizer not in {None, "auto"}
+        named = search.optimizer not in {None, "auto"}
         _refuse_idle({"--optimizer": named, "--profile": profile, "--output": output})
         return _recommended(context, asked, view)
     only_price = dry_run or ctx.info_name == "estimate"

@@ -1,6 +1,7 @@
 """Options that several commands share, and what they have in common."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,20 +18,6 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
 NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; go on as if there were no terminal.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking.")]
-MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Cap on dollars.")]
-MaxCalls = Annotated[int | None, typer.Option(min=0, metavar="N", help="Cap on model calls.")]
-
-
-def _above_zero(value: float | None) -> float | None:
-    if value is not None and value <= 0:
-        raise typer.BadParameter(f"{value:g} is not above 0.")
-    return value
-
-
-MaxMinutes = Annotated[
-    float | None,
-    typer.Option(metavar="N", help="Cap on minutes, above 0.", callback=_above_zero),
-]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model, registered or provider/name.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Metric = Annotated[
@@ -39,6 +26,11 @@ Metric = Annotated[
 Threads = Annotated[
     int | None, typer.Option(min=1, max=256, metavar="N", help="Examples under way at a time.")
 ]
+MinGroups = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Fewest independent groups to split.")
+]
+Module = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this predictor; repeatable.")]
+Task = Annotated[str, typer.Option(metavar="TEXT", help="What an agent should be able to do.")]
 ProgramFile = Annotated[
     str | None, typer.Option("--program", metavar="FILE", help="An optimized program's file.")
 ]
@@ -69,17 +61,17 @@ def globals_of(ctx: typer.Context) -> Globals:
     return found if isinstance(found, Globals) else Globals()
 
 
-def opened(ctx: typer.Context, **flags: Any) -> "Context":
+def opened(ctx: typer.Context, *flags: Mapping[str, Any]) -> "Context":
     """The workspace's context, flags laid over its settings.
 
     Args:
         ctx: The command.
-        **flags: `section__key` -> value; None values are not set.
+        *flags: Dotted names of settings -> values; None values are not set.
     """
     from skill_fleet.services.context import open_context
 
-    dotted = {name.replace("__", "."): value for name, value in flags.items()}
-    return open_context(globals_of(ctx).workspace, flags=dotted)
+    given = {name: value for some in flags for name, value in some.items()}
+    return open_context(globals_of(ctx).workspace, flags=given)
 
 
 def from_here(output: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from skill_fleet.cli.option_groups import options_of
 from skill_fleet.cli.options import Globals
 from skill_fleet.cli.progress import Counter, counting, watching
 from skill_fleet.cli.screen import Screen
@@ -61,9 +62,7 @@ def _raised(prepared: "Prepared", result: Mapping[str, Any]) -> str:
     """Options that raise the caps of a run that met one."""
     from skill_fleet.optimization.ending.raising import raised_caps
 
-    caps = raised_caps(prepared.plan.request.limits, result)
-    options = {"--max-cost": caps.usd, "--max-calls": caps.calls, "--max-minutes": caps.minutes}
-    return "".join(f" {option} {cap:.15g}" for option, cap in options.items() if cap is not None)
+    return options_of(raised_caps(prepared.plan.request.limits, result))
 
 
 def worked(view: Screen, title: str, work: Callable[["Control", Counter], T]) -> T:

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_fleet.cli.grouped import grouped
+from skill_fleet.cli.option_groups import Caps
 from skill_fleet.cli.options import (
     Json,
-    MaxCalls,
-    MaxCost,
-    MaxMinutes,
     NoInput,
     Quiet,
     Yes,
@@ -50,14 +49,13 @@ def show(ctx: typer.Context, run: Run = "latest", as_json: Json = False, quiet: 
     screen(as_json=as_json, quiet=quiet).data(value, shown_run)
 
 
+@grouped
 def resume(
     ctx: typer.Context,
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="As in show; default: the newest unfinished one.")
     ] = None,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    max_minutes: MaxMinutes = None,
+    caps: Caps = Caps(),
     resume_anyway: Annotated[
         bool, typer.Option("--resume-anyway", help="Also when the program, the metric, … has changed since.")
     ] = False,
@@ -74,13 +72,11 @@ def resume(
     it says what that costs and asks. Calls whose prompts changed are made and paid again.
     """
     from skill_fleet.cli.running import carried_out
-    from skill_fleet.llm.budget import Limits
     from skill_fleet.services.optimization import prepare_resume
 
     view = screen(as_json=as_json, quiet=quiet)
     context = opened(ctx)
-    raised = Limits(usd=max_cost, calls=max_calls, minutes=max_minutes)
-    prepared = prepare_resume(context, run, raised, anyway=resume_anyway)
+    prepared = prepare_resume(context, run, caps.limits(), anyway=resume_anyway)
     if not _agreed(context, prepared, view, ask=not (yes or no_input)):
         view.note("Nothing was started.")
         return 0
