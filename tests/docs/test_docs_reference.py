@@ -172,7 +172,7 @@ def test_every_field_of_a_result_is_in_the_reference():
 
 
 def test_every_warning_of_a_run_is_in_the_reference():
-    source = "".join(path.read_text() for path in (ROOT / "src/skill_fleet/optimization").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "src/skill_fleet/optimization").rglob("*.py"))
     given = set(re.findall(r"(?:\.warn\(|yield) ?\(?\s*\"(\w+)\",", source))
     assert given
     assert {row[0] for row in rows(section("reference/result.md", "Warnings"))} == given
