@@ -1,14 +1,13 @@
 """The commands put together. Importing a command imports nothing heavy: its work is imported when it runs."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from skill_fleet import __version__
+from skill_fleet.cli.headed import HeadedCommand, HeadedGroup
 from skill_fleet.cli.options import Globals
 from skill_fleet.foundation.errors import Interrupted, UsageError
 
@@ -17,7 +16,7 @@ class ReaderGone(Exception):
     """Who read our output has closed it."""
 
 
-class _Commands(TyperGroup):
+class _Commands(HeadedGroup):
     """Commands beside each other; what typer would end the process for is raised instead."""
 
     def invoke(self, ctx: Any) -> Any:  # type: ignore[explicit-override]  # from 3.12 on in typing
@@ -30,6 +29,10 @@ class _Commands(TyperGroup):
 
 
 Command = Callable[..., Any]
+
+_WORK = "Programs and skills"
+_SERVICE = "Service"
+_SETUP = "Models and settings"
 
 
 def run(words: Sequence[str]) -> int:
@@ -52,7 +55,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def build() -> typer.Typer:
-    """All commands. Help is drawn on a terminal and plain text elsewhere."""
+    """All commands, in the order in which help lists them."""
     from skill_fleet.cli import (
         artifacts,
         cache,
@@ -81,33 +84,47 @@ def build() -> typer.Typer:
         completion=True,
     )
     app.callback()(_globals)
-    app.command("optimize")(optimize.optimize)
-    price = "Say what optimize would take; spends nothing, but for --profile."
-    app.command("estimate", help=price)(optimize.optimize)
-    app.command("recommend", help="Say which optimizer, by which rule; spends nothing.")(optimize.optimize)
-    app.command("create-skill")(create.create_skill)
-    app.command("evaluate")(evaluate.evaluate)
-    app.command("validate")(validate.validate)
-    app.command("compare")(compare.compare)
-    _add(app, "dataset", "Training sets.", dataset.build, dataset.lint, dataset.split, dataset.show)
-    _add(app, "runs", "Finished and unfinished runs.", runs.list_, runs.show, runs.resume)
+    price = "Say what optimize would take; only --profile spends."
+    which = "Say which optimizer to take, and by which rule."
+    _one(app, _WORK, "optimize", optimize.optimize)
+    _one(app, _WORK, "estimate", optimize.optimize, price)
+    _one(app, _WORK, "recommend", optimize.optimize, which)
+    _one(app, _WORK, "create-skill", create.create_skill)
+    _one(app, _WORK, "evaluate", evaluate.evaluate)
+    _one(app, _WORK, "validate", validate.validate)
+    _one(app, _WORK, "compare", compare.compare)
+    _one(app, _SERVICE, "serve", serve.serve)
+    _one(app, _SERVICE, "worker", worker.worker)
+    _one(app, _SETUP, "doctor", doctor.doctor)
+    _one(app, _SETUP, "optimizers", catalog.optimizers)
+    _one(app, _SETUP, "simulate-provider", simulate.simulate_provider)
+    data = _group("Build, check, split and show training sets.")
+    _add(app, _WORK, "dataset", data, dataset.build, dataset.lint, dataset.split, dataset.show)
     _add(
         app,
+        _WORK,
+        "runs",
+        _group("List, show and resume runs of optimize."),
+        runs.list_,
+        runs.show,
+        runs.resume,
+    )
+    published = _group("List, show, roll back and promote published programs.")
+    _add(
+        app,
+        _WORK,
         "artifacts",
-        "Published programs and their versions.",
+        published,
         artifacts.list_,
         artifacts.show,
         artifacts.rollback,
         artifacts.promote,
     )
-    _add(app, "cache", "The stored answers of models.", cache.path, cache.stats, cache.clear)
-    app.command("serve")(serve.serve)
-    app.command("worker")(worker.worker)
-    app.command("simulate-provider")(simulate.simulate_provider)
     _add(
         app,
+        _SERVICE,
         "jobs",
-        "The jobs of a service.",
+        _group("Start, follow and end the jobs of a service."),
         jobs.list_,
         jobs.start,
         job_skills.create_skill,
@@ -121,20 +138,22 @@ def build() -> typer.Typer:
         job_results.report,
         job_results.delete,
     )
-    _add(app, "keys", "Keys that let clients into a service.", keys.create, keys.list_, keys.revoke)
-    app.command("optimizers")(catalog.optimizers)
-    _add(app, "models", "The models.", models.list_, models.add, alone=models.alone, test=models.try_out)
-    _add(app, "config", "The settings.", config.show)
-    app.command("doctor")(doctor.doctor)
+    let_in = _group("Make, list and revoke the keys of a service.")
+    _add(app, _SERVICE, "keys", let_in, keys.create, keys.list_, keys.revoke)
+    registered = _group("List, add and test models.")
+    registered.callback()(models.alone)
+    _add(app, _SETUP, "models", registered, models.list_, models.add, test=models.try_out)
+    _add(app, _SETUP, "config", _group("Show the settings, and where each comes from."), config.show)
+    answers = _group("Show and clear the stored answers of models.")
+    _add(app, _SETUP, "cache", answers, cache.path, cache.stats, cache.clear)
     return app
 
 
 def _group(text: str, *, completion: bool = False) -> typer.Typer:
-    mode: Any = "rich" if sys.stdout.isatty() else None
     return typer.Typer(
         cls=_Commands,
         help=text,
-        rich_markup_mode=mode,
+        rich_markup_mode=None,
         invoke_without_command=True,
         add_completion=completion,
         pretty_exceptions_enable=False,
@@ -148,32 +167,29 @@ def _help_alone(ctx: typer.Context) -> None:
         typer.echo(ctx.get_help())
 
 
+def _one(app: typer.Typer, heading: str | None, name: str, command: Command, text: str | None = None) -> None:
+    """A command; its help is what its docstring says, unless it is given."""
+    app.command(name, cls=HeadedCommand, help=text, rich_help_panel=heading)(command)
+
+
 def _add(
-    app: typer.Typer,
-    name: str,
-    text: str,
-    *commands: Command,
-    alone: Command | None = None,
-    **others: Command,
+    app: typer.Typer, heading: str, name: str, group: typer.Typer, *commands: Command, **others: Command
 ) -> None:
-    """A command of two words; the second is the function's name.
+    """Commands of two words.
 
     Args:
         app: Where to.
+        heading: Over them, in help.
         name: The first word.
-        text: Its help.
-        *commands: What the second word may be.
-        alone: What the first word does by itself; None is help.
-        **others: Commands whose second word is not the function's name.
+        group: What belongs to that.
+        *commands: The second word is the function's name.
+        **others: The second word is not.
     """
-    group = _group(text)
-    if alone is not None:
-        group.callback()(alone)
     for command in commands:
-        group.command(command.__name__.rstrip("_").replace("_", "-"))(command)
+        _one(group, None, command.__name__.rstrip("_").replace("_", "-"), command)
     for word, command in others.items():
-        group.command(word)(command)
-    app.add_typer(group, name=name)
+        _one(group, None, word, command)
+    app.add_typer(group, name=name, rich_help_panel=heading)
 
 
 def _globals(
