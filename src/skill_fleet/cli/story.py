@@ -83,7 +83,7 @@ class Story:
     def _is_new(self, event: "records.Event") -> bool:
         """Whether this was not told before; what was cut off is another one each time."""
         data: Any = event.data
-        if data.get("stopped"):
+        if data.get("stopped") not in {None, "withheld"}:
             return True
         identity = (event.kind, *(str(data.get(name)) for name in _IDENTITY))
         new = identity not in self._told

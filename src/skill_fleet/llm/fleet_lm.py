@@ -5,6 +5,7 @@ DSPy drops `rollout_id` before an engine sees the request, so it travels in a co
 """
 
 import asyncio
+import dataclasses
 import functools
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from dspy.utils.callback import with_callbacks
 from skill_fleet.config.settings import Phase
 from skill_fleet.llm.call_context import CallContext, Calling
 from skill_fleet.llm.calls.engine import AsyncMeteredEngine, MeteredEngine
+from skill_fleet.llm.calls.proposals import Withheld
 from skill_fleet.llm.calls.remembered import memo_key, remembered
 from skill_fleet.llm.commands.known import identity_of
 from skill_fleet.llm.dspy_steps import Steps, steps
@@ -82,7 +84,12 @@ class FleetLM(dspy.LM):
         result = self._recalled(key, call)
         if result is None:
             with self._context(kwargs) as context:
-                result = taken.execute(self, call)
+                try:
+                    result = taken.execute(self, call)
+                except Withheld:
+                    if call.n == 1:
+                        raise
+                    result, key = self._those_not_withheld(taken, call, context), None
             self._remember(key, context, result)
         return taken.finalize(self, call, result)
 
@@ -130,6 +137,25 @@ class FleetLM(dspy.LM):
         entry = None if key is None else remembered(context.answers, result.responses)
         if entry is not None:
             self.engine.line.memo.put(key, entry, entry.size)
+
+    def _those_not_withheld(self, taken: Steps, call: Any, context: CallContext) -> Any:
+        """The completions of a call one by one, without those that are withheld for good.
+
+        Raises:
+            Withheld: All are.
+        """
+        found, last = [], None
+        context.answers.clear()
+        for number in range(call.n):
+            context.candidate = number
+            try:
+                found.append(taken.execute(self, dataclasses.replace(call, n=1)))
+            except Withheld as error:
+                last = error
+        if not found:
+            assert last is not None  # noqa: S101 - a call has a completion at least
+            raise last
+        return found[0] if len(found) == 1 else taken.combine(found, model_type=self.model_type)
 
     def _context(self, options: dict[str, Any]) -> Calling:
         return Calling(CallContext(self.phase, options.get("rollout_id", self.kwargs.get("rollout_id"))))

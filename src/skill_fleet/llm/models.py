@@ -14,6 +14,7 @@ from skill_fleet.foundation.errors import ConfigError, UsageError
 from skill_fleet.foundation.redaction import without_keys, without_password
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.calls.engine import Inner, Line, MeteredEngine, OnFailure
+from skill_fleet.llm.calls.proposals import Proposals
 from skill_fleet.llm.commands.known import identity_of
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.limits.limiter import Limiter
@@ -194,7 +195,13 @@ class Connections:
 
 
 def build_lm(
-    spec: ModelSpec, phase: Phase, line: Line, gate: Gate, connections: Connections, on_failure: OnFailure
+    spec: ModelSpec,
+    phase: Phase,
+    line: Line,
+    gate: Gate,
+    connections: Connections,
+    on_failure: OnFailure,
+    proposals: Proposals | None = None,
 ) -> FleetLM:
     """The LM of one phase in one stage.
 
@@ -203,7 +210,9 @@ def build_lm(
         ConfigError: The model does not take the temperature or `max_tokens` it is given.
     """
     inner, limiter = connections.to(spec), connections.limiter(spec)
-    engine = MeteredEngine(inner, spec, line, gate, price_of(spec), on_failure, limiter=limiter)
+    engine = MeteredEngine(
+        inner, spec, line, gate, price_of(spec), on_failure, limiter=limiter, proposals=proposals
+    )
     try:
         return FleetLM(engine, phase=phase, temperature=spec.temperature, max_tokens=spec.max_tokens)
     except LMConfigurationError as error:
@@ -214,9 +223,16 @@ def build_lm(
 
 
 def build_lms(
-    models: PhaseModels, line: Line, gate: Gate, connections: Connections, on_failure: OnFailure = "halt"
+    models: PhaseModels,
+    line: Line,
+    gate: Gate,
+    connections: Connections,
+    on_failure: OnFailure = "halt",
+    proposals: Proposals | None = None,
 ) -> dict[Phase, FleetLM]:
-    """One LM a phase, for one stage of a run."""
+    """One LM a phase, for one stage of a run; `proposals` are made by that of `optimization`."""
+    proposed = {"optimization": proposals}
     return {
-        phase: build_lm(models.specs[phase], phase, line, gate, connections, on_failure) for phase in PHASES
+        phase: build_lm(models.specs[phase], phase, line, gate, connections, on_failure, proposed.get(phase))
+        for phase in PHASES
     }

@@ -12,6 +12,7 @@ from skill_fleet.foundation.errors import SkillFleetError, StorageError
 from skill_fleet.llm.budget import Account, Gate, Limits
 from skill_fleet.llm.calls.engine import Line, OnFailure, Retry
 from skill_fleet.llm.calls.patience import Rarely, Waiting
+from skill_fleet.llm.calls.proposals import Proposals
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.journal.store import Held
@@ -116,9 +117,11 @@ class Session:
         """
         return self.control.watch(Gate(self.account, hold or Limits()))
 
-    def lms(self, gate: Gate, on_failure: OnFailure) -> Mapping[Phase, FleetLM]:
-        """One LM a phase for one stage."""
-        return build_lms(self.plan.models, self.line, gate, self.connections, on_failure)
+    def lms(
+        self, gate: Gate, on_failure: OnFailure, proposals: Proposals | None = None
+    ) -> Mapping[Phase, FleetLM]:
+        """One LM a phase for one stage; `proposals`: of a search, which can do without some."""
+        return build_lms(self.plan.models, self.line, gate, self.connections, on_failure, proposals)
 
     def emit(self, kind: str, **data: object) -> None:
         """Something that is kept, with the time the run has been running."""

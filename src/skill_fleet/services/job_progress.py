@@ -62,7 +62,7 @@ class RunProgress:
         """An event of the run, kept or not."""
         part = int(data.get("fold", 0))
         parts = 1 + self.folds
-        if data.get("stopped") is not None:
+        if data.get("stopped") not in {None, "withheld"}:  # a round without its proposals is not the end
             self.cut_short()
         if kind == "finished":
             done = data.get("status") == "succeeded"

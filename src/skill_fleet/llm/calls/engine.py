@@ -28,7 +28,7 @@ class MeteredEngine(Meter):
     Raises:
         Halt: A cap is reached, the gate is closed, the journal cannot be written, the job was taken up by
             another process, the provider was given up, or a call failed for good.
-        dspy LMError: A call failed for good and `on_failure` is `raise`.
+        dspy LMError: A call failed for good and `on_failure` is `raise`, or it is a proposal (`Withheld`).
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -47,6 +47,7 @@ class MeteredEngine(Meter):
             on_failure or self.on_failure,
             limiter=self.limiter,
             place=place or self.place,
+            proposals=self.proposals,
         )
 
     def complete(self, request: Request) -> Response:

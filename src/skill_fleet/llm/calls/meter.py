@@ -13,10 +13,11 @@ from dspy.lm15 import Request, Response
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.errors import StorageError
+from skill_fleet.foundation.errors import ProviderError, StorageError
 from skill_fleet.llm.budget import Gate
-from skill_fleet.llm.call_context import CallContext, current_call
+from skill_fleet.llm.call_context import CallContext, current_call, current_subject
 from skill_fleet.llm.calls.line import Line
+from skill_fleet.llm.calls.proposals import Proposals
 from skill_fleet.llm.commands.known import identity_of
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.limits.limiter import Limiter, Quota
@@ -67,9 +68,10 @@ class Meter:
             would become a score); `raise` gives the DSPy error to the caller (our own measurements).
         limiter: Of the provider's account, shared by all runs of the process; None bounds nothing.
         place: Taken by each attempt before anything else; None bounds nothing.
+        proposals: Where its calls are proposals of a search that can do without one; else None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one value for each thing a call is made with
         self,
         inner: Inner,
         spec: ModelSpec,
@@ -80,6 +82,7 @@ class Meter:
         *,
         limiter: Limiter | None = None,
         place: Place | None = None,
+        proposals: Proposals | None = None,
     ) -> None:
         self.inner = inner
         self.spec = spec
@@ -89,6 +92,7 @@ class Meter:
         self.on_failure = on_failure
         self.limiter = limiter
         self.place = place
+        self.proposals = proposals
         self.quota = Quota(spec.model, spec.rpm, spec.tpm, spec.at_once)
         self.model = line.acquaintance(spec)
         command = identity_of(spec)
@@ -112,6 +116,7 @@ class Meter:
             return False
         self.line.traffic.count("from_journal", len(answers))
         self.model.answered = True
+        self._note_answered()
         return True
 
     def _looked_up(self, key: str) -> str | None:
@@ -123,9 +128,19 @@ class Meter:
             raise self.storage_halt(error) from error
 
     def stored(self, key: str, context: CallContext) -> Response | None:
-        """The answer that the journal has."""
+        """The answer that the journal has.
+
+        Raises:
+            Withheld: It is known that there will be none, and the search can do without it.
+        """
         body = self._looked_up(key)
-        return None if body is None else self._from_journal(body, key, context)
+        if body is not None:
+            return self._from_journal(body, key, context)
+        if self.proposals is not None and current_subject() is None:
+            withheld = self.proposals.recalled(key)
+            if withheld is not None:
+                raise withheld
+        return None
 
     def landed(self, key: str, context: CallContext) -> Response | None:
         """What another thread stored between the look-up and the claim: the journal remembers it."""
@@ -153,7 +168,25 @@ class Meter:
         """An answer, noted with the call that it is part of."""
         context.candidate += 1
         context.answers.append((key, body))
+        self._note_answered()
         return response
+
+    def _note_answered(self) -> None:
+        if self.proposals is not None:
+            self.proposals.answered = True
+
+    def without_it(self, key: str, error: ProviderError) -> BaseException | None:
+        """What a call that failed for good comes to where it is a proposal of a search, to be raised.
+
+        Returns:
+            `Withheld`, or a `Halt` where that cannot be noted; None where the search cannot do without it.
+        """
+        if self.proposals is None or current_subject() is not None:
+            return None
+        try:
+            return self.proposals.withholds(key, error)
+        except StorageError as failed:
+            return self.storage_halt(failed)
 
     def storage_halt(self, error: StorageError) -> Halt:
         """Close the gate, since the journal cannot be used; to be raised."""

@@ -8,6 +8,7 @@ import dspy
 from dspy.teleprompt import InferRules as StockInferRules
 from dspy.utils.exceptions import AdapterParseError
 
+from skill_fleet.llm.calls.proposals import withheld_in
 from skill_fleet.optimization.optimizer import Capabilities, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.search import Search
 from skill_fleet.optimization.spending import bootstrapping, proposals, taught
@@ -80,6 +81,8 @@ class _Rules(StockInferRules):
     from questions alone.
     """
 
+    _most = _EXAMPLES
+
     def update_program_instructions(self, predictor: Any, natural_language_rules: str) -> None:
         """Rules go into a signature of the candidate's own."""
         if not natural_language_rules:
@@ -101,15 +104,21 @@ class _Rules(StockInferRules):
         return []
 
     def induce_natural_language_rules(self, predictor: Any, trainset: Sequence[Any]) -> str:
-        """Rules of the examples; none where there is nothing to learn from or the answer cannot be read."""
-        if not self.get_predictor_demos(trainset, predictor):
-            return ""
-        try:
-            return str(super().induce_natural_language_rules(predictor, trainset))
-        except AssertionError as error:  # stock asserts that it knows the error
-            if isinstance(error.__context__, AdapterParseError):
-                return ""
-            raise
+        """Rules of the examples; none where there is nothing to learn from, or no answer that can be read."""
+        demos = self.get_predictor_demos(trainset, predictor)[: self._most]
+        while demos:
+            try:
+                return str(super().induce_natural_language_rules(predictor, demos))
+            except AssertionError as error:  # stock asserts that it knows the error
+                withheld = withheld_in(error)
+                if withheld is None and not isinstance(error.__context__, AdapterParseError):
+                    raise
+                if withheld is None or not withheld.too_long:
+                    return ""
+                # Stock shows fewer examples then, if it knows the error.
+                self._most = len(demos) // 2
+                demos = demos[: self._most]
+        return ""
 
 
 def _candidates(auto: str | None, trials: int | None) -> int:

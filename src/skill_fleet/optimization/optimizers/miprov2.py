@@ -9,6 +9,7 @@ import dspy
 
 from skill_fleet.optimization.optimizer import Capabilities, Fit, Interval, OptimizerInfo, Parameter, Sizes
 from skill_fleet.optimization.prefetch.ahead import running_ahead
+from skill_fleet.optimization.prefetch.grounded import mipro_class
 from skill_fleet.optimization.prefetch.mipro_plan import MIPROV2_NAMES
 from skill_fleet.optimization.prefetch.miprov2 import prefetch_miprov2
 from skill_fleet.optimization.search import Effort, Search
@@ -96,7 +97,8 @@ class MiproV2:
             }
             ghost = dspy.MIPROv2(metric=ahead.score, **settings)
             ahead.start(partial(prefetch_miprov2, mipro=ghost, student=search.student.deepcopy(), **data))
-            return dspy.MIPROv2(metric=ahead.search.score, **settings).compile(search.student, **data)
+            stock = mipro_class()(metric=ahead.search.score, **settings)
+            return stock.compile(search.student, **data)
 
     def _plan(self, sizes: Sizes) -> tuple[int, int]:
         """Candidates and trials."""

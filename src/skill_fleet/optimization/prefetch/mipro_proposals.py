@@ -6,10 +6,11 @@ from concurrent.futures import Future
 from functools import partial
 
 import dspy
-from dspy.propose import GroundedProposer, grounded_proposer
+from dspy.propose import grounded_proposer
 from dspy.teleprompt import mipro_optimizer_v2
 
 from skill_fleet.optimization.prefetch.ghosts import Ghosts
+from skill_fleet.optimization.prefetch.grounded import Proposer
 from skill_fleet.optimization.prefetch.mipro_plan import Demos, DemoSets, Plan
 
 Proposals = Sequence[Sequence[Future[str]]]
@@ -40,9 +41,9 @@ def prefetch_proposals(
     return proposals
 
 
-def _proposer(mipro: dspy.MIPROv2, plan: Plan) -> GroundedProposer:
+def _proposer(mipro: dspy.MIPROv2, plan: Plan) -> Proposer:
     """The proposer; making it asks for a summary of the training set."""
-    return GroundedProposer(
+    return Proposer(
         program=plan.program,
         trainset=plan.train,
         prompt_model=mipro.prompt_model,
@@ -57,7 +58,7 @@ def _proposer(mipro: dspy.MIPROv2, plan: Plan) -> GroundedProposer:
 def _propose(
     ghosts: Ghosts,
     plan: Plan,
-    proposer: Future[GroundedProposer],
+    proposer: Future[Proposer],
     demos: DemoSets,
     place: int,
     number: int,

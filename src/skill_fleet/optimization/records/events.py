@@ -19,7 +19,7 @@ class Event:
         number: Position in the run's stream, from 1; 0 for what is shown and not kept.
         at: ISO 8601, UTC.
         kind: `started`, `resumed`, `preflight`, `baseline`, `power`, `round_began`, `round`, `set_aside`,
-            `test`, `warning`, `waiting`, `published`, `finished`, or `progress`.
+            `withheld`, `test`, `warning`, `waiting`, `published`, `finished`, or `progress`.
         data: What belongs to the kind.
     """
 

@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "quarantine.json"
 
     @property
+    def withheld(self) -> Path:
+        """Proposals withheld for good in a search, each with its round; absent where none was."""
+        return self.path / "withheld.json"
+
+    @property
     def events(self) -> Path:
         """What happened."""
         return self.path / "events.jsonl"

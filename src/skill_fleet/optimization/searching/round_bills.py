@@ -12,6 +12,8 @@ from typing import Any
 from skill_fleet.optimization.session import Session
 
 BEGAN = "round_began"
+WITHHELD = "withheld"
+"""What a round says that ended where a proposal was withheld: it has come to its end, as one that was not."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def bill_of_round(session: Session, number: int) -> tuple[Bill, Bill]:
         if since is not None:
             total = total.plus(reading, since)
         since = reading if event["kind"] == BEGAN else None
-        if event["kind"] == "round" and event["stopped"] is None:
+        if event["kind"] == "round" and event["stopped"] in {None, WITHHELD}:
             return total, now
     return (total if since is None else total.plus(now, since)), now
 

@@ -4,27 +4,22 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import dspy
 
-from skill_fleet.core.programs.catalog import clean_state, program_hash
-from skill_fleet.core.programs.recipes.rebuild import with_state
+from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.core.programs.recipes.recipe import Recipe, instructions_of
-from skill_fleet.evaluation.judged import Judged
-from skill_fleet.evaluation.measurement import Measurement, identity_of, paired
-from skill_fleet.foundation.errors import ProgramError, SkillFleetError
+from skill_fleet.evaluation.measurement import Measurement, paired
+from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
-from skill_fleet.optimization.attribution import Attribution
-from skill_fleet.optimization.door import Doorkeeper
-from skill_fleet.optimization.estimates.estimate import effort_of
-from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
+from skill_fleet.optimization.searching.one_search import Searched, search_once
 from skill_fleet.optimization.searching.quarantine import remaining, set_aside, without
-from skill_fleet.optimization.searching.round_bills import begin_round, bill_of_round
-from skill_fleet.optimization.searching.stages import SAME, SPARING, Baseline, measured, require_scores
+from skill_fleet.optimization.searching.round_bills import WITHHELD, begin_round, bill_of_round
+from skill_fleet.optimization.searching.stages import SAME, Baseline, measured, require_scores
+from skill_fleet.optimization.searching.withheld import RoundProposals, nothing_proposed
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of
-from skill_fleet.optimization.session import Session, quiet, throttled
+from skill_fleet.optimization.session import Session
 
 _MOST_CANDIDATES = 24
 _logger = logging.getLogger("dspy")
@@ -73,31 +68,43 @@ def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[B
     plain = program_hash(baseline.program)
     pool = Pool([Candidate(baseline.program, plain, 0, baseline.measured)], {plain})
     best, halt = Best(baseline.program, baseline.measured, 0), None
+    proposals: list[RoundProposals] = []
     for number in range(1, session.plan.request.rounds + 1):
         started = session.clock.monotonic()
         begin_round(session, number)
         session.progress(stage="search", round=number, rollouts=0)
-        baseline, best = _left(session, baseline, best, number)
-        candidate, seen, halt = _search(session, baseline, best, number, hold)
-        while set_aside(session, baseline, number, halt):
-            baseline, best = _left(session, baseline, best, number)
-            candidate, seen, halt = _search(session, baseline, best, number, hold)
+        baseline, best, searched = _searched(session, baseline, best, number, hold)
+        proposals.append(searched.proposals)
+        candidate, halt = searched.program, searched.proposals.told(searched.halt)
         found, halt = _measured_candidate(_cut(session, halt), baseline, candidate, halt, hold)
         gained = found is not None and _better(best.measured, found)
         if candidate is not None and found is not None and gained:
             best = Best(candidate, found, number)
         before = pool.number
-        programs = [(candidate, found), *((one, None) for one in seen)]
+        programs = [(candidate, found), *((one, None) for one in searched.seen)]
         _add_candidates(_cut(session, halt), baseline, pool, number, programs)
         seconds = session.clock.monotonic() - started
-        _note_round(session, number, found, best, seconds, pool.number - before, halt)
+        _note_round(session, number, found, best, seconds, pool.number - before, searched, halt)
         # A recipe is the end: the next round would have to start from an ordinary program.
-        if halt is not None or not gained or isinstance(best.program, Recipe):
+        if halt is not None or not (gained or searched.cut) or isinstance(best.program, Recipe):
             break
+    if halt is None and best.from_round == 0:
+        halt = nothing_proposed(session, proposals)
     pool.candidates = [
         replace(one, measured=without(one.measured, session.excluded)) for one in pool.candidates
     ]
     return _chosen(session, best, pool), pool, halt
+
+
+def _searched(
+    session: Session, baseline: Baseline, best: Best, number: int, hold: Limits
+) -> tuple[Baseline, Best, Searched]:
+    """A round's search, begun again for each example that is set aside in it, and what it then had."""
+    while True:
+        baseline, best = _left(session, baseline, best, number)
+        searched = search_once(session, baseline, best.program, number, hold)
+        if not set_aside(session, baseline, number, searched.halt):
+            return baseline, best, searched
 
 
 def _left(session: Session, baseline: Baseline, best: Best, number: int) -> tuple[Baseline, Best]:
@@ -143,66 +150,6 @@ def _chosen(session: Session, best: Best, pool: Pool) -> Best:
     return Best(chosen.program, chosen.measured, chosen.round)
 
 
-def _search(
-    session: Session, baseline: Baseline, best: Best, number: int, hold: Limits
-) -> tuple[dspy.Module | None, list[dspy.Module], Halt | None]:
-    """One round: where it ended, all programs it measured on the whole validation set, what stopped it."""
-    plan = session.plan
-    gate = session.gate(hold)
-    lms = session.lms(gate, "halt")
-    tracker = Tracker([identity_of(example)[0] for example in baseline.validation])
-    attribution = Attribution([*baseline.train, *baseline.validation])
-    rollouts = [0]
-    show = throttled(lambda: session.progress(stage="search", round=number, rollouts=rollouts[0]))
-
-    def on_rollout() -> None:
-        rollouts[0] += 1
-        show()
-
-    halt: Halt | None = None
-    found: dspy.Module | None = None
-    with focused(best.program, plan.request.modules) as student:
-        search = Search(
-            student,
-            baseline.train,
-            baseline.validation,
-            Judged(plan.metric, lms["judge"]),
-            lms,
-            effort_of(plan),
-            plan.request.seed + 1000 * (number - 1),
-            baseline.demo_threshold,
-            on_rollout,
-            plan.reward,
-        )
-        settings = {"lm": lms["evaluation"], "callbacks": [tracker, Doorkeeper(gate), attribution], **SPARING}
-        try:
-            with quiet(session.folder), dspy.context(**settings, max_errors=10**9):
-                found = plan.optimizer.improve(search)
-        except Halt as stopped:
-            halt = gate.close(stopped)
-        except SkillFleetError:
-            raise
-        except Exception as error:
-            # With the gate closed, whatever an optimizer raises is the echo of the Halt it swallowed.
-            if gate.closed is None:
-                raise ProgramError(
-                    f"The optimizer {plan.optimizer.info.name} failed: {type(error).__name__}: {error}.",
-                    hint=f"Its own words are in {session.folder.optimizer_log}.",
-                ) from error
-            halt = gate.closed
-        session.drain()
-        halt = halt or gate.closed
-        # Without what optimizers hang on a program: each candidate of the round, copied with every copy.
-        seen = [_rebuilt(student, state, type(best.program)) for state in tracker.seen()]
-        if found is not None:
-            found = _rebuilt(student, clean_state(found), type(best.program))
-    return (found or next(iter(seen), None)), seen, halt
-
-
-def _rebuilt(student: dspy.Module, state: dict[str, Any], original: type) -> dspy.Module:
-    return unfocused(with_state(student, state), original)
-
-
 def _measured_candidate(
     session: Session, baseline: Baseline, candidate: dspy.Module | None, halt: Halt | None, hold: Limits
 ) -> tuple[Measurement | None, Halt | None]:
@@ -238,6 +185,7 @@ def _note_round(
     best: Best,
     seconds: float,
     candidates: int,
+    searched: Searched,
     halt: Halt | None,
 ) -> None:
     instructions = instructions_of(best.program)
@@ -250,7 +198,8 @@ def _note_round(
         "seconds": round(seconds, 3),
         "calls": bill.calls,
         "usd": None if bill.unknown else bill.usd,
-        "stopped": None if halt is None else halt.cause,
+        "withheld": len(searched.proposals.withheld),
+        "stopped": halt.cause if halt is not None else WITHHELD if searched.cut else None,
         "instructions": instructions,
     }
     session.result.rounds.append(line)
@@ -259,6 +208,8 @@ def _note_round(
     _logger.info("Best instructions: %s", instructions)
     told = {key: value for key, value in line.items() if key != "instructions"}
     session.emit("round", **told, spent=spent.to_json())
+    if halt is None:
+        searched.proposals.warn(cut=searched.cut)
     limit = session.loaded.settings.evaluation.targets.round_minutes
     if seconds > limit * 60:
         session.warn("slow_round", f"Round {number} took {seconds / 60:.1f} min; the target is {limit:g}.")
