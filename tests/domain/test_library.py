@@ -127,6 +127,20 @@ def test_writing_leaves_nothing_else_behind(library):
     assert not any(name.startswith(".") for name in folders)
 
 
+def test_a_skill_that_is_being_written_is_none_yet_also_when_its_writer_is_killed(library, monkeypatch):
+    before = list(library.files())
+    during = []
+
+    def look(descriptor):
+        during.append([file.name for file in library.address("a/b", "x").parent.rglob("SKILL.md")])
+        during.append(list(library.files()))
+
+    monkeypatch.setattr("os.fsync", look)
+    target = library.write("a/b", "x", skill_named("x"))
+    assert during == [[], before]
+    assert set(library.files()) == {*before, target}
+
+
 def test_a_skill_is_written_under_its_own_name(library):
     with pytest.raises(DataError):
         library.write("a/b", "other", skill_named("x"))

@@ -5,6 +5,7 @@ import os
 import stat
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.foundation.errors import DataError, NotFound, StorageError
-from skill_fleet.foundation.files import read_json, read_text, write_bytes, write_json, write_text
+from skill_fleet.foundation.files import (
+    create_bytes,
+    read_json,
+    read_text,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -43,6 +51,29 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     done.set()
     thread.join()
     assert seen <= texts
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_file_is_created_by_one_and_never_over_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "new" / "file"
+    assert create_bytes(path, b"first")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert not create_bytes(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+    if links:
+        other = tmp_path / "other"
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda n: create_bytes(other, str(n).encode()), range(8)))
+        assert sum(made) == 1
+        assert other.read_text() == str(made.index(True))
 
 
 def test_permissions_of_a_file_stay_and_a_new_one_can_be_read(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ addresses `<path>/SKILL.md` when its last part is the name, else `<path>/<name>/
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from skill_fleet.domain.frontmatter_rules import NAME
 from skill_fleet.domain.skill import SKILL_FILE, Skill
 from skill_fleet.domain.taxonomy import Tree, parse_path, tree_of
 from skill_fleet.foundation.errors import DataError, NotFound, StorageError
-from skill_fleet.foundation.files import write_bytes
+from skill_fleet.foundation.files import create_bytes, write_bytes
 
 IGNORED = frozenset((".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".skill-fleet"))
 
@@ -166,8 +165,8 @@ class Library:
             raise DataError(f"{target} is outside of the library {self.root}: a folder on the way is a link.")
         if force:
             write_bytes(target, skill.render())
-        else:
-            _write_new(target, skill.render())
+        elif target.exists() or not create_bytes(target, skill.render()):
+            raise _there_already(target)
         return target
 
     def _folder(self, path: str) -> Path:
@@ -178,32 +177,6 @@ class Library:
 
     def _holds(self, file: Path) -> bool:
         return file.is_file() and _is_below(file, self.root.resolve())
-
-
-def _write_new(target: Path, data: bytes) -> None:
-    """Write a file that must not exist: complete before it has its name, and never over another."""
-    if target.exists():
-        raise _there_already(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as folder:
-            draft = Path(folder) / target.name
-            write_bytes(draft, data)
-            _give_name(draft, target)
-    except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error.strerror}.") from error
-
-
-def _give_name(draft: Path, target: Path) -> None:
-    """A hard link fails where the name is taken; a file system without them is checked by hand."""
-    try:
-        target.hardlink_to(draft)
-    except FileExistsError:
-        raise _there_already(target) from None
-    except OSError:
-        if target.exists():
-            raise _there_already(target) from None
-        draft.replace(target)
 
 
 def _there_already(target: Path) -> DataError:

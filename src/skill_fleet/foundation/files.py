@@ -5,10 +5,13 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from skill_fleet.foundation.errors import DataError, NotFound, StorageError
+
+_MODE = 0o644
 
 
 def read_text(path: Path, *, what: str = "file") -> str:
@@ -41,6 +44,37 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageError: The directory or the file cannot be written; the old file is as it was.
     """
+    with _whole(path, data) as temporary:
+        mode = path.stat().st_mode & 0o777 if path.exists() else _MODE
+        temporary.chmod(mode)
+        temporary.replace(path)
+
+
+def create_bytes(path: Path, data: bytes) -> bool:
+    """Write a file that must not exist, durable before it is visible, and never over another.
+
+    Returns:
+        Whether it was written; not where something of that name is there.
+
+    Raises:
+        StorageError: The directory or the file cannot be written.
+    """
+    with _whole(path, data) as temporary:
+        temporary.chmod(_MODE)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if path.exists():
+                return False
+            temporary.replace(path)
+    return True
+
+
+@contextlib.contextmanager
+def _whole(path: Path, data: bytes) -> Iterator[Path]:
+    """A hidden file beside a file that is to be, with all that will be in it; gone afterwards."""
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +83,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-        temporary = None
+        yield Path(temporary)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         hint = (
