@@ -5,6 +5,7 @@ threads through the whole call path, under a lease, and notes every paid attempt
 of each scenario what the logs and the ledger say.
 """
 
+import faulthandler
 import json
 import os
 import random
@@ -31,6 +32,7 @@ from skill_fleet.llm.pricing import price_of
 from skill_fleet.llm.testing import ScriptedModel
 
 ASKED = 150
+HANGS = 75.0
 
 
 class Stage:
@@ -59,6 +61,7 @@ class Stage:
         if pid:
             return pid
         code = 1
+        faulthandler.dump_traceback_later(HANGS, exit=True)
         try:
             end = self.work(log, fence, most)
             log.with_suffix(".json").write_text(json.dumps(end))
@@ -168,4 +171,5 @@ def main(url: str, folder: str, seed: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(HANGS + 5, exit=True)
     json.dump(main(*sys.argv[1:]), sys.stdout)
