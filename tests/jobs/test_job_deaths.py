@@ -10,6 +10,7 @@ from skill_fleet.jobs.holding import DEATHS
 from skill_fleet.jobs.records import Job, Lease
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.workflow import CRASHES
+from skill_fleet.llm.journal.database_tables import VERSION
 
 ERROR = {"code": "crashed", "message": "It died.", "hint": ""}
 
@@ -108,11 +109,11 @@ def test_jobs_of_before_begin_anew_for_what_was_counted_may_be_either(store: Job
     job = queued(store)
     store.crashed(taken(store, job), ERROR)
     database = store.database
-    schema = "" if database.is_sqlite else "skill_fleet."
+    table = "job" if database.is_sqlite else "skill_fleet.job"
 
     def back(db: sa.Connection) -> None:
-        db.execute(sa.text(f"alter table {schema}job drop column deaths"))
-        db.execute(sa.text(f"update {schema}alembic_version set version_num = '0002'"))
+        db.execute(sa.text(f"alter table {table} drop column deaths"))
+        db.execute(sa.update(VERSION).values(version_num="0002"))
 
     database.write(back)
     migrate.upgrade(database)

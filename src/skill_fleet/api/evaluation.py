@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from skill_fleet.api.answers import MEDIA_TYPE, answer
 from skill_fleet.api.dependencies import ServiceDep
+from skill_fleet.api.large_bodies import LargeBodyRoute
 from skill_fleet.api.problems import errors
 from skill_fleet.api.schemas import (
     EvaluateBatchBody,
@@ -19,7 +20,7 @@ from skill_fleet.api.schemas import (
 )
 from skill_fleet.services import skills
 
-router = APIRouter(prefix="/evaluation", tags=["evaluation"])
+router = APIRouter(prefix="/evaluation", tags=["evaluation"], route_class=LargeBodyRoute)
 
 MANY = 50
 """From how many skills on the work is done in another process: threads would hold up the other requests."""

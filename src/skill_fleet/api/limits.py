@@ -3,14 +3,11 @@
 import asyncio
 from collections.abc import Iterable
 
-import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skill_fleet.api.json_body import strict_json
+from skill_fleet.api.large_bodies import LARGE, Threads, keep
 from skill_fleet.api.problems import Refused
-
-_LARGE = 1 << 16
-"""From here on a body is read in a thread: the event loop has others to serve."""
 
 
 class Bodies:
@@ -26,6 +23,7 @@ class Bodies:
         self._app = app
         self._most = most
         self._seconds = seconds
+        self._threads = Threads()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request.
@@ -41,10 +39,10 @@ class Bodies:
             return
         if body:
             _json_only(scope["headers"])
-            if len(body) < _LARGE:
+            if len(body) < LARGE:
                 strict_json(body)
             else:
-                await anyio.to_thread.run_sync(strict_json, body)
+                keep(scope, self._threads, await self._threads.do(strict_json, body))
         await self._app(scope, _replay(body, receive), send)
 
     def _has_body(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:

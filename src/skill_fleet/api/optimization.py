@@ -15,13 +15,14 @@ from skill_fleet.api.job_schemas import (
     JobView,
     Started,
 )
+from skill_fleet.api.large_bodies import LargeBodyRoute, dumped
 from skill_fleet.api.problems import errors
 from skill_fleet.api.starting import IDEMPOTENCY_KEY, POLL_SECONDS, STARTED_HEADERS, started
 from skill_fleet.jobs.records import Kind, Status
 from skill_fleet.services import jobs
 from skill_fleet.services.job_requests import OptimizationBody, ResumeBody
 
-router = APIRouter(prefix="/optimization", tags=["optimization"])
+router = APIRouter(prefix="/optimization", tags=["optimization"], route_class=LargeBodyRoute)
 
 JobId = Annotated[str, Path(max_length=100, examples=[examples.JOB_ID])]
 _STATUS_PARAMETERS = [
@@ -61,7 +62,7 @@ async def start(
     """What `skill-fleet optimize` does, in the background: checked before it is queued, in the same words."""
     job, _ = await jobs.start_optimization_job(
         service,
-        body.model_dump(exclude_unset=True),
+        await dumped(request, body),
         owner=caller.key,
         idempotency_key=idempotency_key,
         gone=request.is_disconnected,

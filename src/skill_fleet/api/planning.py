@@ -2,19 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from skill_fleet.api import examples
 from skill_fleet.api.answers import answer
 from skill_fleet.api.dependencies import CallerDep, ServiceDep
 from skill_fleet.api.job_schemas import Configuration, Estimate, Optimizers, Recommendation
+from skill_fleet.api.large_bodies import LargeBodyRoute, dumped
 from skill_fleet.api.problems import errors
 from skill_fleet.services import jobs
 from skill_fleet.services.configuration import configuration_view
 from skill_fleet.services.job_requests import OptimizationBody
 
-router = APIRouter(prefix="/optimization", tags=["optimization"])
+router = APIRouter(prefix="/optimization", tags=["optimization"], route_class=LargeBodyRoute)
 
 StartBody = Annotated[OptimizationBody, Body(openapi_examples=examples.START_EXAMPLES)]
 
@@ -50,9 +51,9 @@ async def configuration(service: ServiceDep, caller: CallerDep) -> Response:
     response_model=Estimate,
     responses=errors(404, 409),
 )
-async def estimate(body: StartBody, service: ServiceDep) -> Response:
+async def estimate(body: StartBody, request: Request, service: ServiceDep) -> Response:
     """Calls, tokens, dollars and minutes as intervals. Nothing is spent."""
-    return answer(await jobs.estimate(service, body.model_dump(exclude_unset=True)))
+    return answer(await jobs.estimate(service, await dumped(request, body)))
 
 
 @router.post(
@@ -62,6 +63,6 @@ async def estimate(body: StartBody, service: ServiceDep) -> Response:
     response_model=Recommendation,
     responses=errors(404, 409),
 )
-async def recommend(body: StartBody, service: ServiceDep) -> Response:
+async def recommend(body: StartBody, request: Request, service: ServiceDep) -> Response:
     """The optimizer for these data and caps, the rule that decided, and the price of the others."""
-    return answer(await jobs.recommend(service, body.model_dump(exclude_unset=True)))
+    return answer(await jobs.recommend(service, await dumped(request, body)))

@@ -12,6 +12,7 @@ from skill_fleet.api.dependencies import CallerDep, ServiceDep
 from skill_fleet.api.etags import ETAG_HEADER, is_current, not_modified
 from skill_fleet.api.evaluation import BATCH_SECONDS, MANY
 from skill_fleet.api.job_schemas import Started
+from skill_fleet.api.large_bodies import LargeBodyRoute
 from skill_fleet.api.problems import errors
 from skill_fleet.api.schemas import SkillPage, SkillView, ValidateBody, Validated
 from skill_fleet.api.starting import IDEMPOTENCY_KEY, STARTED_HEADERS, started
@@ -19,7 +20,7 @@ from skill_fleet.services import jobs, skills
 from skill_fleet.services.cursors import make_cursor, read_cursor
 from skill_fleet.services.job_requests import CreationBody
 
-router = APIRouter(prefix="/skills", tags=["skills"])
+router = APIRouter(prefix="/skills", tags=["skills"], route_class=LargeBodyRoute)
 
 
 @router.post(

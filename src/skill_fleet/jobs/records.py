@@ -75,8 +75,8 @@ class JobSummary:
         error: `code`, `message`, `hint` of why it did not succeed.
         attempt: How often it was put into the queue; each is a workflow of its own.
         crashes: How often its process died by itself since it last got further.
-        deaths: How often its worker died under it since then, or its process was ended from outside: `kill -9`
-            of the worker, a machine that was restarted. Not the job's own doing.
+        deaths: How often its worker died under it since then, or its process was ended from outside: not the
+            job's own doing.
         fence: How often it was taken up; whoever holds a lower number has lost it.
         worker: Who runs it, or ran it last.
         max_usd: Cap on dollars.

@@ -168,7 +168,8 @@ class Helper:
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._number += 1
-        line = json.dumps({"number": self._number, "question": question, "payload": payload}).encode() + b"\n"
+        asked = {"number": self._number, "question": question, "payload": payload}
+        line = await asyncio.to_thread(_line, asked)
         for attempt in (1, 2):
             if self._closed:
                 raise _stopping()
@@ -209,6 +210,10 @@ def helper_of(context: Context) -> Helper:
     root = context.workspace.root
     environ = {**context.loaded.environ, "SKILL_FLEET_WORKSPACE": str(root)}
     return Helper(environ, idle_seconds=context.settings.server.helper_idle_seconds, folder=root)
+
+
+def _line(asked: Mapping[str, Any]) -> bytes:
+    return json.dumps(asked).encode() + b"\n"
 
 
 def _stopping() -> HelperUnavailable:

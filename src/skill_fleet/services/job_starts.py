@@ -57,7 +57,7 @@ async def start_optimization_job(
         Interrupted: Whoever asked is gone.
         SkillFleetError: The run could not begin; the sentence is that of the terminal.
     """
-    request = optimization_request(service.context, body)
+    request = await asyncio.to_thread(optimization_request, service.context, body)
     return await _start(service, "optimization", request, body, owner, idempotency_key, gone)
 
 
@@ -76,7 +76,7 @@ async def start_creation_job(
 
 async def estimate(service: Service, body: Body) -> dict[str, Any]:
     """What an optimization would take; nothing is spent. See `estimate_optimization`."""
-    request = optimization_request(service.context, body)
+    request = await asyncio.to_thread(optimization_request, service.context, body)
     answer: dict[str, Any] = await service.helper.ask(
         "estimate", {"request": request}, timeout=_CHECK_SECONDS
     )
@@ -85,7 +85,7 @@ async def estimate(service: Service, body: Body) -> dict[str, Any]:
 
 async def recommend(service: Service, body: Body) -> dict[str, Any]:
     """Which optimizer for a request, with the rule that decided. See `recommend_optimizer`."""
-    request = optimization_request(service.context, body)
+    request = await asyncio.to_thread(optimization_request, service.context, body)
     return await _asked(service, "recommend", request)
 
 
@@ -114,7 +114,9 @@ async def _start(
     owner = None if key is None else key.key_id
     same = None
     if idempotency_key is not None:
-        same = Idempotency(idempotency_key, digest({"kind": kind, "body": dict(body)}))
+        # It may have megabytes: off the event loop, as all that goes through the whole of it.
+        value = await asyncio.to_thread(digest, {"kind": kind, "body": dict(body)})
+        same = Idempotency(idempotency_key, value)
         before = await asyncio.to_thread(service.jobs.known, owner, same)
         if before is not None:
             return before, False
