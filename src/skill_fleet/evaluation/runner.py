@@ -5,13 +5,14 @@ threads, and a `Halt` is raised only when no call is in flight any more.
 """
 
 import contextvars
-import threading
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
 from skill_fleet.evaluation.attempt import Attempt, attempt
+from skill_fleet.evaluation.course import Course
 from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of, paired
 from skill_fleet.evaluation.progress_bars import steady_progress_bars
 from skill_fleet.evaluation.score import Metric, NoScore, Score
@@ -31,28 +32,7 @@ __all__ = ["Measurement", "Outcome", "measure", "paired"]
 
 OnOutcome = Callable[[int, int, Outcome], None]
 Timed = tuple[Attempt, float]
-Futures = dict[Future[Timed | None], int]
-
-
-class _Patience:
-    """Whether further examples may begin: not after a Halt, nor after too many failures.
-
-    The threads that fail say so themselves: they would take their next example before the caller hears of it.
-    """
-
-    def __init__(self, most: float) -> None:
-        self.most = most
-        self.over = threading.Event()
-        self._failures = 0
-        self._lock = threading.Lock()
-
-    def note(self, found: Attempt) -> None:
-        """Count an example that ended."""
-        if _failure(found) is not None:
-            with self._lock:
-                self._failures += 1
-                if self._failures > self.most:
-                    self.over.set()
+Futures = list[Future[tuple[int, Timed] | None]]
 
 
 def measure(
@@ -77,7 +57,7 @@ def measure(
         num_threads: Examples under way at a time.
         on_outcome: Called in the caller's thread as (done, total, outcome), in order of completion.
         max_failed_share: Above this share of examples without a score, or with a program that raises, the
-            measurement says nothing and is given up, as soon as that is certain.
+            measurement says nothing and is given up, as soon as that is clear (see `Course`).
         clock: For durations.
 
     Raises:
@@ -92,48 +72,49 @@ def measure(
         raise UsageError(f"num_threads is {num_threads}; it must be at least 1.")
     names = _names(examples)
     steady_progress_bars()
-    patience = _Patience(max_failed_share * len(examples))
+    course = Course(len(examples), max_failed_share, random.Random(0))
 
-    def task(example: Any) -> Timed | None:
-        if patience.over.is_set():
+    def task() -> tuple[int, Timed] | None:
+        index = course.take()
+        if index is None:
             return None
         started = clock.monotonic()
         try:
-            found = attempt(program, example, metric, lm)
+            found = attempt(program, examples[index], metric, lm)
         except BaseException:
-            patience.over.set()
+            course.stop()
             raise
-        patience.note(found)
-        return found, clock.monotonic() - started
+        course.note(index, failed=_failure(found) is not None)
+        return index, (found, clock.monotonic() - started)
 
     pool = ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix="measure")
-    futures: Futures = {}
+    futures: Futures = []
     try:
-        for index, example in enumerate(examples):
-            futures[pool.submit(contextvars.copy_context().run, task, example)] = index
-        return _collect(futures, names, on_outcome, patience)
+        futures += (pool.submit(contextvars.copy_context().run, task) for _ in examples)
+        return _collect(futures, names, on_outcome, course)
     finally:
-        patience.over.set()
+        course.stop()
         pool.shutdown(wait=True, cancel_futures=True)
         _raise_halt(futures)
 
 
 def _collect(
-    futures: Futures, names: list[tuple[str, str]], on_outcome: OnOutcome | None, patience: _Patience
+    futures: Futures, names: list[tuple[str, str]], on_outcome: OnOutcome | None, course: Course
 ) -> Measurement:
     outcomes: dict[int, Outcome] = {}
     failures: dict[int, NoScore] = {}
     for future in as_completed(futures):
-        timed, index = future.result(), futures[future]
-        if timed is None:
+        ended = future.result()
+        if ended is None:
             continue  # not begun: another future holds the Halt or the failure that was one too many
+        index, timed = ended
         outcomes[index] = _outcome(*names[index], timed)
         failure = _failure(timed[0])
         if failure is not None:
             failures[index] = failure
         if on_outcome is not None:
             on_outcome(len(outcomes), len(names), outcomes[index])
-    if len(failures) > patience.most:
+    if course.given_up:
         raise _given_up(failures, len(outcomes), len(names))
     return Measurement(tuple(outcomes[index] for index in sorted(outcomes)))
 

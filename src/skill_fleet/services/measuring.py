@@ -14,6 +14,7 @@ from skill_fleet.domain.trainset import TrainingItem, load_trainset
 from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.runner import measure
+from skill_fleet.foundation.errors import MetricError, ProgramError, ProviderError
 from skill_fleet.llm.budget import Limits
 from skill_fleet.optimization.planning.plan import find_metric
 from skill_fleet.optimization.records.request import OptimizationRequest
@@ -21,7 +22,7 @@ from skill_fleet.optimization.records.runs import RunFolder
 from skill_fleet.optimization.selection import Prices
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
-from skill_fleet.services.metered import metered
+from skill_fleet.services.metered import metered, with_bill
 from skill_fleet.services.programs import NamedProgram, load_program, run_request
 from skill_fleet.services.seen import warnings_of_seen
 
@@ -182,19 +183,22 @@ def measure_programs(
         ) as model,
         dspy.context(disable_history=True),
     ):
-        found = tuple(
-            measure(
-                named.program,
-                examples,
-                Judged(metric, model.lms[_JUDGE]) if _JUDGE in model.lms else metric,
-                lm=model.lm,
-                num_threads=threads,
-                on_outcome=tell,
-                max_failed_share=context.settings.calls.max_failed_share,
-                clock=context.clock,
+        try:
+            found = tuple(
+                measure(
+                    named.program,
+                    examples,
+                    Judged(metric, model.lms[_JUDGE]) if _JUDGE in model.lms else metric,
+                    lm=model.lm,
+                    num_threads=threads,
+                    on_outcome=tell,
+                    max_failed_share=context.settings.calls.max_failed_share,
+                    clock=context.clock,
+                )
+                for named in programs
             )
-            for named in programs
-        )
+        except (MetricError, ProgramError, ProviderError) as error:  # too many examples failed
+            raise with_bill(error, model) from None
         costs, prices = model.costs(), model.prices()
     return Measured(
         found, source, tuple(examples_of), metric.name, model.name, model.simulated, costs, prices

@@ -144,13 +144,19 @@ def _account(context: Context, line: Line, caps: Limits) -> Account:
 
 def with_costs(error: SkillFleetError, made: Metered) -> SkillFleetError:
     """An error that ends work before there is a result to show its bill: it says what was paid until then."""
+    told = with_bill(error, made)
+    if made.costs()["calls"]["made"]:
+        told.hint = f"{error.hint} Answers that are there cost nothing: give the command once more.".lstrip()
+    return told
+
+
+def with_bill(error: SkillFleetError, made: Metered) -> SkillFleetError:
+    """The error, and what was paid until then."""
     told = copy.copy(error)
     costs = made.costs()
     number = costs["calls"]["made"]
-    calls = f"{number:,} {'call' if number == 1 else 'calls'}"
+    calls = f"{number:,} {'call' if number == 1 else 'calls'}, {sum(costs['tokens'].values()):,} tokens"
     told.message = f"{error.message} Spent until then: {paid(costs, _dollars, calls)}."
-    if number:
-        told.hint = f"{error.hint} Answers that are there cost nothing: give the command once more.".lstrip()
     return told
 
 
