@@ -1,13 +1,13 @@
 """Ask a provider for more than it takes: what is lost, what is turned away, and how long it takes.
 
     uv run python benchmarks/throttle.py [--threads 16,64] [--rps 10] [--items 300] [--latency 0.2]
-                                         [--window] [--no-stock]
+                                         [--window SECONDS] [--says headers,nothing] [--no-stock]
 
 `simulate-provider` runs in a process of its own. A program of one call is measured on so many examples: by
 `measure`, through `FleetLM`, the metered engine and the limiter; and beside it by stock DSPy, `dspy.LM`
 (`num_retries=3`, no cache) and `dspy.Evaluate`. Three servers: one whose answers carry `x-ratelimit-*` and
 whose 429 says how long to wait; one that says only the latter, in whole seconds; one that says nothing. With
-`--window` the limit is a sliding window of a second instead of a bucket that fills.
+`--window` the limit is a sliding window of so many seconds, one by default, instead of a bucket that fills.
 
 Columns: examples without a score (`measure`) or with the score 0 of a failure (stock); requests; share of
 them turned away in the first second and after it; wall seconds, and these as a multiple of items / rps. Exit
@@ -74,7 +74,7 @@ def main() -> int:
     print("|" + "---|" * 10)
     broken = False
     for threads in asked.threads:
-        for says in SAYS:
+        for says in asked.says:
             for who in ("skill-fleet", "stock DSPy")[: 1 if asked.no_stock else 2]:
                 row = _row(asked, who, says, threads)
                 broken |= who == "skill-fleet" and not row.holds
@@ -112,7 +112,7 @@ def _serving(asked: argparse.Namespace, says: str, folder: Path) -> Iterator[str
     command = [sys.executable, "-m", "skill_fleet", "simulate-provider", "--json", "--model", "simulated/one"]
     command += ["--script", str(script), "--rps", str(asked.rps), "--latency", str(asked.latency)]
     command += ["--ledger", str(folder / "served.ndjson"), "--max-seconds", "900", *SAYS[says]]
-    command += ["--window", "1"] if asked.window else []
+    command += ["--window", str(asked.window)] if asked.window else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         try:
@@ -202,7 +202,8 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--rps", type=float, default=10.0)
     parser.add_argument("--items", type=int, default=300)
     parser.add_argument("--latency", type=float, default=0.2)
-    parser.add_argument("--window", action="store_true")
+    parser.add_argument("--window", type=float, nargs="?", const=1.0)
+    parser.add_argument("--says", type=lambda text: text.split(","), default=list(SAYS))
     parser.add_argument("--no-stock", action="store_true")
     return parser.parse_args()
 

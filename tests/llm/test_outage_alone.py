@@ -42,7 +42,12 @@ def made(rig: Any, clock: FakeClock, limiter: Limiter) -> Callable[..., Any]:
 
         retry = Retry(attempts=6, base=1.0, outage=OUTAGE)
         return rig(
-            ScriptedModel(fault=fault), spec=SPEC, limiter=limiter, retry=retry, on_failure=on_failure, **options
+            ScriptedModel(fault=fault),
+            spec=SPEC,
+            limiter=limiter,
+            retry=retry,
+            on_failure=on_failure,
+            **options,
         )
 
     return build
