@@ -148,7 +148,7 @@ def test_the_verbs_of_a_job_that_waits(jobs, still):
     assert whole["metadata"] == {"commit": "a=b"}
     place = f"/api/v2/optimization/status/{job_id}"
     assert whole["links"]["self"] == place
-    with urllib.request.urlopen(still.url + place, timeout=10) as response:  # noqa: S310 - our own
+    with urllib.request.urlopen(still.url + place, timeout=60) as response:  # noqa: S310 - our own
         assert json.load(response) == whole
     shown = jobs(still, "status", job_id[:19])
     assert f"job        {job_id}" in shown.out
@@ -207,7 +207,7 @@ def test_a_running_job_is_removed_when_it_has_stopped(jobs, working, ws):
 
 def test_a_skill_that_a_job_writes_is_shown_as_create_skill_shows_it(jobs, cli, working):
     task = "Teach how to read a tide table."
-    made = jobs(working, "create-skill", task, "--best-of", "2", "--watch")
+    made = jobs(working, "create-skill", "--task", task, "--best-of", "2", "--watch")
     assert made.code == 0, made.err
     job_id = started(made)
     worker = re.search(r"Taken up by worker (\S+)\.", made.err)[1]
@@ -228,7 +228,7 @@ def test_a_skill_that_a_job_writes_is_shown_as_create_skill_shows_it(jobs, cli, 
     listed = jobs(working, "list", "--kind", "creation", "--json").lines
     assert listed[0]["links"]["self"].endswith(job_id)
     assert jobs(working, "report", job_id).out.startswith("# Skill ")
-    again = jobs(working, "create-skill", task, "--watch")
+    again = jobs(working, "create-skill", "--task", task, "--watch")
     assert again.code != 0
     assert "error: " in again.err
 
@@ -238,7 +238,7 @@ def test_a_skill_that_a_job_writes_is_shown_as_create_skill_shows_it(jobs, cli, 
     [("--best-of", "0"), ("--program", "../x.json"), ("--model", "nobody/nothing"), ("--metadata", "x")],
 )
 def test_a_skill_that_cannot_be_asked_for_is_refused(jobs, still, words):
-    ended = jobs(still, "create-skill", "Read a map.", *words)
+    ended = jobs(still, "create-skill", "--task", "Read a map.", *words)
     assert ended.code == 2
     assert ended.err.startswith("error: ")
 
@@ -336,7 +336,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(jobs, still, start, monkeypatc
     while "In the queue." not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"Job {job_id} goes on without being watched." in err
     assert f"skill-fleet jobs watch {job_id} --server {still.url}" in err

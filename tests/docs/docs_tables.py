@@ -50,10 +50,9 @@ def command_table(words: str) -> str:
     """The arguments and options of a command, as its `--help` has them."""
     command = commands()[words]
     context = command.make_context(words, [], resilient_parsing=True)
-    records = [param.get_help_record(context) for param in command.params]
-    return _table(
-        ("argument or option", "meaning"), [(f"`{names}`", text) for names, text in filter(None, records)]
-    )
+    records = filter(None, (param.get_help_record(context) for param in command.params))
+    rows = [(f"`{names.partition(' <str')[0].partition(' <list[')[0]}`", text) for names, text in records]
+    return _table(("argument or option", "meaning"), rows)
 
 
 def commands_table() -> str:

@@ -84,8 +84,14 @@ def build() -> typer.Typer:
         completion=True,
     )
     app.callback()(_globals)
-    price = "Say what optimize would take; only --profile spends."
-    which = "Say which optimizer to take, and by which rule."
+    price = (
+        "Say what optimize would take; only --profile spends.\n\n"
+        "It takes the options of optimize, and starts nothing."
+    )
+    which = (
+        "Say which optimizer to take, and by which rule.\n\n"
+        "It takes the options of optimize but --optimizer, --profile and --output. It spends nothing."
+    )
     _one(app, _WORK, "optimize", optimize.optimize)
     _one(app, _WORK, "estimate", optimize.optimize, price)
     _one(app, _WORK, "recommend", optimize.optimize, which)

@@ -10,7 +10,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or its beg
 
 
 def list_(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Published programs and the versions they replaced."""
+    """List published programs and the versions they replaced."""
     from skill_fleet.cli.show_artifacts import shown_artifacts
     from skill_fleet.services.artifacts import list_artifacts
 
@@ -32,7 +32,7 @@ def show(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Where a program came from, what was measured of it, and what is in it."""
+    """Show where a program came from, and what was measured of it."""
     from skill_fleet.cli.show_artifacts import shown_artifact
     from skill_fleet.services.artifacts import show_artifact
 

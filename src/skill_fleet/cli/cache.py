@@ -1,12 +1,14 @@
 """`cache path`, `cache stats`, `cache clear`."""
 
+from typing import Annotated
+
 import typer
 
-from skill_fleet.cli.options import Force, Json, Quiet, opened, screen
+from skill_fleet.cli.options import Json, Quiet, opened, screen
 
 
 def path(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Where the stored answers are."""
+    """Say where the stored answers are."""
     from skill_fleet.cli.tables import words
     from skill_fleet.services.cache import cache_paths
 
@@ -15,7 +17,7 @@ def path(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> Non
 
 
 def stats(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
-    """How many answers are stored."""
+    """Say how many answers are stored."""
     from skill_fleet.cli.numbers import count, size
     from skill_fleet.cli.tables import facts
     from skill_fleet.services.cache import cache_stats
@@ -32,7 +34,12 @@ def stats(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> No
     screen(as_json=as_json, quiet=quiet).data(value, lambda _found: facts(pairs))
 
 
-def clear(ctx: typer.Context, force: Force = False, as_json: Json = False, quiet: Quiet = False) -> None:
+def clear(
+    ctx: typer.Context,
+    force: Annotated[bool, typer.Option("--force", help="Also what an unfinished run needs.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Forget the stored answers; the ledger stays.
 
     Refused while an unfinished run needs them, unless --force.

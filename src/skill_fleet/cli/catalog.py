@@ -6,7 +6,7 @@ from skill_fleet.cli.options import Json, Quiet, opened, screen
 
 
 def optimizers(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
-    """The optimizers there are."""
+    """List the optimizers: what each needs, costs and takes."""
     from skill_fleet.cli.show_catalog import shown_optimizers
     from skill_fleet.services.catalog import list_broken_optimizers, list_optimizers
 

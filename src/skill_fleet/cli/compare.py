@@ -25,9 +25,7 @@ def compare(
         str, typer.Argument(metavar="A", help="A published program's name or file, a run, or a class.")
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="What is compared with it.")],
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="[C ...]", help="More, each compared with A.")
-    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="C", help="More, each compared with A.")] = None,
     data: Annotated[
         str | None, typer.Option(metavar="FILE", help="Examples; default: the sealed test of their run.")
     ] = None,
@@ -41,9 +39,10 @@ def compare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Say whether B is better than A, example by example, and so on for C and more.
+    """Say whether B is better than A, example by example.
 
-    All are measured on the same examples with the same model. The exit code is 0 for any verdict.
+    C and more are compared with A too. All are measured on the same examples with the same model. The exit
+    code is 0 for any verdict.
     """
     from skill_fleet.cli.running import worked
     from skill_fleet.cli.show_measured import shown_comparison

@@ -13,7 +13,7 @@ def show(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The settings in force, without secrets."""
+    """Show the settings in force, without secrets."""
     from skill_fleet.cli.show_catalog import shown_settings
     from skill_fleet.services.configuration import show_settings
 

@@ -6,9 +6,7 @@ import typer
 
 from skill_fleet.cli.options import Force, Json, MinGroups, Quiet, opened, screen
 
-File = Annotated[
-    str | None, typer.Argument(metavar="[FILE]", help="A training set; default: the workspace's.")
-]
+File = Annotated[str | None, typer.Argument(metavar="FILE", help="A training set; default: the workspace's.")]
 _GATE_FAILED = 4
 
 

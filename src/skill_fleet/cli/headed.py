@@ -37,15 +37,19 @@ class HeadedGroup(TyperGroup):
 
 
 def _options(command: TyperCommand | TyperGroup, ctx: Any) -> dict[str, list[Row]]:
-    sections: dict[str, list[Row]] = {}
+    sections: dict[str, list[Row]] = {"Arguments": [], "Options": []}
     for parameter in command.get_params(ctx):
         if (row := parameter.get_help_record(ctx)) is not None:
-            own = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            sections.setdefault(getattr(parameter, "rich_help_panel", None) or own, []).append(row)
+            if parameter.param_type_name == "argument":
+                sections["Arguments"].append((row[0].partition(" <")[0], row[1]))  # without `<str>`
+            else:
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(row)
     return sections
 
 
 def _write(formatter: Any, sections: dict[str, list[Row]]) -> None:
     for title, rows in sections.items():
+        if not rows:
+            continue
         with formatter.section(title):
             formatter.write_dl(rows)

@@ -17,7 +17,10 @@ def result(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """What came of a job; of one that was stopped or cancelled, what there is."""
+    """Show what came of a job.
+
+    Of one that was stopped or cancelled, that is the best so far.
+    """
     from skill_fleet.cli.job_screens import shown_outcome
 
     view = screen(as_json=as_json, quiet=quiet)
@@ -32,7 +35,7 @@ def result(
 def report(
     job: JobName = "latest", server: Server = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """The report of a job, in Markdown."""
+    """Print the report of a job, in Markdown."""
     from skill_fleet.cli.plain import plain
 
     view = screen(as_json=as_json, quiet=quiet)
@@ -54,7 +57,7 @@ def logs(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """What happened to a job, in order. With --json one line an event."""
+    """Print what happened to a job, in order. With --json one line an event."""
     from dataclasses import asdict
 
     from skill_fleet.cli.show_jobs import logged
@@ -80,9 +83,9 @@ def delete(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove a job, with its events and its result; one that is not over is cancelled first.
+    """Remove a job, with its events and its result.
 
-    What it published stays. Exit code 0 says that the job is gone.
+    One that is not over is cancelled first. What it published stays. Exit code 0 says that the job is gone.
     """
     from skill_fleet.cli.tables import words
 

@@ -7,7 +7,7 @@ import typer
 from skill_fleet.cli.grouped import grouped
 from skill_fleet.cli.job_told import IdempotencyKey, Metadata, Watch, metadata_of, told
 from skill_fleet.cli.option_groups import Caps, Drafting
-from skill_fleet.cli.options import Force, Json, Quiet, screen
+from skill_fleet.cli.options import Force, Json, Quiet, Task, screen
 from skill_fleet.cli.served import Server, served
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @grouped
 def create_skill(
     ctx: typer.Context,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="What an agent should be able to do.")],
+    task: Task,
     server: Server = None,
     program: Annotated[
         str | None,
@@ -35,7 +35,10 @@ def create_skill(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Have the service write a skill into its library; checked in full before it is put into the queue."""
+    """Have the service write a skill into its library.
+
+    What is asked is checked in full before it is put into the queue.
+    """
     asked: dict[str, Any] = {
         "program": program,
         **drafting.given(),

@@ -39,7 +39,7 @@ def list_(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The service's jobs, newest first. With --json one line a job."""
+    """List the service's jobs, newest first. With --json one line a job."""
     from itertools import islice
 
     from skill_fleet.cli.show_jobs import shown_jobs
@@ -83,9 +83,10 @@ def start(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Put an optimization into the service's queue; checked in full before that.
+    """Put an optimization into the service's queue.
 
-    Models are those that the server has registered. What is not given is as the server's configuration says.
+    It is checked in full before that. Models are those that the server has registered. What is not
+    given is as the server's configuration says.
     """
     asked: dict[str, Any] = {
         **search.body(),
@@ -108,7 +109,7 @@ def start(
 def status(
     job: JobName = "latest", server: Server = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """How a job stands."""
+    """Say how a job stands."""
     view = screen(as_json=as_json, quiet=quiet)
     with served(server) as client:
         show(client.status(job_named(client, job)), view)
@@ -121,9 +122,10 @@ def watch(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Watch a job until it is over or paused, and show its result; exit codes are those of optimize.
+    """Watch a job until it is over or paused; show its result.
 
-    Ctrl-C ends the watching, not the job. A server that is away is tried again for five minutes.
+    Exit codes are those of optimize. Ctrl-C ends the watching, not the job. A server that is away is tried again for
+    five minutes.
     """
     view = screen(as_json=as_json, quiet=quiet)
     with served(server) as client:
@@ -138,7 +140,10 @@ def cancel(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Stop a job for good: no new model call is made, and the best so far is kept."""
+    """Stop a job for good; the best so far is kept.
+
+    Model calls under way end; no new one is made.
+    """
     return _asked(
         ctx,
         job,

@@ -68,7 +68,7 @@ def create(
 def list_(
     ctx: typer.Context, database_url: DatabaseUrl = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """All keys, without what their bearers present, and what their jobs spent today."""
+    """List all keys, and what their jobs spent today."""
     from skill_fleet.services.keys import list_keys
 
     view = screen(as_json=as_json, quiet=quiet)

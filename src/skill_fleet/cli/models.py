@@ -40,7 +40,7 @@ def alone(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> No
 
 
 def list_(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
-    """The models that are registered, and what uses them."""
+    """List the registered models, and what uses them."""
     from skill_fleet.cli.show_models import shown_models
     from skill_fleet.services.catalog import list_models
 
@@ -88,12 +88,20 @@ def add(
         list[str] | None, typer.Option(metavar="VAR", help="A variable it gets; repeatable.")
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Make it the default model.")] = False,
-    phase: Annotated[list[PhaseName] | None, typer.Option(help="Have this phase use it; repeatable.")] = None,
+    phase: Annotated[
+        list[PhaseName] | None,
+        typer.Option(
+            metavar="PHASE", help="Have profiling, optimization, evaluation or judge use it; repeatable."
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Register a model in config/config.yaml; what else is in that file stays as it is."""
+    """Register a model in config/config.yaml.
+
+    What else is in that file stays as it is.
+    """
     from skill_fleet.services.models_adding import NewModel, add_model
 
     words = None if command is None else _words(command)
@@ -140,8 +148,9 @@ def try_out(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Make one real call to each model: does it answer, how fast, what does it cost, what are its limits.
+    """Make one real call to each model.
 
+    It says whether a model answers, how fast, what that costs, and what its limits are.
     Nothing is retried. Exit code 6 when one does not answer.
     """
     from skill_fleet.cli.show_models import shown_trials

@@ -26,7 +26,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or its beg
 
 
 def list_(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Every run of this workspace, newest first."""
+    """List the runs of this workspace, newest first."""
     from skill_fleet.cli.show_runs import shown_runs
     from skill_fleet.services.runs import list_all
 
@@ -41,7 +41,7 @@ def list_(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> No
 
 
 def show(ctx: typer.Context, run: Run = "latest", as_json: Json = False, quiet: Quiet = False) -> None:
-    """The result of a run, or how it stands."""
+    """Show the result of a run, or how it stands."""
     from skill_fleet.cli.show_runs import shown_run
     from skill_fleet.services.runs import show as found
 

@@ -83,7 +83,9 @@ def simulate_provider(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Serve an OpenAI-compatible provider that has limits and faults but no model, until Ctrl-C.
+    """Serve a provider with limits and faults, and no model.
+
+    It speaks as OpenAI does, until Ctrl-C.
 
     The offline model, or a script, answers. It prints its address (with --json as an object with `url`), and
     its totals when it ends.

@@ -10,7 +10,7 @@ from skill_fleet.cli.options import Json, Quiet, opened, screen
 Targets = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PATH]...", help="Files, folders, or paths of the library; default: the whole library."
+        metavar="PATH", help="Files, folders, or paths of the library; default: the whole library."
     ),
 ]
 _GATE_FAILED = 4

@@ -27,7 +27,9 @@ def worker(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the service's jobs, without a server, until Ctrl-C; then what runs is handed back.
+    """Run a service's jobs without a server, until Ctrl-C.
+
+    Then what runs is handed back to the queue.
 
     As many workers on as many machines as you like against one PostgreSQL; on files of a workspace there is
     one. Each needs the same configuration, library and keys of models.
