@@ -169,5 +169,5 @@ def configuration(echo: Echo, command: tuple[str, ...]) -> str:
         "login": {"model": "openai/login", "api_base": login, **more},
         "mine": {"model": "command/mine", "command": command, "command_env": ["MY_LOGIN"]},
     }
-    calls = {"first_pause": 0.01, "longest_pause": 0.05, "outage_seconds": 0.5}
+    calls = {"first_pause": 0.01, "longest_pause": 0.05}
     return json.dumps({"models": {"default": "keyed", "registry": registry}, "calls": calls})

@@ -29,7 +29,7 @@ class Running:
         """End it as an operator does; its exit code."""
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
     def again(self, *options: str) -> "Running":

@@ -45,7 +45,7 @@ class Terminal:
         """Type something."""
         os.write(self._ours, text.encode())
 
-    def reads(self, seconds: float = 20.0) -> bool:
+    def reads(self, seconds: float = 60.0) -> bool:
         """Read the next that is written; False when there is no more, or nothing for so long."""
         if not select.select([self._ours], [], [], seconds)[0]:
             return False
@@ -61,7 +61,7 @@ class Terminal:
         while self.reads():
             pass
         try:
-            code = self.process.wait(5)
+            code = self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()

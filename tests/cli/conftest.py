@@ -29,8 +29,9 @@ class Namer(dspy.Module):
 
 def length(gold, pred, trace=None):
     """Varies from example to example, and takes its time where somebody asks for that."""
-    if Path(__file__).with_name("slow").exists():
-        time.sleep(0.08)
+    slow = Path(__file__).with_name("slow")
+    if slow.exists():
+        time.sleep(float(slow.read_text()))
     return (len(gold.task) * 7 % 10) / 10
 
 

@@ -192,11 +192,11 @@ def test_interrupted_while_it_waits(start, cli, registered, ws):
     with running(SimulatorSettings(faults=Faults({"hang": 1.0}))) as server:
         registered(server.url)
         process = start("models", "test", "it")
-        until = time.monotonic() + 60
+        until = time.monotonic() + 100
         while server.totals().requests == 0 and time.monotonic() < until:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith("error: Interrupted")
     with closing(sqlite3.connect(ws / ".skill-fleet" / "ledger.sqlite")) as db:

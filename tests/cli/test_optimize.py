@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 
 import pytest
@@ -176,16 +175,15 @@ def test_what_a_program_is_worth_and_which_is_better(cli, own):
 
 
 def test_ctrl_c_stops_and_the_run_goes_on(cli, ws, own, start):
-    (ws / "slow").touch()
+    (ws / "slow").write_text("0.3")
     with start("optimize", *own, "--json") as process:
         said = ""
         while "Search" not in said:
             line = process.stderr.readline()
             assert line, said
             said += line
-        time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     result = json.loads(out)
     assert (result["status"], result["stop_reason"]) == ("stopped", "interrupted")
@@ -204,19 +202,16 @@ def test_a_second_ctrl_c_ends_at_once(ws):
         "import time\n"
         "from skill_fleet.cli.waiting import waited\n"
         "tell = lambda text: lambda: print(text, flush=True)\n"
-        "print('ready', flush=True)\n"
-        "waited(lambda: time.sleep(60), on_first=tell('first'), on_second=tell('second'))\n"
+        "work = lambda: print('ready', flush=True) or time.sleep(100)\n"
+        "waited(work, on_first=tell('first'), on_second=tell('second'))\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], text=True, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "first\n"
-        started = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "second\n"
-        assert process.wait(10) == 130
-        assert time.monotonic() - started < 2
+        assert process.wait(60) == 130, "the work has 100 seconds to go"
 
 
 def test_work_gives_its_result_or_what_it_raised():

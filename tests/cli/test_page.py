@@ -14,6 +14,7 @@ from rich.live import Live
 from skill_fleet.cli.page import Page, reading, shows_pages
 from skill_fleet.cli.screen import Screen
 from skill_fleet.simulator import Faults, SimulatorSettings, running
+from skill_fleet.simulator.script import Rule
 from terminals import Terminal, bare
 
 TASK = "Help our team roll back a failed Helm release"
@@ -133,9 +134,13 @@ def test_a_page_is_gone_when_it_is_read(monkeypatch):
     assert "A word that stays." in screen.err.getvalue()
 
 
-def simulated():
-    """A provider that sends its answers byte by byte."""
-    return running(SimulatorSettings(faults=Faults(rates={"drip": 1.0}, slow_seconds=0.5)))
+PLAN, TEXT = "titles of the level-2 sections", "the whole text of SKILL.md in Markdown"
+
+
+def simulated(slowly=None, seconds=0.1):
+    """A provider that sends its answers byte by byte: the one to a prompt with these words takes its time."""
+    script = () if slowly is None else (Rule(re.compile(re.escape(slowly)), None, "drip", None),)
+    return running(SimulatorSettings(faults=Faults(slow_seconds=seconds), script=script))
 
 
 def terminal(ws, *words, **options):
@@ -152,7 +157,7 @@ def configure(ws, url):
 
 
 def test_words_are_on_the_screen_while_they_are_written(ws):
-    with simulated() as server:
+    with simulated(TEXT, 2.0) as server:
         configure(ws, server.url)
         code, all_of_it = terminal(ws, "create-skill", "--task", TASK)
         asked = server.totals().requests
@@ -170,7 +175,7 @@ def test_words_are_on_the_screen_while_they_are_written(ws):
 
 
 def test_without_colours_the_page_has_none(ws):
-    with simulated() as server:
+    with simulated(TEXT, 0.5) as server:
         configure(ws, server.url)
         code, all_of_it = terminal(ws, "create-skill", "--task", TASK, NO_COLOR="1", columns=40)
     assert code == 0
@@ -194,7 +199,7 @@ def test_in_a_pipe_and_as_json_nothing_is_shown_and_the_skill_is_the_same(cli, w
 
 
 def test_ctrl_c_lets_the_call_end_and_is_told_on_the_page(ws):
-    with simulated() as server:
+    with simulated(PLAN, 5.0) as server:
         configure(ws, server.url)
         started = Terminal(ws, ("create-skill", "--task", TASK))
         while "Planning ·" not in bare(started.said.decode(errors="replace")):

@@ -108,7 +108,8 @@ def test_runs_that_go_well_and_that_fail_on_their_way(told, echo, model):
 
 
 @pytest.mark.parametrize("status", [401, 400, 500])
-def test_runs_that_are_refused(told, echo, status):
+def test_runs_that_are_refused(told, echo, status, monkeypatch):
+    monkeypatch.setenv("SKILL_FLEET_CALLS__OUTAGE_SECONDS", "0.5")  # nobody will ever be answered
     echo.always = status
     for model in ("keyed", "login"):
         assert told("optimize", *SMALL, "--model", model, "--yes", "--json").code != 0
@@ -156,7 +157,7 @@ def fetched(url: str, body: Any = None) -> tuple[int, str]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"})  # noqa: S310 - our own
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return answer.status, f"{answer.headers}\n{answer.read().decode()}"
     except urllib.error.HTTPError as error:
         return error.code, f"{error.headers}\n{error.read().decode()}"
@@ -174,7 +175,7 @@ def jobs_over_rest(url: str, echo: planted.Echo) -> tuple[str, set[str]]:
 
     def finished(started: str) -> str:
         job = json.loads(started)["job_id"]
-        until = time.monotonic() + 60
+        until = time.monotonic() + 100
         while (status := json.loads(ask(f"/optimization/status/{job}")))["finished_at"] is None:
             assert time.monotonic() < until, status
             time.sleep(0.1)

@@ -42,7 +42,7 @@ def test_eighty_columns_are_enough(terminal, words):
 
 
 def test_a_run_moves_and_leaves_a_clean_screen(terminal, ws, own):
-    (ws / "slow").touch()
+    (ws / "slow").write_text("0.08")
     code, said = terminal("optimize", *own)
     assert code == 0
     assert "Baseline" in said
