@@ -107,9 +107,15 @@ def test_runs_that_go_well_and_that_fail_on_their_way(told, echo, model):
     assert told("create-skill", "--task", "Write unit tests", "--model", model, "--json").code == 0
 
 
+@pytest.fixture
+def hopeless(monkeypatch):
+    """Nobody will ever be answered: that is to be seen soon."""
+    monkeypatch.setenv("SKILL_FLEET_CALLS__OUTAGE_SECONDS", "0.5")
+
+
+@pytest.mark.usefixtures("hopeless")
 @pytest.mark.parametrize("status", [401, 400, 500])
-def test_runs_that_are_refused(told, echo, status, monkeypatch):
-    monkeypatch.setenv("SKILL_FLEET_CALLS__OUTAGE_SECONDS", "0.5")  # nobody will ever be answered
+def test_runs_that_are_refused(told, echo, status):
     echo.always = status
     for model in ("keyed", "login"):
         assert told("optimize", *SMALL, "--model", model, "--yes", "--json").code != 0
@@ -118,6 +124,7 @@ def test_runs_that_are_refused(told, echo, status, monkeypatch):
     assert {planted.KEY, planted.LOGIN} <= echo.shown
 
 
+@pytest.mark.usefixtures("hopeless")
 def test_a_command_that_tells_what_it_was_given(told):
     ended = told("create-skill", "--task", "Write unit tests", "--model", "mine")
     assert ended.code == 6
@@ -204,7 +211,7 @@ def jobs_over_rest(url: str, echo: planted.Echo) -> tuple[str, set[str]]:
 @pytest.mark.parametrize("kind", ["files", "database"])
 def test_jobs_of_the_service(tmp_path, echo, kind, request):
     prepared(tmp_path, echo)
-    environ = planted.environ()
+    environ = {**planted.environ(), "SKILL_FLEET_CALLS__OUTAGE_SECONDS": "0.5"}
     if kind == "database":
         url = request.getfixturevalue("postgres_url")
         environ["SKILL_FLEET_DATABASE_URL"] = with_password(url)
