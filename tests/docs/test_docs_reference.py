@@ -63,10 +63,10 @@ def test_every_command_has_its_table_where_it_belongs():
 
 def test_the_table_of_a_command_is_its_help():
     for words, command in commands().items():
-        shown = " ".join(command.get_help(command.make_context(words, [], resilient_parsing=True)).split())
+        shown = "".join(command.get_help(command.make_context(words, [], resilient_parsing=True)).split())
         for names, meaning in rows(made(f"command {words}")):
-            assert " ".join(names.replace("\\|", "|").split()) in shown
-            assert " ".join(meaning.replace("\\|", "|").split()) in shown
+            assert "".join(names.replace("\\|", "|").split()) in shown
+            assert "".join(meaning.replace("\\|", "|").split()) in shown
 
 
 def without_other_programs(shown: str) -> tuple[str, str]:

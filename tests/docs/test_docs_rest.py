@@ -41,7 +41,7 @@ def server(session: Session, tmp_path: Path):
             yield json.loads(process.stdout.readline())["url"]
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
             process.stdout.close()
 
 

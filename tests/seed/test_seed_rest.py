@@ -65,7 +65,7 @@ def server(tmp_path):
                 yield client
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
             process.stdout.close()
 
 
