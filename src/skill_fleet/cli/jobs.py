@@ -124,8 +124,8 @@ def watch(
 ) -> int:
     """Watch a job until it is over or paused; show its result.
 
-    Exit codes are those of optimize. Ctrl-C ends the watching, not the job. A server that is away is tried again for
-    five minutes.
+    Exit codes are those of optimize. Ctrl-C ends the watching, not the job. A server that is away is tried
+    again for five minutes.
     """
     view = screen(as_json=as_json, quiet=quiet)
     with served(server) as client:

@@ -4,6 +4,7 @@ Each is declared here, once, and turned here into what it means: settings of thi
 works here, fields of a body for one that asks a service.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
     from skill_fleet.llm.budget import Limits
 
 
-def _above_zero(value: float | None) -> float | None:
-    if value is not None and value <= 0:
-        raise typer.BadParameter(f"{value:g} is not above 0.")
+def _dollars(value: float | None) -> float | None:
+    if value is not None and not 0 <= value < math.inf:
+        raise typer.BadParameter(f"{value:g} is no sum of dollars from 0 on.")
+    return value
+
+
+def _minutes(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value:g} is no number of minutes above 0.")
     return value
 
 
@@ -32,7 +39,9 @@ class Caps:
 
     TITLE: ClassVar = "Caps"
 
-    max_cost: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Cap on dollars.")] = None
+    max_cost: Annotated[
+        float | None, typer.Option(metavar="USD", help="Cap on dollars.", callback=_dollars)
+    ] = None
     max_calls: Annotated[int | None, typer.Option(min=0, metavar="N", help="Cap on model calls.")] = None
     max_tokens: Annotated[
         int | None,
@@ -40,7 +49,7 @@ class Caps:
     ] = None
     max_minutes: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Cap on minutes, above 0.", callback=_above_zero),
+        typer.Option(metavar="N", help="Cap on minutes of running time.", callback=_minutes),
     ] = None
 
     def settings(self) -> dict[str, Any]:

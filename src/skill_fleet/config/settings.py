@@ -167,10 +167,10 @@ class OptimizationDefaults(_Part):
 class Budget(_Part):
     """Caps over all phases of a run; None is no cap."""
 
-    max_cost: Annotated[float, Field(ge=0)] | None = None
+    max_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     max_calls: Annotated[int, Field(ge=0)] | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
-    max_minutes: Positive | None = None
+    max_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class Weights(_Part):
