@@ -70,10 +70,10 @@ class DatabaseStores:
         self._opened.append(journal)
         return journal
 
-    def readings(self) -> Any:
+    def readings(self, lease: Any = None) -> Any:
         from skill_fleet.llm.journal.database_readings import DatabaseReadings
 
-        return DatabaseReadings(self._engine)
+        return DatabaseReadings(self._engine, lease=lease)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """What the database itself says."""

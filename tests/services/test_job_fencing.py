@@ -1,12 +1,15 @@
 """What a job publishes is fenced: who lost the job, or cannot ask for it, writes nothing."""
 
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
@@ -120,6 +123,17 @@ def optimization(one: Stand) -> Job:
     return one.job("f", small_run(optimizer="labeled_few_shot"))
 
 
+def readings(one: Stand) -> list[int]:
+    """The numbers of all readings of sealed tests that were counted."""
+    if one.url is None:
+        with closing(sqlite3.connect(one.root / "one" / ".skill-fleet" / "ledger.sqlite")) as files:
+            if not files.execute("select 1 from sqlite_master where name='test_reading'").fetchone():
+                return []
+            return [number for (number,) in files.execute("select number from test_reading")]
+    with psycopg.connect(one.url) as db:
+        return [number for (number,) in db.execute("select number from skill_fleet.test_reading")]
+
+
 def run_result(one: Stand, job: Job) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
         (one.root / "one" / ".skill-fleet" / "runs" / job.job_id / "result.json").read_text()
@@ -138,6 +152,16 @@ def test_taken_up_between_its_test_and_publishing_it_publishes_nothing(one: Stan
     assert done(one, job, one.store).status == "succeeded"
     assert {file.name for file in below(one, "config")} == {"small.json", "small.manifest.json"}
     assert one.paid_twice() == 0
+
+
+def test_who_lost_the_job_counts_no_reading_of_the_sealed_test(one: Stand) -> None:
+    job = one.job("r", small_run())  # it finds something better, which is a reading
+    with pytest.raises(LeaseLost):
+        done(one, job, Happens(one, "tested", another_takes_it_up))
+    assert readings(one) == []
+    assert done(one, job, one.store).status == "succeeded"
+    assert readings(one) == [1]
+    assert run_result(one, job)["test_reads"] == 1
 
 
 def test_cut_off_between_its_test_and_publishing_it_publishes_nothing_and_goes_on_later(one: Stand) -> None:

@@ -78,6 +78,7 @@ class Session:
         excluded: Ids of examples that are in no mean, since they failed.
         about: What all events of a part of the run say of it.
         may_publish: Whether the output may be written.
+        lease: The right to it, where it is a job of the service.
         output_found: Digest of the program file at the output when it was looked at; None: there was none.
         said_to_wait: When that calls wait is noted again.
     """
@@ -95,6 +96,7 @@ class Session:
     excluded: set[str] = field(default_factory=set)
     about: Mapping[str, object] = field(default_factory=dict)
     may_publish: MayPublish = always
+    lease: Held | None = None
     output_found: str | None = None
     said_to_wait: Rarely = field(default_factory=lambda: Rarely(_NOTED_EVERY))
 
@@ -198,7 +200,7 @@ def open_session(  # noqa: PLR0913 - one value for each thing a run depends on
     result = new_result(plan, folder.run_id, loaded)
     line = Line(journal, folder.run_id, clock, retry)
     session = Session(plan, folder, loaded, line, account, connections, events, clock, control, result)
-    session.may_publish = may_publish
+    session.may_publish, session.lease = may_publish, lease
     line.patience.listener = session.waits
     return session
 

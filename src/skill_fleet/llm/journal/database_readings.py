@@ -8,9 +8,11 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.exc import DBAPIError
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
+from skill_fleet.foundation.errors import LeaseLost
 from skill_fleet.llm.journal.database_engine import LOOK, RESUME, check_revision, explained
 from skill_fleet.llm.journal.database_link import Link, Patience
-from skill_fleet.llm.journal.database_tables import TEST_READING
+from skill_fleet.llm.journal.database_tables import LEASE, TEST_READING
+from skill_fleet.llm.journal.store import Held
 
 T = TypeVar("T")
 
@@ -24,11 +26,13 @@ class DatabaseReadings:
     Args:
         engine: To a database that was prepared.
         clock: For waiting while it is away.
+        lease: The right to the job that reads; None where nobody can take anything over.
     """
 
-    def __init__(self, engine: sa.Engine, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock = SYSTEM_CLOCK, *, lease: Held | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._lease = lease
 
     def count(self, test: str, reader: str) -> int:
         """Note a reading, and say the how-manieth it is; see `Readings`."""
@@ -40,6 +44,7 @@ class DatabaseReadings:
         )
 
         def note(connection: sa.Connection) -> int:
+            self._check_lease(connection)
             # One after the other, or two new readers would get one number.
             connection.execute(sa.text("lock table skill_fleet.test_reading in share row exclusive mode"))
             connection.execute(noted.on_conflict_do_nothing(index_elements=["test", "reader"]))
@@ -57,6 +62,21 @@ class DatabaseReadings:
             return int(connection.execute(last).scalar_one()) + 1
 
         return self._done(look)
+
+    def _check_lease(self, connection: sa.Connection) -> None:
+        """Nothing, where the lease is held; it is until the transaction ends.
+
+        Raises:
+            LeaseLost: It is held no more.
+        """
+        lease = self._lease
+        if lease is None:
+            return
+        ours = (LEASE.c.job_id == lease.job_id, LEASE.c.fence == lease.fence)
+        # Whoever takes the job up changes this row: it waits for our commit, or we see what it did.
+        held = sa.select(LEASE.c.fence).where(*ours).with_for_update(read=True)
+        if connection.execute(held).first() is None:
+            raise LeaseLost(f"The job {lease.job_id} was taken up by another process: it counts the reading.")
 
     def _done(self, work: Callable[[sa.Connection], T], *, whole: bool = False, patience: float = 0.0) -> T:
         link = Link(self._engine)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from skill_fleet.config.load import Loaded
 from skill_fleet.foundation.errors import StorageError
+from skill_fleet.llm.journal.store import Held
 
 _SCHEMA = """
 create table if not exists test_reading (
@@ -29,6 +30,7 @@ class Readings(Protocol):
 
         Raises:
             StorageError: They cannot be read or written.
+            LeaseLost: Another process has taken the job up: nobody will see what was read.
         """
         ...
 
@@ -41,14 +43,20 @@ class Readings(Protocol):
         ...
 
 
-def readings_of(loaded: Loaded) -> Readings:
-    """The readings of these settings: in the database where one is named, else in the workspace."""
+def readings_of(loaded: Loaded, lease: Held | None = None) -> Readings:
+    """The readings of these settings: in the database where one is named, else in the workspace.
+
+    Args:
+        loaded: Settings and workspace.
+        lease: The right to a job of the service: who has lost it counts no reading. Files need none: the next
+            process of a job waits there until an earlier one has ended.
+    """
     if loaded.database is None:
         return FileReadings(loaded.workspace.ledger)
     from skill_fleet.llm.journal.database_engine import postgres_engine
     from skill_fleet.llm.journal.database_readings import DatabaseReadings
 
-    return DatabaseReadings(postgres_engine(loaded.database))
+    return DatabaseReadings(postgres_engine(loaded.database), lease=lease)
 
 
 class FileReadings:

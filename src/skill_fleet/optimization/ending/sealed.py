@@ -9,7 +9,9 @@ from skill_fleet.core.programs.recipes.recipe import runs_per_answer
 from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.canonical import digest
+from skill_fleet.foundation.errors import LeaseLost, StorageError
 from skill_fleet.llm.budget import Limits
+from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.optimization.conclusions.verdict import digest_of_test, judge
 from skill_fleet.optimization.ending.publish import Incumbent
@@ -140,11 +142,15 @@ def counted_reading(session: Session, candidate: dspy.Module) -> int:
 
     The same settings ending in the same program read nothing new. A run that was stopped, tested and gone on
     with may end in another program, and that reads the test again.
+
+    Raises:
+        Halt: The run is not this process's any more, or nobody can say so: what it read, nobody will see.
+        StorageError: The readings cannot be read or written.
     """
     plan = session.plan
     test = digest_of_test(plan.tested)
     reader = digest([dict(plan.identity), program_hash(candidate)])
-    reads = readings_of(session.loaded).count(test, reader)
+    reads = _counted(session, test, reader)
     if reads > 1:
         before = "once" if reads == 2 else f"{reads - 1} times"
         asked = plan.request
@@ -155,6 +161,19 @@ def counted_reading(session: Session, candidate: dspy.Module) -> int:
             "test_reused", f"{what} read {before} before, so more is asked of a difference. To renew: {way}."
         )
     return reads
+
+
+def _counted(session: Session, test: str, reader: str) -> int:
+    try:
+        session.may_publish()
+    except LeaseLost as lost:
+        raise Halt("lease", lost) from None
+    except StorageError as error:
+        raise Halt("storage", error) from None
+    try:
+        return readings_of(session.loaded, session.lease).count(test, reader)
+    except LeaseLost as lost:
+        raise Halt("lease", lost) from None
 
 
 def note_test(session: Session, which: str, found: Measurement) -> None:
