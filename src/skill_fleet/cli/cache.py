@@ -24,8 +24,10 @@ def stats(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> No
 
     value = cache_stats(opened(ctx))
     numbers = value["stats"]
+    removed = value["of_removed_jobs"]
     pairs = [
         ("answers", f"{count(numbers['responses'])} ({size(numbers['bytes'])})"),
+        ("of removed jobs", f"{count(removed['responses'])} ({size(removed['bytes'])})"),
         ("attempts", f"{count(numbers['attempts'])} in the ledger"),
         ("needed by", ", ".join(value["needed_by"]) or "no unfinished run"),
         ("answers in", value["responses"]),
@@ -36,18 +38,20 @@ def stats(ctx: typer.Context, as_json: Json = False, quiet: Quiet = False) -> No
 
 def clear(
     ctx: typer.Context,
+    removed: Annotated[bool, typer.Option("--removed", help="Only those of jobs that were removed.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also what an unfinished run needs.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Forget the stored answers; the ledger stays.
 
-    Refused while an unfinished run needs them, unless --force.
+    Refused while an unfinished run needs them, unless --force. With --removed only those go for which
+    nobody made a call but jobs that were deleted, or let go after server.keep_days.
     """
     from skill_fleet.cli.numbers import count
     from skill_fleet.cli.tables import words
     from skill_fleet.services.cache import clear_cache
 
-    value = clear_cache(opened(ctx), force=force)
+    value = clear_cache(opened(ctx), force=force, removed_jobs=removed)
     said = f"{count(value['removed'])} answers removed. The ledger of what was paid is as it was."
     screen(as_json=as_json, quiet=quiet).data(value, lambda _found: words(said))

@@ -12,7 +12,7 @@ from skill_fleet.jobs.counts import Counts, count
 from skill_fleet.jobs.event_store import add_events
 from skill_fleet.jobs.holding import JobHolding
 from skill_fleet.jobs.job_rows import locked, read_job
-from skill_fleet.jobs.records import OVER, Job, JobEvent, JobSummary, Kind, Status
+from skill_fleet.jobs.records import OVER, RESUMABLE, Job, JobEvent, JobSummary, Kind, Status
 from skill_fleet.jobs.rows import SUMMARY_COLUMNS, decode, event_of, storable, summary_of
 from skill_fleet.jobs.spending import SpentToday, spent_today
 from skill_fleet.jobs.tables import IDEMPOTENCY, JOB, JOB_EVENT, JOB_REQUEST, database_now
@@ -95,6 +95,17 @@ class JobStore(JobAsking, JobHolding):
         newest = sa.select(*SUMMARY_COLUMNS).where(*wheres).limit(limit)
         ordered = newest.order_by(JOB.c.created_at.desc(), JOB.c.job_id.desc())
         return self._summaries(ordered)
+
+    def removed(self) -> list[str]:
+        """The names of all jobs that were removed: by somebody, or since they were over for too long."""
+        gone = sa.select(JOB.c.job_id).where(JOB.c.removed_at.is_not(None)).order_by(JOB.c.job_id)
+        return self.database.read(lambda db: list(db.scalars(gone)))
+
+    def unfinished(self, limit: int) -> list[str]:
+        """The names of some jobs that go on, or may: newest first, at most so many."""
+        alive = (JOB.c.removed_at.is_(None), JOB.c.status.in_(sorted({"queued", "running", *RESUMABLE})))
+        names = sa.select(JOB.c.job_id).where(*alive).order_by(JOB.c.created_at.desc()).limit(limit)
+        return self.database.read(lambda db: list(db.scalars(names)))
 
     def left_behind(self, older_than: float, limit: int = 100) -> list[JobSummary]:
         """Queued jobs that the queue was not told of, oldest first.

@@ -12,7 +12,7 @@ waited for. JSON text only, nothing executable.
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -216,15 +216,28 @@ class DatabaseJournal:
         row = self._read(lambda db: db.execute(statements.STATS).one())
         return dict(zip(("responses", "bytes", "attempts"), map(int, row), strict=True))
 
-    def clear_responses(self) -> int:
-        """Forget every stored answer; the ledger stays.
+    def paid_only_by(self, runs: Collection[str]) -> dict[str, int]:
+        """How many responses, and their size in bytes, only these runs made calls for."""
+        given = values(runs=list(runs))
+        row = self._read(lambda db: db.execute(statements.PAID_ONLY_BY, given).one())
+        return dict(zip(("responses", "bytes"), map(int, row), strict=True))
+
+    def clear_responses(self, only_by: Collection[str] | None = None) -> int:
+        """Forget stored answers; the ledger stays.
+
+        Args:
+            only_by: Only answers that no other run made a call for; None is all.
 
         Returns:
             How many answers were removed.
         """
 
         def clear(connection: sa.Connection) -> int:
-            removed = connection.execute(sa.delete(RESPONSE)).rowcount
+            if only_by is None:
+                removed = connection.execute(sa.delete(RESPONSE)).rowcount
+            else:
+                given = values(runs=list(only_by))
+                removed = connection.execute(statements.CLEAR_PAID_ONLY_BY, given).rowcount
             self._memo.clear()
             return removed
 

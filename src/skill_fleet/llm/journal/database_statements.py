@@ -133,10 +133,21 @@ SPENT = (
 
 ATTEMPTS_OF = sa.select(ATTEMPT.c.attempt).where(ATTEMPT.c.run == _given(ATTEMPT, "run"))
 
+_RUNS = sa.bindparam("p_runs", type_=pg.ARRAY(sa.Text))
+_PAID_ONLY_BY = RESPONSE.c.key.in_(
+    sa.select(ATTEMPT.c.key)
+    .where(ATTEMPT.c.run == sa.any_(_RUNS))
+    .except_(sa.select(ATTEMPT.c.key).where(ATTEMPT.c.run != sa.all_(_RUNS)))
+)
+_BYTES = sa.cast(sa.func.coalesce(sa.func.sum(sa.func.octet_length(RESPONSE.c.body)), 0), sa.BigInteger)
+
+PAID_ONLY_BY = sa.select(sa.func.count(), _BYTES).select_from(RESPONSE).where(_PAID_ONLY_BY)
+"""How many responses only these runs made calls for, and their size."""
+
+CLEAR_PAID_ONLY_BY = sa.delete(RESPONSE).where(_PAID_ONLY_BY)
+
 STATS = sa.select(
     sa.select(sa.func.count()).select_from(RESPONSE).scalar_subquery(),
-    sa.select(sa.cast(sa.func.coalesce(sa.func.sum(sa.func.octet_length(RESPONSE.c.body)), 0), sa.BigInteger))
-    .select_from(RESPONSE)
-    .scalar_subquery(),
+    sa.select(_BYTES).select_from(RESPONSE).scalar_subquery(),
     sa.select(sa.func.count()).select_from(ATTEMPT).scalar_subquery(),
 )

@@ -16,17 +16,18 @@ Plain `sqlite3` on purpose: this is the hot path of every model call. JSON only,
 
 import contextlib
 import itertools
+import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.llm.journal.files import explained, opened
 from skill_fleet.llm.journal.group_commit import GroupCommit
-from skill_fleet.llm.journal.ledger import SPENT
+from skill_fleet.llm.journal.ledger import CLEAR_PAID_ONLY_BY, PAID_ONLY_BY, SPENT
 from skill_fleet.llm.journal.memo import Memo
 from skill_fleet.llm.journal.spent import PhaseSpent, Spent, Usage, added_up
 
@@ -237,14 +238,28 @@ class Journal:
             attempts = self._db.execute("select count(*) from ledger.attempt").fetchone()[0]
         return {"responses": count, "bytes": size, "attempts": attempts}
 
-    def clear_responses(self) -> int:
-        """Forget every stored answer; the ledger stays.
+    def paid_only_by(self, runs: Collection[str]) -> dict[str, int]:
+        """How many responses, and their size in bytes, only these runs made calls for."""
+        given = {"runs": json.dumps(list(runs))}
+        with self._lock, self._translated():
+            count, size = self._db.execute(PAID_ONLY_BY, given).fetchone()
+        return {"responses": count, "bytes": size}
+
+    def clear_responses(self, only_by: Collection[str] | None = None) -> int:
+        """Forget stored answers; the ledger stays.
+
+        Args:
+            only_by: Only answers that no other run made a call for; None is all.
 
         Returns:
             How many answers were removed.
         """
+        given = {"runs": json.dumps(list(only_by or ()))}
         with self._lock, self._translated():
-            removed = self._db.execute("delete from main.response").rowcount
+            if only_by is None:
+                removed = self._db.execute("delete from main.response").rowcount
+            else:
+                removed = self._db.execute(CLEAR_PAID_ONLY_BY, given).rowcount
             self._memo.clear()
             self._db.execute("vacuum main")
         return int(removed)

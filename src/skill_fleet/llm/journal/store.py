@@ -1,5 +1,6 @@
 """What every journal promises, and what it may ask for: the files keep it, and the database."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from skill_fleet.llm.journal.spent import Spent, Usage
@@ -89,8 +90,12 @@ class JournalStore(Protocol):
         """`responses` and `attempts` there are, and the `bytes` of the responses."""
         ...
 
-    def clear_responses(self) -> int:
-        """Forget every stored answer; the ledger stays. Returns how many were removed."""
+    def paid_only_by(self, runs: Collection[str]) -> dict[str, int]:
+        """`responses`, and their `bytes`, that only these runs made calls for."""
+        ...
+
+    def clear_responses(self, only_by: Collection[str] | None = None) -> int:
+        """Forget every stored answer, or those of `paid_only_by`; the ledger stays. Returns how many."""
         ...
 
     def close(self) -> None:
