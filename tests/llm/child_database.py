@@ -171,5 +171,4 @@ def main(url: str, folder: str, seed: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(HANGS + 5, exit=True)
     json.dump(main(*sys.argv[1:]), sys.stdout)
