@@ -1,10 +1,14 @@
 import functools
 import json
+import os
+import pickle
 import shutil
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from skill_fleet.config.load import load
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
@@ -92,3 +96,22 @@ def places(tmp_path):
 def kept_place(tmp_path_factory):
     """A workspace by name that all tests of a module share, journal included."""
     return functools.cache(lambda name: Place(tmp_path_factory.mktemp(name), {}))
+
+
+@pytest.fixture(scope="session")
+def whole_of(tmp_path_factory):
+    """The result of a run that nothing stopped, at one thread; made once for the tests of all workers."""
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+
+    @functools.cache
+    def whole(optimizer, **options):
+        kept = shared / f"whole-{optimizer}-{zlib.crc32(repr(options).encode())}.pickle"
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                place = Place(tmp_path_factory.mktemp("whole"), {})
+                result = place.optimize(place.request(optimizer, num_threads=1, **options)).result
+                kept.write_bytes(pickle.dumps(result))
+            return pickle.loads(kept.read_bytes())  # noqa: S301 - our own, of this session
+
+    return whole

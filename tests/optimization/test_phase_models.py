@@ -26,7 +26,12 @@ MODELS = {
     "evaluation": "offline/rules-v1-s3",
     "judge": "offline/rules-v1-s4",
 }
-NAMES = tuple(builtin_optimizers())
+NAMES = tuple(
+    {
+        tuple(sorted(kind().info.capabilities.phases)): name for name, kind in builtin_optimizers().items()
+    }.values()
+)
+"""One optimizer of each set of phases; that each asks the models of its own is a promise of conformance."""
 TRIALS = {"gepa": 3, "miprov2": 4, "copro": 1}
 
 

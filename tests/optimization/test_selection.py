@@ -222,11 +222,10 @@ def test_the_cost_of_an_answer_is_that_of_its_calls_also_when_the_journal_answer
     assert first.cost_per_answer["optimized"]["tokens"] > first.cost_per_answer["baseline"]["tokens"]
 
 
-def test_a_stopped_search_keeps_what_it_chose_among(places):
+def test_a_stopped_search_keeps_what_it_chose_among(places, whole_of):
     from skill_fleet.llm.budget import Limits
 
-    whole_place = places("whole")
-    whole = whole_place.optimize(whole_place.request("bootstrap_random_search", trials=3, rounds=1)).result
+    whole = whole_of("bootstrap_random_search", trials=3, rounds=1)
     place = places("capped")
     cap = int(whole.calls["made"] * 0.75)
     request = place.request("bootstrap_random_search", trials=3, rounds=1, limits=Limits(calls=cap))
