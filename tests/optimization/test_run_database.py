@@ -14,7 +14,8 @@ from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.llm.models import Connections, inner_of
 from skill_fleet.optimization.conclusions.verdict import digest_of_test
-from skill_fleet.optimization.planning.plan import make_plan, output_file, resumed_plan
+from skill_fleet.optimization.planning.output import output_file
+from skill_fleet.optimization.planning.plan import make_plan, resumed_plan
 from skill_fleet.optimization.records.runs import find_run, new_run
 from skill_fleet.optimization.run import run
 

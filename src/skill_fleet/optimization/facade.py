@@ -5,48 +5,27 @@ DSPy is configured with; where none is, on the configured model of skill-fleet. 
 need a model from `configure_dspy` or `get_task_lm`.
 """
 
-import logging
-import math
 import random
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import dspy
 
 from skill_fleet.config.settings import Phase
 from skill_fleet.core.dspy.examples import identified
-from skill_fleet.core.programs.catalog import clean_state
-from skill_fleet.core.programs.recipes.rebuild import with_state
-from skill_fleet.evaluation.judged import Judged
-from skill_fleet.evaluation.measurement import Measurement, identity_of
-from skill_fleet.evaluation.runner import measure
-from skill_fleet.evaluation.score import Metric
+from skill_fleet.evaluation.measurement import identity_of
 from skill_fleet.evaluation.user_metric import adapt_metric
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import DataError, UnknownName, UsageError
 from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.calls.engine import OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import PhaseModels, check_limits
-from skill_fleet.optimization.door import Doorkeeper
-from skill_fleet.optimization.evaluate import (
-    Evaluate,
-    EvaluationScore,
-    default_lm,
-    examples_for,
-    failed_share_of,
-)
-from skill_fleet.optimization.optimizer import Optimizer
+from skill_fleet.optimization.compiling import Compilation, improved, metered_lm
+from skill_fleet.optimization.evaluate import Evaluate, EvaluationScore, default_lm, examples_for
 from skill_fleet.optimization.registry import find_optimizer
-from skill_fleet.optimization.search import Effort, Search, Tracker, uncompiled, unfocused
-from skill_fleet.optimization.searching.stages import demo_threshold
-
-_GAIN = 1e-9
-_TARGET = 0.8
-_logger = logging.getLogger("dspy")
+from skill_fleet.optimization.search import Effort
 
 __all__ = [
     "GEPA",
@@ -55,19 +34,6 @@ __all__ = [
     "EvaluationScore",
     "MIPROv2",
 ]
-
-
-@dataclass(frozen=True)
-class _Setup:
-    """One compile call, put together."""
-
-    optimizer: Optimizer
-    metric: Metric
-    effort: Effort
-    lms: Mapping[Phase, FleetLM]
-    seed: int
-    rounds: int
-    capped: bool
 
 
 class _Documented:
@@ -121,11 +87,11 @@ class _Documented:
         """
         train, validation = self._parts(student, trainset, valset)
         optimizer, models = find_optimizer(self._optimizer), self._models()
-        setup = _Setup(
+        setup = Compilation(
             optimizer, self.metric, self._effort, models, self._seed, self._rounds, self._budget is not None
         )
         try:
-            return _improved(setup, student, train, validation)
+            return improved(setup, student, train, validation)
         except Halt as halt:
             raise halt.error from halt
 
@@ -162,7 +128,7 @@ class _Documented:
         if self._budget is not None:
             _require_holding(self._budget, lms)
             gate = Gate(Account(self._budget, SYSTEM_CLOCK))
-        return {phase: _metered(lm, phase, gate) for phase, lm in lms.items()}
+        return {phase: metered_lm(lm, phase, gate) for phase, lm in lms.items()}
 
 
 class MIPROv2(_Documented):
@@ -226,127 +192,6 @@ class BootstrapFewShotWithRandomSearch(_Documented):
         )
 
 
-def _improved(
-    setup: _Setup, student: dspy.Module, train: list[dspy.Example], validation: list[dspy.Example]
-) -> dspy.Module:
-    best = student.deepcopy()
-    try:
-        train, shown = _with_scores(setup, best, train)
-        validation, values = _with_scores(setup, best, validation)
-    except Halt as stopped:
-        _warn_of_budget(stopped)
-        return best
-    best_mean = math.fsum(values) / len(values)
-    for number in range(1, setup.rounds + 1):
-        search = Search(
-            uncompiled(best),
-            train,
-            validation,
-            Judged(setup.metric, setup.lms["judge"], own_models=not setup.capped),
-            setup.lms,
-            setup.effort,
-            setup.seed + 1000 * (number - 1),
-            demo_threshold(shown, _TARGET),
-            lambda: None,
-        )
-        found, halt = _one_round(setup, search)
-        mean, halt = _mean_if_known(setup, found, validation, halt)
-        gained = found is not None and mean is not None and mean > best_mean + _GAIN
-        if found is not None and mean is not None and gained:
-            best, best_mean = found, mean
-        _log_round(number, mean, best)
-        if halt is not None:
-            _warn_of_budget(halt)
-        if halt is not None or not gained:
-            break
-    return unfocused(best, type(student))
-
-
-def _with_scores(
-    setup: _Setup, program: dspy.Module, examples: list[dspy.Example]
-) -> tuple[list[dspy.Example], list[float]]:
-    """The examples that have a score, and their scores; a search cannot tell a failure from a bad one."""
-    lm = setup.lms["evaluation"]
-    if isinstance(lm, FleetLM):
-        lm = _metered(lm, "evaluation", lm.engine.gate, "raise")
-    scores = _measured(setup, program, examples, lm).scores()
-    kept = [example for example in examples if identity_of(example)[0] in scores]
-    if len(kept) < len(examples):
-        warnings.warn(
-            f"{len(examples) - len(kept)} of {len(examples)} examples have no score and are set aside.",
-            stacklevel=4,
-        )
-    return kept, list(scores.values())
-
-
-def _measured(setup: _Setup, program: dspy.Module, examples: list[dspy.Example], lm: Any) -> Measurement:
-    judge = setup.lms["judge"]
-    if isinstance(lm, FleetLM) and isinstance(judge, FleetLM):
-        judge = _metered(judge, "judge", lm.engine.gate, lm.engine.on_failure)
-    metric = Judged(setup.metric, judge, own_models=not setup.capped)
-    return measure(
-        program,
-        examples,
-        metric,
-        lm=lm,
-        num_threads=setup.effort.num_threads,
-        max_failed_share=failed_share_of(lm),
-    )
-
-
-def _warn_of_budget(halt: Halt) -> None:
-    """Say that a cap ended the search.
-
-    Raises:
-        Halt: It was something else.
-    """
-    if halt.cause != "budget":
-        raise halt
-    warnings.warn(f"{halt.error.message} The best program so far is returned.", stacklevel=4)
-
-
-def _one_round(setup: _Setup, search: Search) -> tuple[dspy.Module | None, Halt | None]:
-    """The round's program; after a cap was reached, the best that was seen."""
-    tracker = Tracker([identity_of(example)[0] for example in search.validation])
-    try:
-        lm = setup.lms["evaluation"]
-        doors = [Doorkeeper(lm.engine.gate)] if isinstance(lm, FleetLM) else []
-        callbacks = [*(dspy.settings.callbacks or ()), tracker, *doors]
-        with dspy.context(lm=lm, callbacks=callbacks, max_errors=10**9):
-            found = setup.optimizer.improve(search)
-    except Halt as halt:
-        if halt.cause != "budget":
-            raise
-        state = tracker.best()
-        return (None if state is None else with_state(search.student, state)), halt
-    # Without what optimizers hang on a program: every candidate of the round, copied with each copy of it.
-    return with_state(search.student, clean_state(found)), None
-
-
-def _mean_if_known(
-    setup: _Setup, program: dspy.Module | None, validation: list[dspy.Example], halt: Halt | None
-) -> tuple[float | None, Halt | None]:
-    """The program's mean, and what ended the search; after a halt from answers that are journaled already."""
-    if program is None:
-        return None, halt
-    lm = setup.lms["evaluation"]
-    if halt is not None:
-        account = lm.engine.gate.account  # the old gate stays closed; this one lets through what still fits
-        lm = _metered(lm, "evaluation", Gate(account))
-    try:
-        return _measured(setup, program, validation, lm).mean, halt
-    except Halt as stopped:
-        if stopped.cause != "budget":
-            raise
-        return None, halt or stopped
-
-
-def _log_round(number: int, mean: float | None, program: dspy.Module) -> None:
-    _logger.info("Round %d: score=%s", number, "none" if mean is None else f"{mean:.3f}")
-    instructions = {name: p.signature.instructions for name, p in program.named_predictors()}
-    _logger.info("Best instructions: %s", instructions)
-
-
 def _named(examples: list[dspy.Example], part: str) -> list[dspy.Example]:
     """The examples with an id each, by which passes over the whole set are recognised."""
     for number, example in enumerate(examples, start=1):
@@ -375,12 +220,3 @@ def _require_holding(limits: Limits, lms: Mapping[Phase, Any]) -> None:
             raise UsageError("A budget needs models of skill-fleet: use configure_dspy() or get_task_lm().")
         spec = lm.engine.spec
         check_limits(PhaseModels({phase: spec.model}, {phase: spec}), limits, (phase,))
-
-
-def _metered(lm: Any, phase: Phase, gate: Gate | None, on_failure: OnFailure = "halt") -> Any:
-    """A model under this compile's budget."""
-    if not isinstance(lm, FleetLM):
-        return lm
-    copy = FleetLM(lm.engine.behind(gate=gate, on_failure=on_failure), phase=phase)
-    copy.kwargs = dict(lm.kwargs)
-    return copy

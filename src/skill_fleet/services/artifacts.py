@@ -19,7 +19,7 @@ from skill_fleet.core.programs.history import (
 from skill_fleet.core.programs.recipes.recipe import Recipe, members_of
 from skill_fleet.foundation.clock import iso
 from skill_fleet.foundation.errors import DataError, IntegrityError, NotFound, SkillFleetError, UsageError
-from skill_fleet.optimization.planning.plan import output_file
+from skill_fleet.optimization.planning.output import output_file
 from skill_fleet.optimization.records.runs import find_run
 from skill_fleet.services.context import Context
 from skill_fleet.services.programs import notes_of, run_request

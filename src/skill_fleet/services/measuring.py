@@ -16,7 +16,7 @@ from skill_fleet.evaluation.measurement import Measurement
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.foundation.errors import MetricError, ProgramError, ProviderError
 from skill_fleet.llm.budget import Limits
-from skill_fleet.optimization.planning.plan import find_metric
+from skill_fleet.optimization.planning.metrics import find_metric
 from skill_fleet.optimization.records.request import OptimizationRequest
 from skill_fleet.optimization.records.runs import RunFolder
 from skill_fleet.optimization.selection import Prices

@@ -1,7 +1,5 @@
 """A run before it starts: all that can be known to be wrong is found here, before anything is spent."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,37 +9,26 @@ import dspy
 
 from skill_fleet.config.load import Loaded
 from skill_fleet.core.dspy.examples import to_examples
-from skill_fleet.core.programs.artifact import load_artifact, versions
-from skill_fleet.core.programs.catalog import (
-    ProgramEntry,
-    check_fields,
-    find_program,
-    import_object,
-    source_digest,
-)
-from skill_fleet.core.programs.rewards import reward_digest
+from skill_fleet.core.programs.catalog import ProgramEntry, check_fields, find_program
 from skill_fleet.domain.lint import DataFinding, lint_trainset
 from skill_fleet.domain.split import Split
-from skill_fleet.domain.trainset import SKILL_INPUTS, TrainingItem, Trainset
-from skill_fleet.evaluation.expected import conventions_of
-from skill_fleet.evaluation.metric import SkillQuality
+from skill_fleet.domain.trainset import TrainingItem, Trainset
 from skill_fleet.evaluation.score import Metric
-from skill_fleet.evaluation.user_metric import adapt_metric
-from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.errors import DataError, IntegrityError, StorageError, UsageError
+from skill_fleet.foundation.errors import DataError, IntegrityError, UsageError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.models import PhaseModels, check_limits, phase_models
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.planning.applicable import check_ranges
 from skill_fleet.optimization.planning.changes import Change, changes_since, in_words, resumed_over
+from skill_fleet.optimization.planning.identity import identity_of_run
+from skill_fleet.optimization.planning.metrics import find_metric, taught
+from skill_fleet.optimization.planning.output import check_incumbent, check_output, output_file
 from skill_fleet.optimization.planning.parts import PARTS, parts_from_json, parts_to_json, read_parts
 from skill_fleet.optimization.planning.rewarding import reward_of
 from skill_fleet.optimization.records.request import OptimizationRequest
 from skill_fleet.optimization.records.runs import RunFolder
-from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer, versions_of
+from skill_fleet.optimization.registry import OptimizerRegistry, find_optimizer
 from skill_fleet.optimization.search import resolve_predictors
-
-_DEFAULT_NAME = "skill_creator.json"
 
 
 @dataclass(frozen=True)
@@ -129,7 +116,7 @@ def make_plan(
     models = phase_models(loaded, request.models)
     check_limits(models, request.limits)
     output = output_file(request, loaded)
-    _check_output(output, entry, loaded)
+    check_output(output, entry, loaded)
     parts = read_parts(request, loaded)
     trainset, split = parts.trainset, parts.split
     metric = taught(metric, split)
@@ -147,7 +134,7 @@ def make_plan(
         inputs,
         output,
         findings,
-        _identity(request, entry, metric, models, split, reward),
+        identity_of_run(request, entry, metric, models, split, reward),
         reward=reward,
         folds=parts.folds,
         borrowed=parts.borrowed,
@@ -180,7 +167,7 @@ def resumed_plan(
     check_limits(models, request.limits)
     optimizer = find_optimizer(request.optimizer)
     reward = reward_of(request, entry, optimizer.info, loaded.workspace.root)
-    identity = _identity(request, entry, metric, models, split, reward)
+    identity = identity_of_run(request, entry, metric, models, split, reward)
     before = read_json(folder.identity, what="run identity")
     changes = changes_since(before, identity)
     if any(change.name == "data" for change in changes):
@@ -199,7 +186,7 @@ def resumed_plan(
         _check_modules(request, optimizer, entry)
         names = dict.fromkeys(name for item in (*split.train, *split.test) for name in item.fields)
         inputs = check_fields(entry, tuple(names), f"The data of the run {folder.run_id}")
-        _check_incumbent(output_file(request, loaded), entry, loaded)
+        check_incumbent(output_file(request, loaded), entry, loaded)
     return Plan(
         request,
         entry,
@@ -219,30 +206,6 @@ def resumed_plan(
     )
 
 
-def _check_incumbent(output: Path, entry: ProgramEntry, loaded: Loaded) -> None:
-    """What is at the output, perhaps by this very run, must still be a state of the changed program."""
-    if not output.exists():
-        return
-    try:
-        load_artifact(output, program=entry.name, search=loaded.workspace.root)
-    except DataError as error:
-        hint = "Move that file away, or start a new run with another --output."
-        raise DataError(error.message, hint=hint) from error
-
-
-def _check_output(output: Path, entry: ProgramEntry, loaded: Loaded) -> None:
-    """What is at the output is what the new program is measured against: it must be one of its kind."""
-    if not output.exists():
-        return
-    try:
-        load_artifact(output, program=entry.name, search=loaded.workspace.root)
-    except (DataError, IntegrityError) as error:
-        raise type(error)(
-            f"--output {output} cannot be replaced: {error.message}",
-            hint="Move that file away, or choose another --output.",
-        ) from error
-
-
 def save_plan(plan: Plan, folder: RunFolder) -> None:
     """Write down what a resume needs.
 
@@ -253,68 +216,6 @@ def save_plan(plan: Plan, folder: RunFolder) -> None:
     write_json(folder.data, {**parts_to_json(plan.split), "inputs": list(plan.inputs), **borrowed})
     write_json(folder.identity, dict(plan.identity))
     write_json(folder.request, plan.request.to_json())
-
-
-def find_metric(request: OptimizationRequest, loaded: Loaded, entry: ProgramEntry) -> Metric:
-    """The metric of a request: a person's own, or the quality of a skill.
-
-    Raises:
-        UsageError: It cannot be used, or a program of one's own has none.
-    """
-    if request.metric is not None:
-        return adapt_metric(import_object(request.metric, "metric", loaded.workspace.root))
-    if not entry.makes_skills:
-        raise UsageError(
-            f"The program {entry.name} needs a metric.",
-            hint="--metric module:function, (gold, pred) -> a number in [0, 1].",
-        )
-    weights = loaded.settings.evaluation.weights
-    return SkillQuality(**weights.model_dump())
-
-
-def taught(metric: Metric, split: Split) -> Metric:
-    """A skill metric that words its feedback by the conventions of the training part; same scores."""
-    if not isinstance(metric, SkillQuality):
-        return metric
-    conventions = conventions_of(to_examples(split.train, SKILL_INPUTS))
-    return SkillQuality(**metric.weights, conventions=conventions)
-
-
-def output_file(request: OptimizationRequest, loaded: Loaded) -> Path:
-    """Where the program will be published: a file, or the default name in a directory.
-
-    Raises:
-        UsageError: It is not a .json file.
-        StorageError: It cannot be written there.
-    """
-    place = loaded.workspace.optimized if request.output is None else Path(request.output)
-    place = place if place.is_absolute() else loaded.workspace.root / place
-    directory = place.is_dir() or (request.output or "/").endswith(("/", os.sep)) or not place.suffix
-    file = place / _default_name(request) if directory else place
-    if file.suffix != ".json" or file.name.endswith(".manifest.json"):
-        raise UsageError(f"--output {request.output} is neither a directory nor a .json file.")
-    nearest = next(parent for parent in file.parents if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK) or file.is_dir():
-        raise StorageError(f"--output {file} cannot be written: {nearest} is not a writable directory.")
-    _try_to_write(file, nearest)
-    return file
-
-
-def _try_to_write(file: Path, nearest: Path) -> None:
-    """Permissions do not say everything (a full disk, /proc): only writing does."""
-    try:
-        Path(tempfile.mkdtemp(prefix=".writable-", dir=nearest)).rmdir()
-    except OSError as error:
-        raise StorageError(
-            f"--output {file} cannot be written: nothing can be made in {nearest} ({error.strerror})."
-        ) from error
-
-
-def _default_name(request: OptimizationRequest) -> str:
-    if ":" not in request.program:
-        return _DEFAULT_NAME
-    words = "".join(c if c.isalnum() else " " for c in request.program.partition(":")[2]).split()
-    return f"{'_'.join(words).lower()}.json"
 
 
 def _check_modules(request: OptimizationRequest, optimizer: Optimizer, entry: ProgramEntry) -> None:
@@ -333,50 +234,3 @@ def _check_skill_data(entry: ProgramEntry, trainset: Trainset) -> None:
     for item in trainset.items:
         if "task_description" not in item.fields:
             raise DataError(f"{trainset.source}: the item '{item.id}' has no task_description.")
-
-
-def _identity(
-    request: OptimizationRequest,
-    entry: ProgramEntry,
-    metric: Metric,
-    models: PhaseModels,
-    split: Split,
-    reward: str | None,
-) -> dict[str, Any]:
-    asked = request.to_json()
-    decisive = (
-        "optimizer",
-        "auto",
-        "trials",
-        "rounds",
-        "max_bootstrapped_demos",
-        "max_labeled_demos",
-        "modules",
-        "prefer",
-        "folds",
-        "repeats",
-    )
-    return {
-        "versions": {**versions(), **versions_of(request.optimizer)},
-        "program": entry.name,
-        "program source": source_digest(entry.build()),
-        "metric": metric_digest(metric),
-        "data": split.digest,
-        "seed": request.seed,
-        "models": models.identity(),
-        "options": {name: asked[name] if name != "modules" else list(request.modules) for name in decisive},
-        **({} if reward is None else {"reward": reward_digest(reward)}),
-    }
-
-
-def metric_digest(metric: Metric) -> str:
-    """A digest of what a metric computes: its code, or its weights."""
-    import inspect
-
-    function = getattr(metric, "function", None)
-    if function is None:
-        return digest([type(metric).__qualname__, repr(metric)])
-    try:
-        return digest([metric.name, inspect.getsource(inspect.getmodule(function) or function)])
-    except (OSError, TypeError):
-        return digest([metric.name])

@@ -1,0 +1,198 @@
+"""The rounds of a documented optimizer class: search from the best so far, keep what is better, no further.
+
+Nothing is written down and nothing is sealed: this is for people's own code, which has its own test.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from skill_fleet.config.settings import Phase
+from skill_fleet.core.programs.catalog import clean_state
+from skill_fleet.core.programs.recipes.rebuild import with_state
+from skill_fleet.evaluation.judged import Judged
+from skill_fleet.evaluation.measurement import Measurement, identity_of
+from skill_fleet.evaluation.runner import measure
+from skill_fleet.evaluation.score import Metric
+from skill_fleet.llm.budget import Gate
+from skill_fleet.llm.calls.engine import OnFailure
+from skill_fleet.llm.fleet_lm import FleetLM
+from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.door import Doorkeeper
+from skill_fleet.optimization.evaluate import failed_share_of
+from skill_fleet.optimization.optimizer import Optimizer
+from skill_fleet.optimization.search import Effort, Search, Tracker, uncompiled, unfocused
+from skill_fleet.optimization.searching.stages import demo_threshold
+
+_GAIN = 1e-9
+_TARGET = 0.8
+_logger = logging.getLogger("dspy")
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """One compile call, put together.
+
+    Attributes:
+        optimizer: What searches.
+        metric: What scores.
+        effort: How far a round searches.
+        lms: The model of each phase.
+        seed: Of everything random.
+        rounds: Most rounds.
+        capped: Whether there is a budget, behind whose gate every model is.
+    """
+
+    optimizer: Optimizer
+    metric: Metric
+    effort: Effort
+    lms: Mapping[Phase, FleetLM]
+    seed: int
+    rounds: int
+    capped: bool
+
+
+def improved(
+    setup: Compilation, student: dspy.Module, train: list[dspy.Example], validation: list[dspy.Example]
+) -> dspy.Module:
+    """The best program found by its mean on the validation set; the student where nothing is better.
+
+    Args:
+        setup: How.
+        student: Where the first round starts.
+        train: What is learnt from.
+        validation: What programs are chosen by.
+
+    Raises:
+        Halt: Something else than a cap ended it.
+    """
+    best = student.deepcopy()
+    try:
+        train, shown = _with_scores(setup, best, train)
+        validation, values = _with_scores(setup, best, validation)
+    except Halt as stopped:
+        _warn_of_budget(stopped)
+        return best
+    best_mean = math.fsum(values) / len(values)
+    for number in range(1, setup.rounds + 1):
+        search = Search(
+            uncompiled(best),
+            train,
+            validation,
+            Judged(setup.metric, setup.lms["judge"], own_models=not setup.capped),
+            setup.lms,
+            setup.effort,
+            setup.seed + 1000 * (number - 1),
+            demo_threshold(shown, _TARGET),
+            lambda: None,
+        )
+        found, halt = _one_round(setup, search)
+        mean, halt = _mean_if_known(setup, found, validation, halt)
+        gained = found is not None and mean is not None and mean > best_mean + _GAIN
+        if found is not None and mean is not None and gained:
+            best, best_mean = found, mean
+        _log_round(number, mean, best)
+        if halt is not None:
+            _warn_of_budget(halt)
+        if halt is not None or not gained:
+            break
+    return unfocused(best, type(student))
+
+
+def _with_scores(
+    setup: Compilation, program: dspy.Module, examples: list[dspy.Example]
+) -> tuple[list[dspy.Example], list[float]]:
+    """The examples that have a score, and their scores; a search cannot tell a failure from a bad one."""
+    lm = setup.lms["evaluation"]
+    if isinstance(lm, FleetLM):
+        lm = metered_lm(lm, "evaluation", lm.engine.gate, "raise")
+    scores = _measured(setup, program, examples, lm).scores()
+    kept = [example for example in examples if identity_of(example)[0] in scores]
+    if len(kept) < len(examples):
+        warnings.warn(
+            f"{len(examples) - len(kept)} of {len(examples)} examples have no score and are set aside.",
+            stacklevel=4,
+        )
+    return kept, list(scores.values())
+
+
+def _measured(setup: Compilation, program: dspy.Module, examples: list[dspy.Example], lm: Any) -> Measurement:
+    judge = setup.lms["judge"]
+    if isinstance(lm, FleetLM) and isinstance(judge, FleetLM):
+        judge = metered_lm(judge, "judge", lm.engine.gate, lm.engine.on_failure)
+    metric = Judged(setup.metric, judge, own_models=not setup.capped)
+    return measure(
+        program,
+        examples,
+        metric,
+        lm=lm,
+        num_threads=setup.effort.num_threads,
+        max_failed_share=failed_share_of(lm),
+    )
+
+
+def _warn_of_budget(halt: Halt) -> None:
+    """Say that a cap ended the search.
+
+    Raises:
+        Halt: It was something else.
+    """
+    if halt.cause != "budget":
+        raise halt
+    warnings.warn(f"{halt.error.message} The best program so far is returned.", stacklevel=4)
+
+
+def _one_round(setup: Compilation, search: Search) -> tuple[dspy.Module | None, Halt | None]:
+    """The round's program; after a cap was reached, the best that was seen."""
+    tracker = Tracker([identity_of(example)[0] for example in search.validation])
+    try:
+        lm = setup.lms["evaluation"]
+        doors = [Doorkeeper(lm.engine.gate)] if isinstance(lm, FleetLM) else []
+        callbacks = [*(dspy.settings.callbacks or ()), tracker, *doors]
+        with dspy.context(lm=lm, callbacks=callbacks, max_errors=10**9):
+            found = setup.optimizer.improve(search)
+    except Halt as halt:
+        if halt.cause != "budget":
+            raise
+        state = tracker.best()
+        return (None if state is None else with_state(search.student, state)), halt
+    # Without what optimizers hang on a program: every candidate of the round, copied with each copy of it.
+    return with_state(search.student, clean_state(found)), None
+
+
+def _mean_if_known(
+    setup: Compilation, program: dspy.Module | None, validation: list[dspy.Example], halt: Halt | None
+) -> tuple[float | None, Halt | None]:
+    """The program's mean, and what ended the search; after a halt from answers that are journaled already."""
+    if program is None:
+        return None, halt
+    lm = setup.lms["evaluation"]
+    if halt is not None:
+        account = lm.engine.gate.account  # the old gate stays closed; this one lets through what still fits
+        lm = metered_lm(lm, "evaluation", Gate(account))
+    try:
+        return _measured(setup, program, validation, lm).mean, halt
+    except Halt as stopped:
+        if stopped.cause != "budget":
+            raise
+        return None, halt or stopped
+
+
+def _log_round(number: int, mean: float | None, program: dspy.Module) -> None:
+    _logger.info("Round %d: score=%s", number, "none" if mean is None else f"{mean:.3f}")
+    instructions = {name: p.signature.instructions for name, p in program.named_predictors()}
+    _logger.info("Best instructions: %s", instructions)
+
+
+def metered_lm(lm: Any, phase: Phase, gate: Gate | None, on_failure: OnFailure = "halt") -> Any:
+    """A model under this compile's budget."""
+    if not isinstance(lm, FleetLM):
+        return lm
+    copy = FleetLM(lm.engine.behind(gate=gate, on_failure=on_failure), phase=phase)
+    copy.kwargs = dict(lm.kwargs)
+    return copy
