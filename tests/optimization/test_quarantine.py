@@ -114,24 +114,6 @@ def test_a_model_that_withholds_most_stops_the_run(places):
     assert 0 < len(aside) <= 0.2 * (len(split.train) + len(split.validation))
 
 
-def test_a_proposal_that_is_withheld_stops_the_run(places):
-    """No example is to blame, so none is set aside."""
-
-    class NoProposals(Filtered):
-        def complete(self, request):
-            if "[[ ## ticket ## ]]" not in (request.messages[-1].text or ""):
-                raise UnusableAnswer(
-                    "The provider's content filter withheld the answer.", code="content_filter"
-                )
-            return self.inner.complete(request)
-
-    place = places("one")
-    done = place.optimize(place.request("gepa"), wrap=lambda inner: NoProposals(inner, ()))
-    assert done.result.stop_reason == "provider"
-    assert not events_of(place, done.result, "set_aside")
-    assert done.result.calls["excluded"] == 0
-
-
 @pytest.mark.parametrize(
     "text", ['[{"item": "x"}]', "[1]", '{"a": 1}', '[{"item_id": "x", "round": "1", "reason": ""}]']
 )
