@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,6 +17,22 @@ from rest_server import client, make_workspace, opened, serving
 from skill_fleet.services.asking import Helper
 from skill_fleet.services.service import Service
 
+SERVE = """
+import gc, os, signal, sys, threading, time
+from pathlib import Path
+from skill_fleet.server import serve
+from skill_fleet.services.context import open_context
+
+def look():
+    while gc.get_freeze_count() < 10_000:
+        time.sleep(0.01)
+    print("frozen", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=look, daemon=True).start()
+serve(open_context(Path(sys.argv[1])), "127.0.0.1", 0, worker=False)
+print("left", gc.get_freeze_count())
+"""
 JSON = {"Content-Type": "application/json"}
 ITEM = {"expected": {"taxonomy_path": "a/b", "name": "n", "sections": ["A", "B"]}, "group": "g"}
 LARGEST = 4 * 2**20
@@ -73,6 +92,12 @@ def test_the_event_loop_does_not_go_through_a_large_body(api: httpx2.Client, ser
     assert min(spent) < 3 * min(once)
     kept = service.jobs.request_of(answer.json()["job_id"])
     assert kept["trainset"] == json.loads(given)["trainset"]
+
+
+def test_what_is_there_when_it_serves_is_not_looked_through_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVE, str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    assert done.stdout.splitlines()[1:] == ["frozen", "left 0"], done.stderr
 
 
 @pytest.mark.parametrize("path", ["/optimization/start", "/optimization/estimate", "/skills"])
