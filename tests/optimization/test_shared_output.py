@@ -16,6 +16,8 @@ from skill_fleet.optimization.ending.report import render_report
 from skill_fleet.optimization.records.runs import find_run
 
 OUT = "out.json"
+FINDS = "labeled_few_shot"
+"""An optimizer that finds something better in few calls; which one it is makes no difference here."""
 LATE = {
     "nothing better": ("copro", {}, "test", "not_shown"),
     "not shown": ("bootstrap_few_shot", {}, "test", "not_shown"),
@@ -89,7 +91,7 @@ def test_what_another_run_published_meanwhile_stays(place, kind):
 
 
 def test_the_same_program_found_by_two_runs_is_no_change(place):
-    request = asked(place, "gepa")
+    request = asked(place, FINDS)
     others = []
     late = place.optimize(
         request, listener=once({"test"}, lambda: others.append(place.optimize(request).result))
@@ -104,7 +106,7 @@ def test_an_incumbent_that_was_replaced_meanwhile_is_not_replaced_again(place):
     assert first.published == "baseline"
     others = []
     late = place.optimize(
-        asked(place, "gepa"),
+        asked(place, FINDS),
         listener=once({"incumbent"}, lambda: others.append(better(place))),
     ).result
     assert late.verdict == "better"
@@ -115,7 +117,7 @@ def test_an_incumbent_that_was_replaced_meanwhile_is_not_replaced_again(place):
 def test_what_was_taken_away_meanwhile_is_no_obstacle(place):
     place.optimize(asked(place, "copro"))
     taken = once({"test"}, lambda: [file.unlink() for file in place.root.glob("out*.json")])
-    late = place.optimize(asked(place, "gepa"), listener=taken).result
+    late = place.optimize(asked(place, FINDS), listener=taken).result
     assert (late.published, at_output(place).run_id) == ("candidate", late.run_id)
 
 
@@ -132,7 +134,7 @@ def killed_at(place, request, kinds):
 
 def test_killed_before_it_published_it_is_measured_against_what_came_meanwhile(place):
     place.optimize(asked(place, "copro"))
-    request = asked(place, "gepa")
+    request = asked(place, FINDS)
     folder = killed_at(place, request, {"test"})
     other = better(place)
     done = place.resume(folder.run_id, request).result
@@ -148,7 +150,7 @@ def test_killed_before_it_published_it_is_measured_against_what_came_meanwhile(p
 def test_killed_while_it_published_it_does_not_take_its_own_program_for_a_change(places, half):
     """Another run looks at the half that it left, finds nothing better, and both end as if nothing was."""
     place = places(half)
-    request = asked(place, "gepa")
+    request = asked(place, FINDS)
     whole = place.optimize(request).result
     find_run(place.loaded.workspace.runs, whole.run_id).result.unlink()
     if half == "program":
@@ -198,7 +200,7 @@ def test_a_run_waits_with_looking_until_nobody_publishes(place, monkeypatch):
     monkeypatch.setattr("skill_fleet.core.programs.history._LOCK_SECONDS", 0.2)
     state = place.loaded.workspace.state
     state.mkdir(parents=True, exist_ok=True)
-    request = asked(place, "gepa")
+    request = asked(place, FINDS)
     with FileLock(state / "publishing.lock"):
         done = place.optimize(request)
     assert (done.result.stop_reason, done.error.code) == ("storage", "storage")
