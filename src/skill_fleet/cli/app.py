@@ -1,5 +1,6 @@
 """The commands put together. Importing a command imports nothing heavy: its work is imported when it runs."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +31,15 @@ class _Commands(HeadedGroup):
 
 Command = Callable[..., Any]
 
+_OURS = (
+    (re.compile(r"Input should be a valid integer.*"), "it is not a whole number"),
+    (re.compile(r"Input should be a valid number.*"), "it is not a number"),
+    (re.compile(r"Input should be greater than or equal to"), "the least is"),
+    (re.compile(r"Input should be less than or equal to"), "the most is"),
+    (re.compile(r" ?\(Possible options: (.*)\)"), r". Did you mean \1?"),
+    (re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)"), r"One word too many: \1"),
+)
+"""What the parser and its libraries say, and how we do."""
 _WORK = "Programs and skills"
 _SERVICE = "Service"
 _SETUP = "Models and settings"
@@ -214,9 +224,11 @@ def _globals(
 
 
 def _sentence(text: str) -> str:
-    """A parser's message as one sentence on one line."""
+    """A parser's message as one sentence on one line, without the words of its libraries."""
     said = " ".join(text.split()).replace("Value error, ", "").rstrip(".")
-    return said if said.endswith(("?", ")")) else f"{said}."
+    for words, ours in _OURS:
+        said = words.sub(ours, said)
+    return said if said.endswith("?") else f"{said}."
 
 
 def _hint(error: typer.TyperException) -> str:

@@ -48,10 +48,10 @@ def clear(
     Refused while an unfinished run needs them, unless --force. With --removed only those go for which
     nobody made a call but jobs that were deleted, or let go after server.keep_days.
     """
-    from skill_fleet.cli.numbers import count
+    from skill_fleet.cli.numbers import several
     from skill_fleet.cli.tables import words
     from skill_fleet.services.cache import clear_cache
 
     value = clear_cache(opened(ctx), force=force, removed_jobs=removed)
-    said = f"{count(value['removed'])} answers removed. The ledger of what was paid is as it was."
+    said = f"{several(value['removed'], 'answer')} removed. The ledger of what was paid is as it was."
     screen(as_json=as_json, quiet=quiet).data(value, lambda _found: words(said))

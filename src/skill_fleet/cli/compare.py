@@ -5,14 +5,10 @@ from typing import Annotated, Literal
 import typer
 
 from skill_fleet.cli.grouped import grouped
-from skill_fleet.cli.option_groups import Caps
+from skill_fleet.cli.option_groups import Caps, Measure
 from skill_fleet.cli.options import (
     Json,
-    Metric,
-    Model,
     Quiet,
-    Threads,
-    measuring,
     opened,
     screen,
 )
@@ -29,9 +25,7 @@ def compare(
     data: Annotated[
         str | None, typer.Option(metavar="FILE", help="Examples; default: the sealed test of their run.")
     ] = None,
-    metric: Metric = None,
-    model: Model = None,
-    num_threads: Threads = None,
+    measure: Measure = Measure(),
     prefer: Annotated[
         Literal["quality", "cheaper"], typer.Option(help="Which one is named as the choice at equal quality.")
     ] = "quality",
@@ -50,7 +44,7 @@ def compare(
 
     view = screen(as_json=as_json, quiet=quiet)
     context = opened(ctx, caps.settings())
-    how = measuring(context, data=data, metric=metric, model=model, num_threads=num_threads)
+    how = measure.how(context, data)
     value = worked(
         view,
         "Measuring",

@@ -5,14 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_fleet.cli.grouped import grouped
-from skill_fleet.cli.option_groups import Caps
+from skill_fleet.cli.option_groups import Caps, Measure
 from skill_fleet.cli.options import (
     Json,
-    Metric,
-    Model,
     Quiet,
-    Threads,
-    measuring,
     opened,
     screen,
 )
@@ -33,9 +29,7 @@ def evaluate(
     data: Annotated[
         str | None, typer.Option(metavar="FILE", help="Examples for --program; default: the training set.")
     ] = None,
-    metric: Metric = None,
-    model: Model = None,
-    num_threads: Threads = None,
+    measure: Measure = Measure(),
     caps: Caps = Caps(),
     as_json: Json = False,
     quiet: Quiet = False,
@@ -50,8 +44,10 @@ def evaluate(
     view = screen(as_json=as_json, quiet=quiet)
     context = opened(ctx, caps.settings())
     if program is None:
-        if data is not None or metric is not None:
-            raise UsageError("--data and --metric belong to --program.")
+        given = [*([] if data is None else ["data"]), *measure.given()]
+        if given or caps != Caps():
+            first = f"--{given[0].replace('_', '-')}" if given else "A cap"
+            raise UsageError(f"{first} belongs to --program: skills are scored by their text alone.")
         return _skills(context, targets or [], view)
     if targets:
         raise UsageError("--program excludes targets: either skills are scored, or a program is measured.")
@@ -59,7 +55,7 @@ def evaluate(
     from skill_fleet.cli.show_measured import shown_program
     from skill_fleet.services.measuring import evaluate_program
 
-    how = measuring(context, data=data, metric=metric, model=model, num_threads=num_threads)
+    how = measure.how(context, data)
     value = worked(
         view,
         "Measuring",

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from skill_fleet.cli.grouped import grouped
-from skill_fleet.cli.job_told import IdempotencyKey, Metadata, Watch, metadata_of, told
+from skill_fleet.cli.job_told import Enqueue, enqueued, metadata_of
 from skill_fleet.cli.option_groups import Caps, Drafting
 from skill_fleet.cli.options import Force, Json, Quiet, Task, screen
-from skill_fleet.cli.served import Server, served
+from skill_fleet.cli.served import Server
 
 if TYPE_CHECKING:
     from skill_fleet.client.records import Creation
@@ -29,9 +29,7 @@ def create_skill(
     ] = None,
     force: Force = False,
     caps: Caps = Caps(),
-    metadata: Metadata = None,
-    idempotency_key: IdempotencyKey = None,
-    watch: Watch = False,
+    how: Enqueue = Enqueue(),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -45,11 +43,14 @@ def create_skill(
         "model": model,
         "force": force or None,
         "budget": caps.body(),
-        "metadata": metadata_of(metadata),
+        "metadata": metadata_of(how.metadata),
     }
     body = cast("Creation", {name: value for name, value in asked.items() if value is not None})
     view = screen(as_json=as_json, quiet=quiet)
-    with served(server) as client:
-        job_id = client.create_skill(task, idempotency_key=idempotency_key, **body).job_id
-        view.note(f"Job {job_id} is in the queue of {client.url}.")
-        return told(ctx, client, job_id, view, server, watch=watch)
+    return enqueued(
+        ctx,
+        server,
+        view,
+        how,
+        lambda client: client.create_skill(task, idempotency_key=how.idempotency_key, **body),
+    )

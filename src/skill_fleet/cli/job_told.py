@@ -1,25 +1,54 @@
 """What the commands of jobs share: their options, and how they say how a job stands."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skill_fleet.cli.job_screens import Caller
 from skill_fleet.cli.options import globals_of
+from skill_fleet.cli.served import served
 from skill_fleet.foundation.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skill_fleet.cli.screen import Screen
     from skill_fleet.client.client import Client
-    from skill_fleet.client.records import Job
+    from skill_fleet.client.records import Job, Started
 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it is over.")]
-Metadata = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Kept with the job; repeatable.")
-]
-IdempotencyKey = Annotated[
-    str | None, typer.Option(metavar="KEY", help="The same key and request are the same job.")
-]
+
+
+@dataclass(frozen=True)
+class Enqueue:
+    """How a job is put into the queue, whatever it is to do."""
+
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Kept with the job; repeatable.")
+    ] = None
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key and request are the same job.")
+    ] = None
+    watch: Watch = False
+
+
+def enqueued(
+    ctx: typer.Context,
+    server: str | None,
+    view: "Screen",
+    how: Enqueue,
+    start: "Callable[[Client], Started]",
+) -> int:
+    """Start a job, and watch it or say how it stands.
+
+    Returns:
+        The exit code, as of `told`.
+    """
+    with served(server) as client:
+        job_id = start(client).job_id
+        view.note(f"Job {job_id} is in the queue of {client.url}.")
+        return told(ctx, client, job_id, view, server, watch=how.watch)
 
 
 def told(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from skill_fleet.cli.grouped import grouped
-from skill_fleet.cli.job_told import IdempotencyKey, Metadata, Watch, metadata_of, show, told
+from skill_fleet.cli.job_told import Enqueue, Watch, enqueued, metadata_of, show, told
 from skill_fleet.cli.option_groups import Caps, PhaseModels, Search
 from skill_fleet.cli.options import (
     Json,
@@ -77,9 +77,7 @@ def start(
     output: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where below config/optimized to publish the program.")
     ] = None,
-    metadata: Metadata = None,
-    idempotency_key: IdempotencyKey = None,
-    watch: Watch = False,
+    how: Enqueue = Enqueue(),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -96,14 +94,13 @@ def start(
         "modules": module or None,
         "models": models.by_phase() or None,
         "budget": caps.body(),
-        "metadata": metadata_of(metadata),
+        "metadata": metadata_of(how.metadata),
     }
     body = cast("Optimization", {name: value for name, value in asked.items() if value is not None})
     view = screen(as_json=as_json, quiet=quiet)
-    with served(server) as client:
-        job_id = client.start(idempotency_key=idempotency_key, **body).job_id
-        view.note(f"Job {job_id} is in the queue of {client.url}.")
-        return told(ctx, client, job_id, view, server, watch=watch)
+    return enqueued(
+        ctx, server, view, how, lambda client: client.start(idempotency_key=how.idempotency_key, **body)
+    )
 
 
 def status(

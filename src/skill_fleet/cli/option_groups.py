@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import typer
 
-from skill_fleet.cli.options import MinGroups, Threads
+from skill_fleet.cli.options import Metric, MinGroups, Model, Threads
 
 if TYPE_CHECKING:
     from skill_fleet.client.records import Budget
     from skill_fleet.llm.budget import Limits
+    from skill_fleet.services.context import Context
+    from skill_fleet.services.measuring import Measuring
 
 
 def _dollars(value: float | None) -> float | None:
@@ -178,4 +180,25 @@ class Drafting:
 
     def given(self) -> dict[str, Any]:
         """What was given, by its name in a request."""
+        return _given(self)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """By what programs are measured, besides the examples."""
+
+    metric: Metric = None
+    model: Model = None
+    num_threads: Threads = None
+
+    def how(self, context: "Context", data: str | None) -> "Measuring":
+        """How to measure on these examples, the caps from the settings."""
+        from skill_fleet.services.measuring import Measuring
+        from skill_fleet.services.optimization import limits_of
+
+        limits = limits_of(context.settings)
+        return Measuring(data, self.metric, self.model, num_threads=self.num_threads, limits=limits)
+
+    def given(self) -> dict[str, Any]:
+        """What was given, by the option's name in Python."""
         return _given(self)

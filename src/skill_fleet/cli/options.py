@@ -12,7 +12,6 @@ from skill_fleet.cli.screen import Screen
 
 if TYPE_CHECKING:
     from skill_fleet.services.context import Context
-    from skill_fleet.services.measuring import Measuring
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
@@ -79,17 +78,6 @@ def from_here(output: str) -> str:
     path = Path(output).expanduser()
     whole = str(path if path.is_absolute() else Path.cwd() / path)
     return f"{whole}/" if output.endswith("/") else whole
-
-
-def measuring(
-    context: "Context", *, data: str | None, metric: str | None, model: str | None, num_threads: int | None
-) -> "Measuring":
-    """How programs are to be measured, the caps from the settings."""
-    from skill_fleet.services.measuring import Measuring
-    from skill_fleet.services.optimization import limits_of
-
-    limits = limits_of(context.settings)
-    return Measuring(data, metric, model, num_threads=num_threads, limits=limits)
 
 
 def screen(*, as_json: bool, quiet: bool = False) -> Screen:

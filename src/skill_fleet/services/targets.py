@@ -19,7 +19,13 @@ def skill_files(context: Context, targets: Sequence[str]) -> list[Path]:
     Raises:
         NotFound: A target is not there, or holds no skill.
     """
-    wanted = targets or [str(context.workspace.skills)]
+    library = context.workspace.skills
+    if not targets and not library.is_dir():
+        raise NotFound(
+            f"There is no library yet: {library} is not there.",
+            hint="Name files or folders, or write a skill: skill-fleet create-skill --task TEXT.",
+        )
+    wanted = targets or [str(library)]
     found = [file for target in wanted for file in _files(context, target)]
     return list(dict.fromkeys(found))
 
