@@ -71,6 +71,7 @@ def test_a_search_goes_on_without_what_is_withheld_whatever_the_threads(places, 
         result, model = done.result, made[0]
         assert done.error is None, done.error
         assert result.status == "succeeded"
+        assert {line["stopped"] for line in result.rounds} == {None}
         assert model.answered > 0
         # Each was asked for once, is written down, and told.
         assert len(set(model.withheld)) == len(model.withheld) == len(noted(place, result)) > 0
@@ -95,6 +96,7 @@ def test_a_model_that_gives_no_proposal_at_all_has_a_clear_end(place, name, thre
     result = done.result
     assert made[0].answered == 0
     if done.error is None:
+        assert name not in {"gepa", "copro"}  # they have nothing else
         assert result.status == "succeeded"
         assert ("proposals_withheld" in codes(result)) == bool(made[0].withheld)
         assert set((result.instructions or {}).values()) <= {PLAIN}
@@ -199,6 +201,27 @@ def test_where_an_optimizer_cannot_go_on_the_round_ends_and_the_next_has_its_own
     assert [(line["calls"], line["usd"]) for line in again.rounds] == bills
     assert made[1].withheld == []
     assert same(again, result)
+
+
+def test_miprov2_keeps_an_instruction_where_a_proposal_is_withheld_and_what_it_bootstrapped(places):
+    def which(asked):
+        return "proposed_instruction" in asked and share(asked)
+
+    share, found = share_of(0.7), []
+    for threads in (1, 8):
+        place, made = places(f"at-{threads}"), []
+        request = asked_of(place, "miprov2", num_threads=threads, trials=8)
+        result = place.optimize(request, wrap=wrapping(made, which)).result
+        assert [line["stopped"] for line in result.rounds] == [None]
+        assert len(made[0].withheld) == len(noted(place, result)) > 0
+        assert result.optimized["validation"] > result.baseline["validation"]
+        found.append((result, sorted(made[0].withheld)))
+    assert same(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+    # One place less to try is all: no trial asks for anything but what it would have asked for.
+    plain = places("plain")
+    without = plain.optimize(asked_of(plain, "miprov2", num_threads=8, trials=8)).result
+    assert without.rounds[0]["candidates"] >= found[1][0].rounds[0]["candidates"]
 
 
 def test_with_a_dspy_that_was_not_checked_miprov2_ends_its_round_there(places, monkeypatch):

@@ -253,7 +253,8 @@ class Calls(_Part):
         longest_pause: Most seconds between two attempts, also when the provider asks for more.
         outage_seconds: A provider that has answered nothing for so long, while it was asked, is given up:
             the run stops, resumable.
-        max_failed_share: Share of examples that may fail for good before a measurement is given up.
+        max_failed_share: Share of examples that may fail for good before a measurement is given up; of calls
+            for proposals, before a search is.
     """
 
     attempts: Annotated[int, Field(ge=1, le=20)] = 6
