@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,10 +55,12 @@ class Site:
     Attributes:
         fleet: The database, and jobs in it; its workers are not used.
         workers: How many.
+        environ: What their processes get on top of their own environment.
     """
 
     fleet: "Fleet"
     workers: int = 1
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.processes = [self._started(number) for number in range(self.workers)]
@@ -144,7 +146,7 @@ class Site:
         return place
 
     def _started(self, number: int) -> "Popen[str]":
-        environ = {"SKILL_FLEET_SERVER__HEARTBEAT_SECONDS": str(EXPIRY)}
+        environ = {"SKILL_FLEET_SERVER__HEARTBEAT_SECONDS": str(EXPIRY), **self.environ}
         if self.fleet.url is None:
             return spawned(self._place(number), "serve", "--json", "--port", "0", **environ)
         environ["SKILL_FLEET_DATABASE_URL"] = self.fleet.url

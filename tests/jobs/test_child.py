@@ -98,7 +98,7 @@ def test_who_lost_the_job_writes_nothing_and_leaves(store: Away, embedded: Datab
     assert isinstance(other, Lease)
     assert (child.lost, stopped, _told(store)) == (True, ["stopped"], [])
     assert store.get(JOB).result is None
-    left_at.wait(5.0)
+    left_at.wait(60.0)
     assert left == [LOST]
 
 

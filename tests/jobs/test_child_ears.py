@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.workers_help import gone
+from jobs.workers_help import LONGEST, gone, within
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
 
@@ -26,32 +26,30 @@ def heard(how):
 listen(heard)
 Path("child.new").write_text(str(os.getpid()))
 os.rename("child.new", "child")
-time.sleep(60)
+time.sleep(200)
 """
 PARENT = """
 import os, subprocess, sys, time
 read, write = os.pipe()
+if sys.argv[3] == "kept":
+    keeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(200)"], pass_fds=[write])
+    with open("keeper", "w") as file:
+        file.write(str(keeper.pid))
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], stdin=read)
 os.close(read)
-if sys.argv[3] == "kept":
-    keeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[write])
-    open("keeper", "w").write(str(keeper.pid))
-time.sleep(60)
+time.sleep(200)
 """
 
 
 def heard(folder: Path, asks: str, input_is: str) -> str | None:
     """How a child hears that its parent was killed; None where it does not, within some time."""
     with subprocess.Popen([sys.executable, "-c", PARENT, CHILD, asks, input_is], cwd=folder) as parent:
-        until = time.monotonic() + 20
-        while not (folder / "child").exists():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        within((folder / "child").exists, "the child")
         parent.kill()
     child = int((folder / "child").read_text())
     keeper = int((folder / "keeper").read_text()) if input_is == "kept" else None
     try:
-        until = time.monotonic() + (10 if asks == "signal" or keeper is None else 1)
+        until = time.monotonic() + (LONGEST if asks == "signal" or keeper is None else 1)
         while not gone(child) and time.monotonic() < until:
             time.sleep(0.02)
         return (folder / "heard").read_text() if gone(child) else None

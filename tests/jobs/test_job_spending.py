@@ -123,7 +123,7 @@ def test_counts_of_a_busy_one(database: Database) -> None:
         ("optimization", "failed"): 2,
     }
     assert counts.oldest_queued_seconds is not None
-    assert 0 <= counts.oldest_queued_seconds < 5
+    assert 0 <= counts.oldest_queued_seconds < 600
     assert counts.workers == {"alive": 1}
     assert (counts.calls, counts.usd, counts.usd_unknown_calls) == (9, 1.0, 1)
     assert counts.failures == {"crashed": 2}

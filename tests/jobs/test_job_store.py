@@ -51,7 +51,7 @@ def test_a_job_comes_back_as_it_was_written(store: JobStore) -> None:
     assert store.request_of("j") == new.request
     assert job.metadata == {"who": "me"}
     assert (job.max_usd, job.max_calls) == (1.5, 2**63 - 1)
-    assert abs(job.created_at - time.time()) < 5
+    assert abs(job.created_at - time.time()) < 600
     assert [(event.number, event.kind) for event in store.events("j")] == [(1, "queued")]
 
 

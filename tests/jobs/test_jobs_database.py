@@ -172,15 +172,15 @@ def test_readers_do_not_wait_for_a_writer(embedded: Database) -> None:
     def write(db: sa.Connection) -> None:
         db.execute(sa.text("update job set message = 'x'"))
         inside.set()
-        assert done.wait(10)
+        assert done.wait(60)
 
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(embedded.write, write)
-        assert inside.wait(10)
+        assert inside.wait(60)
         assert store.get("a").message == ""
         assert [job.message for job in store.page()] == [""]
         done.set()
-        writing.result(10)
+        writing.result(60)
     assert store.get("a").message == "x"
     embedded.close()
 
@@ -218,7 +218,7 @@ def test_who_is_patient_waits_for_a_server_that_comes_back(workspace: Path) -> N
     with running_postgres() as server:
         url = server.new_database()
         hasty = open_database(Workspace.at(workspace, {}), url)
-        patient = open_database(Workspace.at(workspace, {}), url, patience_seconds=30.0)
+        patient = open_database(Workspace.at(workspace, {}), url, patience_seconds=60.0)
         prepare_database(hasty, queue=False)
         lease = taken(JobStore(hasty), queued(JobStore(hasty), "a"))
         server.stop()
@@ -229,8 +229,8 @@ def test_who_is_patient_waits_for_a_server_that_comes_back(workspace: Path) -> N
             written = pool.submit(JobStore(patient).progress, lease, progress=0.5)
             events = pool.submit(JobStore(patient).append, lease, [("x", {})])
             server.start()
-            written.result(40)
-            assert events.result(40) == 3
+            written.result(90)
+            assert events.result(90) == 3
         assert JobStore(hasty).get("a").progress == 0.5, "and who is hasty goes on by itself"
         hasty.close()
         patient.close()
@@ -242,7 +242,7 @@ def test_a_deadlock_is_resolved_by_doing_one_again(postgres_url: str, workspace:
     store = JobStore(database)
     for name in ("a", "b"):
         queued(store, name)
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     turns: list[str] = []
 
     def change_both(first: str, second: str) -> Callable[[sa.Connection], None]:

@@ -174,7 +174,7 @@ def test_nothing_heavy_is_loaded_where_nothing_is_to_be_done(workspace: Path) ->
         print(sorted(heavy & set(sys.modules)))
     """
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     assert done.stdout.strip() == "[]"
 
 

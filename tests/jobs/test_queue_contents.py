@@ -2,13 +2,12 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 
-from jobs.workers_help import Fleet
+from jobs.workers_help import Fleet, within
 
 VALUES = {"inputs", "output", "error", "message", "value"}
 PICKLED = re.compile(r"^gA[A-Za-z0-9+/]")
@@ -38,10 +37,7 @@ def test_jobs_and_their_steps_are_kept_as_json(fleet: Fleet) -> None:
     fleet.here(nothing=0.0)
     done = fleet.job(provider="ein ä")
     ended = fleet.wait(done, "succeeded")
-    until = time.monotonic() + 10
-    while fleet.queue.is_live(ended.workflow_id):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    within(lambda: not fleet.queue.is_live(ended.workflow_id), "that it is over for the queue")
     waiting = fleet.store.get(fleet.job(enqueue=False))
     assert fleet.worker_here is not None
     fleet.worker_here.stop()

@@ -13,6 +13,8 @@ from jobs.workers_help import Fleet, gone
 from skill_fleet.jobs.records import Job
 
 SEED = 3
+PACE = {"SKILL_FLEET_MODELS__REGISTRY__OFFLINE__RPM": "1200"}
+"""Twenty calls a second: a run lasts long enough to be struck, also where who strikes is kept waiting."""
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 POSTGRES = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
@@ -29,7 +31,7 @@ def site(fleet: Fleet) -> Iterator[Callable[[int], Site]]:
     sites: list[Site] = []
 
     def begin(workers: int) -> Site:
-        sites.append(Site(fleet, workers))
+        sites.append(Site(fleet, workers, PACE))
         return sites[-1]
 
     yield begin
@@ -51,15 +53,15 @@ def under_way(site: Site, job_id: str, calls: int) -> Job:
 
 def all_gone(children: list[int]) -> None:
     """A process that was just being started looks after its worker a moment later."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not all(gone(child) for child in children):
         assert time.monotonic() < until, "the process of a job goes on without it"
         time.sleep(0.02)
 
 
 def moments(whole: dict[str, Any], seed: int, number: int) -> list[int]:
-    """Random numbers of calls, rising, all before the end."""
-    return sorted(random.Random(seed).sample(range(1, whole["calls"]["made"] - 20), number))
+    """Random numbers of calls, rising, all long before the end."""
+    return sorted(random.Random(seed).sample(range(1, whole["calls"]["made"] // 2), number))
 
 
 @SQLITE
@@ -92,9 +94,7 @@ def test_workers_that_are_killed_while_another_is_there(
         holder = two.holder(job)
         assert holder is not None
         two.restart(holder)
-        killed = time.monotonic()
-        again = two.fleet.wait(job_id, until=lambda now, job=job: now.fence > job.fence, within=60)
-        assert time.monotonic() - killed < EXPIRY + 10
+        again = two.fleet.wait(job_id, until=lambda now, job=job: now.fence > job.fence, within=EXPIRY + 40)
         assert again.worker != job.worker
         two.wait_ready(holder)
     two.fleet.wait(job_id, until=lambda now: now.over, within=60)
@@ -115,7 +115,7 @@ def test_a_worker_and_its_child_that_stand_still_for_longer_than_a_heartbeat(
     still = (two.processes[holder].pid, child)
     send(signal.SIGSTOP, *still)
     try:
-        two.fleet.wait(job_id, until=lambda now: now.fence > job.fence, within=EXPIRY + 20)
+        two.fleet.wait(job_id, until=lambda now: now.fence > job.fence, within=EXPIRY + 40)
     finally:
         send(signal.SIGCONT, *still)
     two.fleet.wait(job_id, until=lambda now: now.over, within=60)

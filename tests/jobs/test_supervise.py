@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from jobs.workers_help import gone
+from jobs.workers_help import gone, within
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.jobs.records import Job, Lease
 from skill_fleet.jobs.runner import Interruption, Outcome, Reason
 from skill_fleet.jobs.supervise import ChildRunner
 
+AT_ONCE = 30.0
+"""Seconds: far below every grace time and sleep here, far above what a busy machine takes."""
 NAME = "20260101-000000-0000000001"
 URL = "postgresql://me:p%40ssword@db.example/jobs"
 
@@ -25,17 +27,18 @@ def job() -> Job:
     return Job(**fields | {"job_id": NAME})
 
 
-def run(
-    tmp_path: Path, program: str, *, say: Reason | None = None, after: float = 0.3, **options: Any
-) -> tuple[Outcome, float]:
-    """How a program ends, and how long after the word it took; it finds `tmp_path` as its folder."""
+def run(tmp_path: Path, program: str, *, say: Reason | None = None, **options: Any) -> tuple[Outcome, float]:
+    """How a program ends, and how long after the word it took; it finds `tmp_path` as its folder.
+
+    The word is said when the program has made the file `began` there.
+    """
 
     async def both() -> tuple[Outcome, float]:
         interruption = Interruption()
         running = asyncio.create_task(runner.run(job(), Lease(NAME, 7, "w"), interruption))
         begun = time.monotonic()
         if say is not None:
-            await asyncio.sleep(after)
+            await asyncio.to_thread(within, (tmp_path / "began").exists, "it begins")
             begun = time.monotonic()
             interruption.give(say)
         return await running, time.monotonic() - begun
@@ -81,47 +84,49 @@ raise SystemExit(3)"""
 def test_one_that_listens_is_interrupted_at_once(tmp_path: Path) -> None:
     program = """
 import signal, sys, time
-signal.signal(signal.SIGINT, lambda *_: sys.exit(75))
-time.sleep(30)"""
-    outcome, took = run(tmp_path, program, say="cancelled")
+signal.signal(signal.SIGINT, lambda *_: (open('heard', 'w'), sys.exit(75)))
+open('began', 'w')
+time.sleep(300)"""
+    outcome, took = run(tmp_path, program, say="cancelled", grace_seconds=300)
     assert outcome.kind == "interrupted"
-    assert took < 1.0
+    assert (tmp_path / "heard").exists()
+    assert took < AT_ONCE
 
 
 def test_one_that_dies_of_the_interruption_has_not_crashed(tmp_path: Path) -> None:
-    outcome, took = run(tmp_path, "import time; time.sleep(30)", say="paused")
+    program = "import time; open('began', 'w'); time.sleep(300)"
+    outcome, took = run(tmp_path, program, say="paused", grace_seconds=300)
     assert outcome.kind == "interrupted"
-    assert took < 1.0
+    assert took < AT_ONCE
 
 
 DEAF = """
 import os, signal, subprocess, sys, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
-grandchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+grandchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])
 open('pids', 'w').write(f'{os.getpid()} {grandchild.pid}')
-time.sleep(60)"""
+os.rename('pids', 'began')
+time.sleep(300)"""
 
 
 def both_gone(tmp_path: Path) -> bool:
-    until = time.monotonic() + 2
-    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    while time.monotonic() < until and not all(gone(pid) for pid in pids):
-        time.sleep(0.02)
-    return all(gone(pid) for pid in pids)
+    pids = [int(pid) for pid in (tmp_path / "began").read_text().split()]
+    assert len(pids) == 2
+    return bool(within(lambda: all(gone(pid) for pid in pids), "both are gone"))
 
 
 def test_one_that_does_not_listen_is_killed_with_all_it_has_started(tmp_path: Path) -> None:
-    outcome, took = run(tmp_path, DEAF, say="cancelled", after=1.0, grace_seconds=0.5)
+    outcome, took = run(tmp_path, DEAF, say="cancelled", grace_seconds=0.5)
     assert outcome.kind == "interrupted"
-    assert 0.4 < took < 2.0
+    assert 0.4 < took < AT_ONCE
     assert both_gone(tmp_path)
 
 
 def test_one_that_has_lost_its_job_is_killed_at_once(tmp_path: Path) -> None:
-    outcome, took = run(tmp_path, DEAF, say="lease_lost", after=1.0)
+    outcome, took = run(tmp_path, DEAF, say="lease_lost", grace_seconds=300)
     assert outcome.kind == "lost"
-    assert took < 1.0
+    assert took < AT_ONCE
     assert both_gone(tmp_path)
 
 
@@ -129,7 +134,7 @@ def test_nothing_is_left_of_a_run_that_is_cancelled(tmp_path: Path) -> None:
     async def cancelled() -> None:
         runner = ChildRunner((sys.executable, "-c", DEAF), dict(os.environ), tmp_path)
         running = asyncio.create_task(runner.run(job(), Lease(NAME, 1, "w"), Interruption()))
-        await asyncio.sleep(1.0)
+        await asyncio.to_thread(within, (tmp_path / "began").exists, "it begins")
         running.cancel()
         await asyncio.sleep(0)
         running.cancel()
@@ -156,29 +161,22 @@ sys.stdin.read()
 pathlib.Path('ended').write_text('by the end of its input')"""
 
 
-def until_there(path: Path) -> None:
-    until = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < until, f"no {path.name}"
-        time.sleep(0.02)
-
-
 def test_its_input_ends_when_its_worker_is_killed_and_not_before(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", WORKER, LISTENER], cwd=tmp_path) as worker:
-        until_there(tmp_path / "began")
+        within((tmp_path / "began").exists, "it begins")
         time.sleep(0.3)
         assert not (tmp_path / "ended").exists()
         worker.kill()
-    until_there(tmp_path / "ended")
+    within((tmp_path / "ended").exists, "it ends")
 
 
 def test_one_that_hangs_is_killed_at_once_which_is_a_crash(tmp_path: Path) -> None:
-    outcome, took = run(tmp_path, DEAF, say="silent", after=1.0)
+    outcome, took = run(tmp_path, DEAF, say="silent", grace_seconds=300)
     assert outcome.kind == "crashed"
     assert outcome.error is not None
     assert "it hung, no call" in outcome.error["message"]
     assert "memory" not in outcome.error["hint"]
-    assert took < 1.0
+    assert took < AT_ONCE
     assert both_gone(tmp_path)
 
 

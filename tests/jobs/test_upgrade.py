@@ -22,9 +22,9 @@ def upgrade() -> None:
 
 def test_jobs_queued_and_half_done_before_an_upgrade_are_ended_after_it(fleet: Fleet, tmp_path: Path) -> None:
     old = fleet.worker(jobs_at_once=1)
-    half_done = fleet.job(steps=8, seconds=0.15)
+    half_done = fleet.job(steps=8, seconds=0.1, first_seconds=600)
     queued = fleet.job(steps=2)
-    fleet.wait(half_done, until=lambda job: job.progress > 0.2)
+    fleet.wait(half_done, until=lambda job: job.progress > 0)
     old.kill()
     migrate(fleet, tmp_path)
     fleet.queue = JobQueue(fleet.database, version="2")

@@ -18,13 +18,15 @@ from typing import Any
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.queue import JOBS_VERSION, JobQueue
 from skill_fleet.jobs.records import Job, Lease, NewJob
-from skill_fleet.jobs.runner import Interruption, Outcome
+from skill_fleet.jobs.runner import Interruption, Outcome, Runner
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.supervise import ChildRunner
 from skill_fleet.jobs.worker import RunningWorker, WorkerSettings
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 HEARTBEAT = 2.5
+LONGEST = 60.0
+"""Seconds that are waited for what happens in one or two: a busy machine is slow, which is no failure."""
 QUICK = {"heartbeat_seconds": HEARTBEAT, "poll_seconds": 0.1, "grace_seconds": 1.0}
 
 
@@ -66,7 +68,7 @@ class WorkerProcess:
         return self
 
     def error(self) -> str:
-        self.popen.wait(20)
+        self.popen.wait(LONGEST)
         assert self.popen.stderr is not None
         return self.popen.stderr.read()
 
@@ -75,13 +77,13 @@ class WorkerProcess:
 
     def kill(self) -> None:
         self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(LONGEST)
 
     def stop(self) -> float:
         """End it in order; how long that took."""
         begun = time.monotonic()
         self.send(signal.SIGTERM)
-        assert self.popen.wait(20) == 0, self.error()
+        assert self.popen.wait(LONGEST) == 0, self.error()
         return time.monotonic() - begun
 
     def children(self) -> list[int]:
@@ -127,14 +129,19 @@ class Fleet:
         return self.processes[-1].wait_ready() if ready else self.processes[-1]
 
     def here(
-        self, *, nothing: float | None = None, version: str = JOBS_VERSION, **settings: Any
+        self,
+        *,
+        nothing: float | None = None,
+        runner: Runner | None = None,
+        version: str = JOBS_VERSION,
+        **settings: Any,
     ) -> RunningWorker:
         """A worker in this process: a quicker start. Its jobs are children, or do `nothing` for so long."""
         chosen = WorkerSettings(**(QUICK | settings))
         command = (sys.executable, str(PROGRAMS / "child.py"))
         children = ChildRunner(command, self.environment(), self.folder, chosen.grace_seconds)
-        runner = children if nothing is None else NothingRunner(self.store, nothing)
-        self.worker_here = RunningWorker.start(self.database, chosen, runner, version=version)
+        usual = children if nothing is None else NothingRunner(self.store, nothing)
+        self.worker_here = RunningWorker.start(self.database, chosen, runner or usual, version=version)
         return self.worker_here
 
     def environment(self) -> dict[str, str]:
@@ -163,7 +170,7 @@ class Fleet:
         self.store.enqueued(job.job_id, job.attempt)
 
     def wait(
-        self, job_id: str, *statuses: str, within: float = 20.0, until: Callable[[Job], bool] | None = None
+        self, job_id: str, *statuses: str, within: float = LONGEST, until: Callable[[Job], bool] | None = None
     ) -> Job:
         """The job, as soon as it is in one of the statuses."""
         end = time.monotonic() + within
@@ -218,6 +225,15 @@ def most_at_once(spans: list[tuple[float, float]]) -> int:
         running += step
         most = max(most, running)
     return most
+
+
+def within(so: Callable[[], Any], what: str = "", seconds: float = LONGEST) -> Any:
+    """What a question answers, as soon as it is something."""
+    until = time.monotonic() + seconds
+    while not (found := so()):
+        assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+    return found
 
 
 def gone(pid: int) -> bool:

@@ -1,7 +1,8 @@
 """A job's process as tests want it: steps that are kept in the store, and a death of the kind asked for.
 
-The request: `steps`, `seconds` for each, `deaf` to signals, `hang` at which, and `crash`: `how` (`exit`,
-`kill`, `interrupted` by nobody of ours), `at` which.
+The request: `steps`, `seconds` for each, `first_seconds` for those of the job's first process but the
+first, so that it is never done before something happens to it; `deaf` to signals, `hang` at which, and
+`crash`: `how` (`exit`, `kill`, `interrupted` by nobody of ours), `at` which.
 """
 
 import os
@@ -38,12 +39,14 @@ def work(store: JobStore, lease: Lease, stop: threading.Event) -> int:
     steps = request.get("steps", 1)
     events = store.events(lease.job_id, 0, 10_000)
     done = max((event.data["step"] for event in events if event.kind == "step"), default=0)
+    seconds = request.get("seconds", 0.1)
+    late = request.get("first_seconds", seconds) if lease.fence == 1 else seconds
     for step in range(done + 1, steps + 1):
         if request.get("crash", {}).get("at") == step:
             crash(request["crash"]["how"])
         if request.get("hang") == step:
             time.sleep(3600)
-        if stop.wait(request.get("seconds", 0.1)):
+        if stop.wait(seconds if step == 1 else late):
             return INTERRUPTED
         store.append(lease, [("step", {"step": step, "pid": os.getpid()})])
         store.progress(lease, progress=step / steps, message=f"step {step}")
