@@ -142,6 +142,7 @@ def listening(app: FastAPI, header_seconds: float = 0.5) -> Iterator[tuple[str, 
 
     Quick.header_seconds = header_seconds
     options: dict[str, Any] = {"http": Quick, "ws": "none", "log_config": None, "access_log": False}
+    options["timeout_keep_alive"] = 60
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, server_header=False, **options))
     thread = threading.Thread(target=server.run)
     thread.start()

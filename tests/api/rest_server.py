@@ -63,14 +63,14 @@ def serving(service: Service) -> Iterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(15)
+            thread.join(60)
             assert not thread.is_alive()
 
 
 @contextlib.contextmanager
 def client(address: str, **options: Any) -> Iterator[httpx2.Client]:
     """A client of a server; paths begin at the API."""
-    with httpx2.Client(base_url=f"{address}{API}", timeout=30, **options) as made:
+    with httpx2.Client(base_url=f"{address}{API}", timeout=100, **options) as made:
         yield made
 
 

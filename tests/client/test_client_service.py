@@ -148,7 +148,7 @@ def test_a_watcher_survives_a_restart_of_the_server(tmp_path):
 def test_who_has_no_key_is_not_let_in_and_nobody_sees_the_jobs_of_another(tmp_path):
     def key(name: str, *words: str) -> str:
         process = spawned(tmp_path, "keys", "create", name, "--json", *words)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=60)
         return str(json.loads(out)["key"])
 
     ann, bob, boss = key("ann"), key("bob"), key("boss", "--scope", "admin")

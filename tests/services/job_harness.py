@@ -25,7 +25,7 @@ from skill_fleet.jobs.store import JobStore
 PROCESS = (sys.executable, "-X", "faulthandler", "-m", "skill_fleet.services.job_process")
 SLOW = (sys.executable, str(Path(__file__).parent / "programs" / "slow_job.py"))
 TASK = "Write a skill that tells how to find with git the commit that broke a build, for backend developers."
-LONGEST = 60.0
+LONGEST = 100.0
 THREADS = 2
 
 

@@ -208,7 +208,7 @@ def test_a_process_that_hangs_is_killed_and_the_next_question_answered(asked):
         with pytest.raises(HelperUnavailable, match=r"within 0\.2 s") as caught:
             await helper.ask("sleeps", {"seconds": 60}, timeout=0.2)
         assert caught.value.code == "helper_timeout"
-        assert time.monotonic() - before < 2
+        assert time.monotonic() - before < 30
         assert not is_alive(pid)
         assert await helper.ask("echo", {"c": 3}) == {"c": 3}
 
@@ -234,31 +234,38 @@ def test_whoever_goes_away_leaves_no_answer_for_the_next(asked):
 def test_who_waits_too_long_in_line_is_told_so_in_its_own_time(asked):
     async def talk(helper: Helper):
         await helper.ask("pid", {})
-        slow = asyncio.create_task(helper.ask("sleeps", {"seconds": 0.6}))
+        slow = asyncio.create_task(helper.ask("sleeps", {"seconds": 3.0}))
         await asyncio.sleep(0)
-        before = time.monotonic()
         with pytest.raises(HelperUnavailable) as caught:
             await helper.ask("echo", {}, timeout=0.2)
-        assert time.monotonic() - before < 0.25
+        assert not slow.done()
         assert caught.value.code == "helper_busy"
-        assert await slow == 0.6
+        assert await slow == 3.0
 
     asked(talk)
+
+
+async def counted_turns() -> None:
+    """Is over when the event loop has gone round a few times."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def test_a_wait_that_can_be_foreseen_is_refused_at_once_and_says_how_long(asked):
     async def talk(helper: Helper):
         for _ in range(12):  # by now it is known how long one takes
-            await helper.ask("sleeps", {"seconds": 0.1})
-        line = [asyncio.create_task(helper.ask("sleeps", {"seconds": 0.1})) for _ in range(8)]
-        await asyncio.sleep(0.01)
-        before = time.monotonic()
+            await helper.ask("sleeps", {"seconds": 0.2})
+        line = [asyncio.create_task(helper.ask("sleeps", {"seconds": 0.2})) for _ in range(8)]
+        await asyncio.sleep(0)
+        turns = asyncio.create_task(counted_turns())
         with pytest.raises(HelperUnavailable) as caught:
-            await helper.ask("echo", {}, timeout=0.9)
-        assert time.monotonic() - before < 0.05, "it did not wait to be refused"
-        assert (caught.value.code, caught.value.retry_after) == ("helper_busy", 1)
-        assert await helper.ask("echo", {"a": 1}, timeout=30) == {"a": 1}
-        assert await asyncio.gather(*line) == [0.1] * 8
+            await helper.ask("echo", {}, timeout=2.0)  # half of which may be spent in the line
+        assert not turns.done(), "it did not wait to be refused"
+        assert caught.value.code == "helper_busy"
+        assert caught.value.retry_after >= 2  # 8 x 0.2 s, and what is late
+        turns.cancel()
+        assert await helper.ask("echo", {"a": 1}, timeout=100) == {"a": 1}
+        assert await asyncio.gather(*line) == [0.2] * 8
 
     asked(talk)
 
@@ -270,8 +277,8 @@ def test_a_question_that_waited_still_ends_in_its_time(asked):
         await asyncio.sleep(0)
         before = time.monotonic()
         with pytest.raises(HelperUnavailable) as caught:
-            await helper.ask("sleeps", {"seconds": 30}, timeout=0.8)
-        assert 0.7 < time.monotonic() - before < 1.1
+            await helper.ask("sleeps", {"seconds": 90}, timeout=3.0)
+        assert 2.9 < time.monotonic() - before < 60
         assert caught.value.code == "helper_timeout"
         assert await slow == 0.3
 
@@ -281,24 +288,23 @@ def test_a_question_that_waited_still_ends_in_its_time(asked):
 def test_an_idle_process_ends_and_another_begins(asked):
     async def talk(helper: Helper):
         pid = await helper.ask("pid", {})
-        await asyncio.sleep(0.1)
         assert is_alive(pid)
-        await asyncio.sleep(0.5)
+        assert await helper.ask("pid", {}) == pid
+        assert await asyncio.to_thread(gone_within, pid, 60)
         assert helper.pid is None
-        assert not is_alive(pid)
         assert await helper.ask("pid", {}) != pid
 
-    asked(talk, idle_seconds=0.3)
+    asked(talk, idle_seconds=1.0)
 
 
 def test_a_closed_helper_answers_nobody_and_leaves_no_process(asked):
     async def talk(helper: Helper):
         pid = await helper.ask("pid", {})
-        busy = [asyncio.create_task(helper.ask("sleeps", {"seconds": 30})) for _ in range(3)]
+        busy = [asyncio.create_task(helper.ask("sleeps", {"seconds": 90})) for _ in range(3)]
         await asyncio.sleep(0.05)
         before = time.monotonic()
         await helper.aclose()
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 30
         assert not is_alive(pid)
         with pytest.raises(HelperUnavailable) as caught:
             await helper.ask("echo", {})
@@ -336,7 +342,7 @@ asyncio.run(main())
         pid = int(process.stdout.readline())
         assert is_alive(pid)
         process.kill()
-    assert gone_within(pid, 3)
+    assert gone_within(pid, 60)
 
 
 def test_every_error_of_the_tree_can_travel():

@@ -1,7 +1,6 @@
 """An earlier process of a job that still holds its run: it is waited for, which is no crash."""
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,9 +51,7 @@ def test_a_job_that_waits_can_be_cancelled(one: Stand) -> None:
         process = one.start(one.claimed(job))
         one.until(lambda: one.now(job).message == WAITS, "that it waits")
         one.store.want(job.job_id, "cancelled", None)
-        asked = time.monotonic()
         assert process.wait(LONGEST) == CONCLUDED, one.stderr()
-    assert time.monotonic() - asked < 5.0
     assert one.now(job).status == "cancelled"
 
 

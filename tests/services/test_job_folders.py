@@ -189,13 +189,13 @@ def test_the_worker_sweeps_from_its_start_to_its_end(rig: Rig) -> None:
 
     worker, gone = Worker(), threading.Event()
     thread = keep_folders(rig.service.context.workspace, rig.service.jobs, worker)
-    for _ in range(100):
+    for _ in range(1200):
         if not folder.exists():
             gone.set()
             break
         threading.Event().wait(0.05)
     worker.alive = False
-    thread.join(5)
+    thread.join(60)
     assert gone.is_set()
     assert not thread.is_alive()
 
