@@ -23,7 +23,10 @@ from skill_fleet.optimization.session import Session
 _WHAT = "list of proposals withheld in a search"
 _FEWEST = 10
 """So many may always be withheld in a round, unless none may: a short round asks for few."""
-_HINT = "Give another model for proposals (--optimization-model), or resume the run when this one answers."
+_HINT = (
+    "Give another model for proposals (--optimization-model), or resume the run when this one answers them, "
+    "or with a higher calls.max_failed_share."
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class RoundProposals:
         then = "it ended there, with the best program it had found" if cut else "it went on without"
         self._session.warn(
             "proposals_withheld",
-            f"In round {self._number} {what} withheld for good, and {then}: {errors[0].message}",
+            f"In round {self._number}, {what} withheld for good, and {then}: {errors[0].message}",
         )
 
 
