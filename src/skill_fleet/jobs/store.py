@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from skill_fleet.jobs.asking_jobs import UNCHANGED, Idempotency, JobAsking, Unchanged, erase
+from skill_fleet.jobs.admitting import Idempotency, JobAdmitting
+from skill_fleet.jobs.asking_jobs import UNCHANGED, JobAsking, Unchanged, erase
 from skill_fleet.jobs.audit import Audit
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.counts import Counts, count
@@ -32,7 +33,7 @@ class AnyOwner:
 ANY: Final = AnyOwner()
 
 
-class JobStore(JobAsking, JobHolding):
+class JobStore(JobAdmitting, JobAsking, JobHolding):
     """The jobs in a database; safe for all threads, and between processes.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.clock import Clock, timed_name
 from skill_fleet.foundation.errors import Interrupted, StorageError
-from skill_fleet.jobs.asking_jobs import Admit
+from skill_fleet.jobs.admitting import Admit
 from skill_fleet.jobs.records import ApiKey, Job, Kind, NewJob
 from skill_fleet.jobs.store import Idempotency, SpentToday
 from skill_fleet.services.job_requests import creation_request, optimization_request
