@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from skill_fleet.config.paths import Workspace
-from skill_fleet.config.settings import Phase, Settings
+from skill_fleet.config.settings import OptimizationDefaults, Phase, Settings
 from skill_fleet.foundation.errors import UnknownName, UsageError
 from skill_fleet.services.context import Context, open_context
 
@@ -103,20 +103,7 @@ class ResumeBody(Body):
 
 _B = TypeVar("_B", bound=Body)
 
-_SETTINGS_OF_A_RUN = (
-    "optimizer",
-    "auto",
-    "trials",
-    "rounds",
-    "max_bootstrapped_demos",
-    "max_labeled_demos",
-    "num_threads",
-    "min_groups",
-    "seed",
-    "prefer",
-    "folds",
-    "repeats",
-)
+_SETTINGS_OF_A_RUN = tuple(OptimizationDefaults.model_fields)
 
 
 def optimization_request(context: Context, body: Mapping[str, Any]) -> dict[str, Any]:
