@@ -36,6 +36,7 @@ def suite_of(name):
         suite.teardown_class()
 
 
+@pytest.mark.timeout(600)  # a dozen searches; on a busy machine they take their time
 @pytest.mark.parametrize("name", NAMES)
 def test_every_promise_is_kept(name, subtests):
     """All of them in one test, as several look at one search."""
