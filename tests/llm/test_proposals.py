@@ -66,8 +66,8 @@ def test_it_is_an_error_of_dspy_once_and_for_all(made):
             lm("Write an instruction.")
         assert raised.value.code == "content_filter"
     assert model.asked == [0]
-    ((key, error, number),) = notes
-    assert (number, error.code, list(proposals.withheld)) == (1, "content_filter", [key])
+    ((key, error, *numbers),) = notes
+    assert (numbers, error.code, list(proposals.withheld)) == ([1, 0], "content_filter", [key])
     assert not proposals.answered
     # A later process is told before.
     again = Refusing([0])
@@ -125,7 +125,7 @@ def test_of_several_completions_those_that_are_given_are_kept(made):
         assert sorted(set(model.asked)) == [0, 1, 2, 3, 4]
         assert len(model.asked) == 5
     assert len(proposals.withheld) == 2
-    assert proposals.answered
+    assert proposals.answered == 3
     none = Refusing(range(5))
     lm, proposals = made(none)
     with pytest.raises(Withheld):

@@ -174,6 +174,25 @@ def test_where_too_many_are_withheld_the_run_stops_and_a_resume_asks_anew(places
     assert same(mended.result, good.optimize(request).result)
 
 
+def test_a_run_that_was_stopped_for_them_goes_on_without_where_the_share_is_raised(place):
+    made = []
+    request = asked_of(place, "gepa")
+
+    def which(asked):
+        return any(
+            word in asked.rpartition("examples_with_feedback")[2] for word in ("parcel", "refund", "login")
+        )
+
+    first = place.optimize(request, wrap=wrapping(made, which))
+    assert first.error.exit_code == 6
+    assert made[0].answered > 0
+    place.loaded = load(place.root, environ={"SKILL_FLEET_CALLS__MAX_FAILED_SHARE": "1"})
+    done = place.resume(first.result.run_id, request, wrap=wrapping(made, which))
+    assert done.error is None, done.error
+    assert done.result.optimized["validation"] >= first.result.optimized["validation"]
+    assert len(made[1].withheld) > len(made[0].withheld)
+
+
 def test_a_share_of_zero_does_without_none(place):
     made = []
     place.loaded = load(place.root, environ={"SKILL_FLEET_CALLS__MAX_FAILED_SHARE": "0"})

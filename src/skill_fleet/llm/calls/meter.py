@@ -116,7 +116,8 @@ class Meter:
             return False
         self.line.traffic.count("from_journal", len(answers))
         self.model.answered = True
-        self._note_answered()
+        for key, _ in answers:
+            self._note_answered(key)
         return True
 
     def _looked_up(self, key: str) -> str | None:
@@ -168,12 +169,12 @@ class Meter:
         """An answer, noted with the call that it is part of."""
         context.candidate += 1
         context.answers.append((key, body))
-        self._note_answered()
+        self._note_answered(key)
         return response
 
-    def _note_answered(self) -> None:
+    def _note_answered(self, key: str) -> None:
         if self.proposals is not None:
-            self.proposals.answered = True
+            self.proposals.answers(key)
 
     def without_it(self, key: str, error: ProviderError) -> BaseException | None:
         """What a call that failed for good comes to where it is a proposal of a search, to be raised.

@@ -12,10 +12,9 @@ from dspy.utils.exceptions import LMError
 
 from skill_fleet.foundation.errors import ProviderError
 
-OnWithheld = Callable[[str, ProviderError, int], bool]
-"""Told of a call withheld for the first time: its key, why, and the how-manieth of the search it is.
-
-It says whether the search can do without it.
+OnWithheld = Callable[[str, ProviderError, int, int], bool]
+"""Told of a call withheld for the first time: its key, and why; how many were withheld in the search with it,
+and how many were answered. It says whether the search can do without it.
 """
 
 
@@ -42,16 +41,13 @@ class Proposals:
     Args:
         known: What was withheld before, by key.
         on_withheld: See `OnWithheld`; called one at a time.
-
-    Attributes:
-        answered: Whether any was answered.
     """
 
     def __init__(self, known: Mapping[str, ProviderError], on_withheld: OnWithheld) -> None:
-        self.answered = False
         self._known = dict(known)
         self._on_withheld = on_withheld
         self._met: dict[str, ProviderError] = {}
+        self._answered: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -59,6 +55,15 @@ class Proposals:
         """What was withheld in this search, by key, in the order in which it was met."""
         with self._lock:
             return dict(self._met)
+
+    @property
+    def answered(self) -> int:
+        """How many were answered."""
+        return len(self._answered)
+
+    def answers(self, key: str) -> None:
+        """A call was answered, by the provider or by the journal."""
+        self._answered.add(key)
 
     def recalled(self, key: str) -> Withheld | None:
         """What a call that was withheld before comes to, as an error to be raised."""
@@ -81,7 +86,7 @@ class Proposals:
             found = self._meets(key, error)
             if key in self._known:
                 return found
-            if not self._on_withheld(key, error, len(self._met)):
+            if not self._on_withheld(key, error, len(self._met), self.answered):
                 return None
             self._known[key] = error
             return found

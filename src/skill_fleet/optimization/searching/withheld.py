@@ -70,7 +70,8 @@ class RoundProposals:
         self.one_too_many = False
         self._session = session
         self._number = number
-        self._most = _most(session, baseline)
+        self._share = session.loaded.settings.calls.max_failed_share
+        self._borne = _borne(session, baseline, self._share)
         self._entries = _known(session)
         known = {one.key: one.error for one in self._entries}
         self.proposals = Proposals(known, self._can_do_without)
@@ -80,8 +81,8 @@ class RoundProposals:
         """What was withheld, in the order in which it was met."""
         return self.proposals.withheld
 
-    def _can_do_without(self, key: str, error: ProviderError, met: int) -> bool:
-        if met > self._most:
+    def _can_do_without(self, key: str, error: ProviderError, met: int, answered: int) -> bool:
+        if met > self._borne and met > self._share * (met + answered):
             self.one_too_many = True
             return False
         self._entries.append(_Entry(key, self._number, error.code, error.message, error.hint))
@@ -130,12 +131,11 @@ def _stopped(what: str, last: SkillFleetError) -> Halt:
     return Halt("provider", ProviderError(f"{what}; the last: {reason}.", hint=_HINT, code=last.code))
 
 
-def _most(session: Session, baseline: Baseline) -> int:
-    """How many may be withheld in a round: a share of those that the optimizer is likely to ask for in one.
+def _borne(session: Session, baseline: Baseline, share: float) -> int:
+    """How many may be withheld in a round in any case: a share of those that it is likely to ask for.
 
-    It is known before, so that neither threads nor a resume decide where a search is stopped.
+    The first ones say little of the share in the end, and in many threads they come in any order.
     """
-    share = session.loaded.settings.calls.max_failed_share
     if share == 0:
         return 0
     sizes = sizes_of(session.plan, RunSize(exactly(baseline.calls_per_run), 0, 0))
