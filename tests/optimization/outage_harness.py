@@ -22,7 +22,7 @@ from kill_harness import OUTCOME, Case, make_workspace
 
 OUTAGE = 3.0
 """`calls.outage_seconds` of the workspace."""
-_LONGEST = 120.0
+_LONGEST = 300.0
 _GLANCE = 0.005
 _LATENCY = 0.02
 _CONFIG = """

@@ -10,7 +10,7 @@ from caps_harness import KINDS, Case, make_place, place_cap, ran, whole
 from skill_fleet.llm.budget import Account, Limits
 from skill_fleet.optimization.door import Doorkeeper
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 CASES = [Case("miprov2"), Case("copro", judged=True), Case("knn_few_shot")]
 RANDOM_SEARCH = Case("bootstrap_random_search")
 

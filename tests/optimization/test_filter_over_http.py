@@ -14,6 +14,7 @@ from skill_fleet.config.load import load
 from skill_fleet.optimization.planning.plan import make_plan
 from skill_fleet.optimization.records.request import OptimizationRequest
 
+pytestmark = pytest.mark.timeout(300)
 ASKED = r"\[\[ ## ticket ## \]\]\s*"
 IMPROVED = "If the ticket mentions.*"
 

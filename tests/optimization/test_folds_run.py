@@ -294,7 +294,7 @@ class Folded(Case):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_a_run_killed_in_any_fold_is_resumed_without_paying_twice(tmp_path):
     case, rng = Folded("labeled_few_shot", 8), random.Random(0)
     with stand() as both:

@@ -20,7 +20,7 @@ KILLED = [
 ]
 INTERRUPTED = [Case("copro", 8), Case("miprov2", 1)]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def optimize(place, metric):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_an_element_named_in_the_feedback_is_learnt(invented):
     result = optimize(invented, "named")
     assert result.verdict == "better"
@@ -59,7 +59,7 @@ def test_an_element_named_in_the_feedback_is_learnt(invented):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("metric", ["shuffled", "bare"])
 def test_without_the_words_nothing_is_learnt(invented, metric):
     result = optimize(invented, metric)
