@@ -19,6 +19,7 @@ class Terminal:
         root: Its directory.
         words: The command line after `skill-fleet`.
         columns: Of the terminal.
+        program: What `skill-fleet` is.
         environ: Set besides what is inherited.
 
     Attributes:
@@ -26,12 +27,19 @@ class Terminal:
         said: All that was read so far.
     """
 
-    def __init__(self, root: Path, words: tuple[object, ...], columns: int = 80, **environ: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        words: tuple[object, ...],
+        columns: int = 80,
+        program: tuple[str, ...] = (sys.executable, "-m", "skill_fleet"),
+        **environ: str,
+    ) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "skill_fleet", *map(str, words)],
+            [*program, *map(str, words)],
             cwd=root,
             env={**inherited, "TERM": "xterm-256color", **environ},
             stdin=theirs,

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -68,6 +69,15 @@ def of_its_own(ws, word):
     return [*SMALL[:-1], f"{word}.json", "--output", f"config/optimized/{word.lower()}.json"]
 
 
+def watched_by_itself(running: Running, job_id: str) -> tuple[str, set[str]]:
+    """What a watcher in a process of its own shows of a job that is over, and which packages it imports."""
+    words = ["jobs", "watch", job_id, "--server", running.url]
+    run = f"from skill_fleet.cli.main import main; main({words!r})"
+    code = f"import sys; {run}; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout, {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
+
+
 def test_a_job_that_is_watched_ends_as_optimize_does(jobs, cli, working, ws):
     asked = of_its_own(ws, "Please")
     watched = jobs(working, "start", *asked, "--watch")
@@ -95,6 +105,10 @@ def test_a_job_that_is_watched_ends_as_optimize_does(jobs, cli, working, ws):
     beside = cli("--workspace", working.root, "jobs", "result", job_id).out
     assert f".skill-fleet/runs/{job_id}/report.md" in beside
     assert "in the workspace of" not in beside
+    shown, loaded = watched_by_itself(working, job_id)
+    assert shown.replace(f" --server {working.url}", "") == watched.out
+    assert "skill_fleet" in loaded
+    assert not loaded & {"dspy", "litellm", "gepa", "numpy", "optuna", "dbos", "sqlalchemy"}
     report = jobs(working, "report", job_id)
     assert report.out.startswith(f"# Run {job_id}\n")
     assert jobs(working, "report", job_id, "--json").json == {"job_id": job_id, "report": report.out}
@@ -346,28 +360,12 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(jobs, still, start, monkeypatc
 
 
 def test_a_watcher_needs_neither_dspy_nor_the_server(still):
-    import subprocess
-
     run = f"from skill_fleet.cli.main import main; main(['jobs', 'list', '--server', {still.url!r}])"
     code = f"import sys; {run}; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "httpx2" in loaded
     assert not loaded & {"dspy", "dbos", "fastapi", "sqlalchemy", "uvicorn", "numpy", "optuna"}
-
-
-def test_showing_a_result_needs_no_dspy(jobs, working):
-    import subprocess
-
-    job_id = jobs(working, "start", *SMALL, "--seed", "8", "--json").json["job_id"]
-    words = ["jobs", "watch", job_id, "--server", working.url]
-    run = f"from skill_fleet.cli.main import main; main({words!r})"
-    code = f"import sys; {run}; print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "verdict" in done.stdout
-    loaded = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
-    assert "skill_fleet" in loaded
-    assert not loaded & {"dspy", "litellm", "gepa", "numpy", "optuna", "dbos", "sqlalchemy"}
 
 
 def test_the_moving_line_shows_how_far_a_job_is():

@@ -2,9 +2,10 @@
 
 import re
 import subprocess
-import sys
 
 import pytest
+
+from warm_commands import warm_command
 
 CONFIG = """\
 # Ours.
@@ -282,7 +283,7 @@ def test_what_another_source_decides_is_said(cli, monkeypatch):
 def test_of_models_added_at_once_none_is_lost(cli, ws):
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "skill_fleet", "models", "add", f"m{n}", "--model", f"openai/x{n}", "-q"],
+            [warm_command(), "models", "add", f"m{n}", "--model", f"openai/x{n}", "-q"],
             cwd=ws,
         )
         for n in range(6)

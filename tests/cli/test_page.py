@@ -16,6 +16,7 @@ from skill_fleet.cli.screen import Screen
 from skill_fleet.simulator import Faults, SimulatorSettings, running
 from skill_fleet.simulator.script import Rule
 from terminals import Terminal, bare
+from warm_commands import warm_command
 
 TASK = "Help our team roll back a failed Helm release"
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -145,7 +146,7 @@ def simulated(slowly=None, seconds=0.1):
 
 def terminal(ws, *words, **options):
     """How a command line on a terminal ended, and what it wrote there."""
-    return Terminal(ws, words, **options).ended()
+    return Terminal(ws, words, program=(warm_command(),), **options).ended()
 
 
 def configure(ws, url):

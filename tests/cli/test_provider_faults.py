@@ -4,7 +4,6 @@ import hashlib
 import json
 import sqlite3
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx2
 import pytest
 
 from skill_fleet.simulator import Faults, Running, SimulatorSettings, running
+from warm_commands import warm_command
 
 OUTAGE = 1.5
 CONFIG = """
@@ -83,7 +83,7 @@ def test_a_mistake_of_the_configuration_costs_one_request_and_says_one_sentence(
 def optimized(ws: Path, words: tuple[str, ...]) -> tuple[int, dict[str, Any], str]:
     """A command line in a process of its own: exit code, JSON result, what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "skill_fleet", *words],
+        [warm_command(), *words],
         cwd=ws,
         text=True,
         capture_output=True,

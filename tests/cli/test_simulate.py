@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from skill_fleet.simulator import CATALOGUE
+from warm_commands import warm_command
 
 CLIENT = """
 import json, sys, urllib.request
@@ -200,18 +201,20 @@ def workspace(ws, simulator):
     return lambda: totals_of(ready["url"])
 
 
-def ended(process):
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
-    return json.loads(out)
+def ended(ws, *words):
+    done = subprocess.run(
+        [warm_command(), *words], cwd=ws, text=True, capture_output=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def bill(totals):
     return totals["billed_prompt_tokens"], totals["billed_completion_tokens"], totals["billed_usd"]
 
 
-def test_create_skill_through_http(workspace, start, ws):
-    value = ended(start("create-skill", "--task", "Review SQL migrations before they run", "--json"))
+def test_create_skill_through_http(workspace, ws):
+    value = ended(ws, "create-skill", "--task", "Review SQL migrations before they run", "--json")
     assert value["simulated"] is True
     assert (ws / value["path"]).read_text().startswith("---\nname: ")
     totals = workspace()
@@ -220,7 +223,7 @@ def test_create_skill_through_http(workspace, start, ws):
     assert bill(totals) == (tokens["input"], tokens["output"], pytest.approx(value["usd"], abs=1e-9))
 
 
-def test_optimize_through_http(workspace, start, ws):
+def test_optimize_through_http(workspace, ws):
     """The skill program, end to end: what the run counts is what the provider served and billed."""
     data = ws / "small.json"
     data.write_text(json.dumps(json.loads(TRAINSET.read_text())[:24]))
@@ -236,7 +239,7 @@ def test_optimize_through_http(workspace, start, ws):
         "--min-groups",
         "3",
     )
-    value = ended(start("optimize", *words, "--seed", "1", "--yes", "--json"))
+    value = ended(ws, "optimize", *words, "--seed", "1", "--yes", "--json")
     assert value["status"] == "succeeded"
     assert value["simulated"] is True
     assert value["baseline"]["test"] > 0

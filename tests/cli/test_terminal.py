@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from terminals import Terminal, bare
+from warm_commands import warm_command
 
 GOLD = Path(__file__).resolve().parents[2] / "skills"
 PRICED = (
@@ -19,7 +20,7 @@ def terminal(ws):
     """Runs a command line on a terminal: its exit code, and all that was written to the terminal."""
 
     def run(*words, columns=80, typed="", **environ):
-        started = Terminal(ws, words, columns, **environ)
+        started = Terminal(ws, words, columns, (warm_command(),), **environ)
         started.type(typed)
         return started.ended()
 
