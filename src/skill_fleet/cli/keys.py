@@ -136,4 +136,4 @@ def _shown(keys: "Sequence[Mapping[str, Any]]") -> "RenderableType":
         )
         for key in keys
     ]
-    return rows(("!id", "name", "!scopes", "!state", "!today", "!last used (UTC)"), lines)
+    return rows(("!id", "name", "scopes", "!state", "today", "!last used (UTC)"), lines)

@@ -277,9 +277,10 @@ def _detail(data: Mapping[str, Any]) -> str:
     """What was done, and how long it took; of a job elsewhere, how far it is."""
     if "share" in data:
         return f"{share(data['share'])} · {data['calls']} calls"
-    rollouts = f"{data['rollouts']} tries · " if data.get("rollouts") else ""
+    rollouts = data.get("rollouts")
+    tried = f"{rollouts} {'try' if rollouts == 1 else 'tries'} · " if rollouts else ""
     replayed = f" + {data['from_journal']} from the journal" if data["from_journal"] else ""
-    return f"{rollouts}{data['calls']} calls{replayed} · {seconds(data['seconds'])}"
+    return f"{tried}{data['calls']} calls{replayed} · {seconds(data['seconds'])}"
 
 
 def _bar(screen: Screen) -> "Progress":

@@ -9,6 +9,7 @@ from skill_fleet.cli.tables import facts, group, rows, words
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_SIMULATED = " ~"
 _SHOWN = {
     "better": "It was shown to be better than the plain program.",
     "worse": "It was shown to be worse than the plain program.",
@@ -17,25 +18,27 @@ _SHOWN = {
 
 
 def shown_artifacts(found: Sequence[Mapping[str, Any]]) -> "RenderableType":
-    """All programs and versions."""
+    """All programs and versions, in 80 columns; which run each is from says `shown_artifact`."""
     lines = [
         (
             one["name"],
             f"{one['version']} *" if one["current"] else one["version"],
             one["optimizer"] or ("plain" if one["program"] else UNKNOWN),
             one["verdict"] or UNKNOWN,
-            score(one["quality"]),
-            {True: "yes", False: "no"}.get(one["simulated"], UNKNOWN),
-            one["run_id"] or UNKNOWN,
+            f"{score(one['quality'])}{_SIMULATED if one['simulated'] else ''}",
             _time(one["created_at"]),
         )
         for one in found
     ]
-    heads = ("!name", "!version", "!optimizer", "!verdict", "quality", "simulated", "!run", "!made")
+    heads = ("name", "!version", "optimizer", "!verdict", "quality", "!made")
     problems = [
         words(f"! {one['name']}@{one['version']}: {one['problem']}") for one in found if one["problem"]
     ]
-    legend = words("\n* is published", "dim") if any(one["current"] for one in found) else None
+    marks = [
+        *(["* is published"] if any(one["current"] for one in found) else []),
+        *(["~ is by the built-in simulator"] if any(one["simulated"] for one in found) else []),
+    ]
+    legend = words(f"\n{', '.join(marks)}", "dim") if marks else None
     return group(rows(heads, lines, right=("quality",)), legend, *problems)
 
 

@@ -28,12 +28,11 @@ def shown_jobs(jobs: "Iterable[Job]") -> "RenderableType":
             job.status,
             share(job.progress),
             _cost(job),
-            moment(job.created_at),
             job.message,
         )
         for job in jobs
     ]
-    headings = ("!job", "!kind", "!status", "!done", "!cost", "!asked for (UTC)", "message")
+    headings = ("!job", "!kind", "!status", "!done", "!cost", "message")
     return rows(headings, lines, right=("done", "cost"))
 
 

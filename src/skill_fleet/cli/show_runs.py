@@ -18,7 +18,7 @@ def shown_runs(runs: Sequence[Mapping[str, Any]]) -> "RenderableType":
             run["run_id"],
             run["status"],
             f"{score(run['baseline'])} → {score(run['optimized'])}",
-            run["verdict"] or UNKNOWN,
+            UNKNOWN if run["optimized"] is None else run["verdict"] or UNKNOWN,
             UNKNOWN if run["seconds"] is None else dollars(run["usd"]),
             run["optimizer"],
         )
