@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -52,7 +53,13 @@ class Postgres:
     def new_database(self) -> str:
         """The address of a new empty database."""
         name = f"t{secrets.token_hex(6)}"
-        self._run(f'create database "{name}"')
+        self._run(f'create database "{name}" strategy file_copy')
+        return self.url(name)
+
+    def copy_of(self, template: str) -> str:
+        """The address of a new database that is like another, to which nobody is connected."""
+        name = f"t{secrets.token_hex(6)}"
+        self._run(f'create database "{name}" template "{template}" strategy file_copy')
         return self.url(name)
 
     def drop(self, url: str) -> None:
@@ -167,7 +174,9 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that no connection is given while the server is away: below those that systems hand out."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("There is no free port.")

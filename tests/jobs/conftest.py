@@ -1,12 +1,10 @@
 """The database of jobs, prepared, on SQLite and on a real PostgreSQL."""
 
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from jobs.workers_help import Fleet
@@ -51,11 +49,9 @@ def database_url(workspace: Path, request: pytest.FixtureRequest) -> Iterator[st
         return
     template = request.getfixturevalue("prepared_postgres")
     server: Postgres = request.getfixturevalue("postgres")
-    name = f"t{secrets.token_hex(6)}"
-    with psycopg.connect(server.url(), autocommit=True) as db:
-        db.execute(f'create database "{name}" template "{template}"'.encode())
-    yield server.url(name)
-    server.drop(server.url(name))
+    url = server.copy_of(template)
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture
