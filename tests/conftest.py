@@ -19,8 +19,8 @@ from clocks import FakeClock
 from postgres import NoPostgres, Postgres, running_postgres
 
 # Hundreds of processes are started here. Where none may keep what it has compiled, each compiles all that it
-# imports, which takes twice as long as the rest of its start. It is kept apart from sources and workspaces; and
-# not by this process: tests write a module twice in a second, which bytecode does not notice.
+# imports, which takes twice as long as the rest of its start. It is kept apart from sources and workspaces;
+# and not by this process: tests write a module twice in a second, which bytecode does not notice.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode"))
 sys.dont_write_bytecode = True
