@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 
+import dspy
 import pytest
 from withholding import every, share_of, wrapping
 
 from skill_fleet.config.load import load
 from skill_fleet.foundation.errors import DataError
+from skill_fleet.llm.call_context import current_subject
+from skill_fleet.optimization.attribution import Attribution
 from skill_fleet.optimization.optimizers import miprov2
 from skill_fleet.optimization.records.events import read_events
 from skill_fleet.optimization.records.runs import find_run
@@ -17,9 +20,9 @@ from skill_fleet.optimization.session import Control
 PLAIN = "Choose the queue of a support ticket."
 INDUCED = "Please adhere to the following rules when making your prediction:"
 """DSPy's own words before rules."""
-TRIALS = {"gepa": 3, "miprov2": 4, "copro": 2, "infer_rules": 4, "simba": 6}
+TRIALS = {"gepa": 3, "miprov2": 4, "copro": 2, "infer_rules": 4, "better_together": 3, "simba": 6}
 """`--trials` of a small search in which proposals are made; 2 where nothing is said."""
-SHARE = {"gepa": 0.3, "miprov2": 0.3, "infer_rules": 0.5, "simba": 0.5}
+SHARE = {"gepa": 0.3, "miprov2": 0.3, "infer_rules": 0.5}
 """Share of the proposals that is withheld; 0.35 where nothing is said."""
 LONG = "two searches of some hundred calls each, one of them at one thread"
 PROPOSING = (
@@ -244,8 +247,6 @@ def test_miprov2_keeps_an_instruction_where_a_proposal_is_withheld_and_what_it_b
 
 
 def test_with_a_dspy_that_was_not_checked_miprov2_ends_its_round_there(places, monkeypatch):
-    import dspy
-
     monkeypatch.setattr(miprov2, "mipro_class", lambda: dspy.MIPROv2)
     place, made = places("one"), []
     written = "proposed_instruction"
@@ -280,6 +281,19 @@ def test_descriptions_of_program_and_data_that_are_withheld_leave_the_proposals(
     assert made[0].answered > 0
     assert len(made[0].withheld) >= 2
     assert done.result.optimized["validation"] > done.result.baseline["validation"]
+
+
+def test_a_program_that_runs_on_none_of_the_examples_makes_no_proposals():
+    known = dspy.Example(ticket="one", queue="bugs").with_inputs("ticket")
+    watch = Attribution([known])
+    for asked, subject in (({"ticket": "another"}, ""), ({"basic_instruction": "one"}, None)):
+        watch.on_module_start("outer", None, {"kwargs": asked})
+        watch.on_module_start("inner", None, {"kwargs": {"basic_instruction": "of the program"}})
+        assert current_subject() == subject
+        watch.on_module_end("inner", None)
+        assert current_subject() == subject
+        watch.on_module_end("outer", None)
+        assert current_subject() is None
 
 
 @pytest.mark.parametrize(
