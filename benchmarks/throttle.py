@@ -31,6 +31,16 @@ from typing import Any
 
 import dspy
 
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.evaluation.runner import measure
+from skill_fleet.evaluation.score import Score
+from skill_fleet.foundation.clock import SYSTEM_CLOCK
+from skill_fleet.llm.budget import Account, Gate, Limits
+from skill_fleet.llm.calls.engine import Line
+from skill_fleet.llm.journal.journal import Journal
+from skill_fleet.llm.limits.limiters import Limiters
+from skill_fleet.llm.models import Connections, build_lm
+
 ANSWER = "[[ ## answer ## ]]\nyes\n\n[[ ## completed ## ]]"
 MODEL = "openai/simulated/one"
 SAYS = {
@@ -126,8 +136,6 @@ class _Yes:
     """The metric of ours."""
 
     def score(self, gold: Any, prediction: Any) -> Any:
-        from skill_fleet.evaluation.score import Score
-
         return Score(_yes(gold, prediction), {}, "")
 
 
@@ -142,15 +150,6 @@ def _examples(number: int) -> list[Any]:
 
 
 def _ours(url: str, threads: int, items: int, folder: Path) -> int:
-    from skill_fleet.config.settings import ModelSpec
-    from skill_fleet.evaluation.runner import measure
-    from skill_fleet.foundation.clock import SYSTEM_CLOCK
-    from skill_fleet.llm.budget import Account, Gate, Limits
-    from skill_fleet.llm.calls.engine import Line
-    from skill_fleet.llm.journal.journal import Journal
-    from skill_fleet.llm.limits.limiters import Limiters
-    from skill_fleet.llm.models import Connections, build_lm
-
     spec = ModelSpec(model=MODEL, api_base=url, temperature=0.0, max_tokens=50)
     journal = Journal(folder / "ledger", folder / "responses")
     line = Line(journal, "run", SYSTEM_CLOCK)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from limiter_simulation import Simulation
+from limiter_simulation import Simulation, TokenBucket
 from skill_fleet.llm.limits.admission import Admission
 from skill_fleet.llm.limits.announced import Announced, Told
 from skill_fleet.llm.limits.callers import Place, Quota
@@ -61,6 +61,38 @@ def test_nothing_left_on_every_good_answer_slows_nobody_down(said: Left, tokens:
     # One caller alone may have waited once: nothing had contradicted it yet.
     once = 60.1 if clients == 1 and said.reset == DAY else 0.0
     assert ran.wall <= (items / clients) * 0.5 * 1.1 + once + 1.0
+
+
+@pytest.mark.parametrize("remaining", [0, 1, 3, 15])
+@pytest.mark.parametrize("tokens", [False, True])
+@pytest.mark.parametrize("clients", [4, 16, 64])
+def test_as_much_left_after_every_good_answer_is_no_count(remaining: int, tokens: bool, clients: int) -> None:
+    server = Liar(Left(remaining, 60.0), tokens=tokens)
+    ran = Simulation(server, clients=clients, items=60 * clients, latency=lambda _: 0.5, headers=True).run()
+    assert ran.wall <= 60 * 0.5 * 1.05 + 4.0  # until it is found out
+
+
+@pytest.mark.parametrize("clients", [16, 64])
+@pytest.mark.parametrize("burst", [10, 30])
+def test_a_bucket_whose_reset_is_when_it_is_full_is_used_as_it_fills(clients: int, burst: int) -> None:
+    """What it says of the reset is true of a full bucket only: a call is taken every tenth of a second."""
+    ran = Simulation(
+        TokenBucket(10, burst), clients=clients, items=900, retry_after="exact", headers=True
+    ).run()
+    assert ran.wall <= 1.08 * (900 - burst) / 10
+    assert ran.rejected_share(burst / 10) <= 0.02
+
+
+def test_answers_that_overtake_each_other_contradict_nothing() -> None:
+    told = Announced(60.0)
+    for number, remaining in ((2, 7), (1, 8), (4, 5), (3, 6)):
+        word = Told(number, 0.0, {"requests": Left(remaining, 60.0)})
+        told.told(word)
+        assert not told.answered(word, 1.0, doubtful=False)
+    after_the_reset = Told(5, 60.0, {"requests": Left(7, 60.0)})
+    assert not told.answered(after_the_reset, 61.0, doubtful=False)
+    again = [Told(number, 61.0, {"requests": Left(7, 60.0)}) for number in (6, 7)]
+    assert [told.answered(word, 62.0, doubtful=False) for word in again] == [False, True]
 
 
 def test_no_rate_is_learned_from_a_header_before_some_good_answers() -> None:

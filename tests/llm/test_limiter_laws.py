@@ -319,3 +319,29 @@ def test_a_refusal_that_says_that_there_is_room_holds_nobody_up() -> None:
     assert alone
     assert core.learned.rate is None
     assert asked(core, 0.1).call is not None
+
+
+def test_a_window_that_still_holds_the_first_herd_says_nothing_of_the_pace() -> None:
+    """The first call goes alone, the others when it is answered: its place is free long before theirs."""
+    core = Admission(60.0, 120.0, random.Random(0))
+    core.answered(asked(core, 0.0).call, 1, 0.26)
+    herd = [asked(core, 0.26) for _ in range(16)]
+    for place in herd[9:]:
+        core.failed(place.call, Failure("rate_limit", "retry", sent=False, retry_after=0.74), SLOW, 0.28)
+    waiting = [asked(core, 0.3) for _ in range(2)]
+    for place in waiting:
+        core.serve(place.due)
+    rate = core.learned.rate
+    second = waiting[1].call
+    core.failed(second, Failure("rate_limit", "retry", sent=False, retry_after=0.03), SLOW, second.at + 0.01)
+    assert core.learned.rate == rate
+    assert core.paused_until >= second.at + 0.03
+
+
+@pytest.mark.parametrize("clients", [16, 64])
+def test_what_a_bucket_had_saved_up_is_not_taken_for_a_rate(clients: int) -> None:
+    for seed in range(3):
+        server = TokenBucket(10, 100)
+        found = Simulation(server, clients=clients, items=900, retry_after="exact", seed=seed).run()
+        assert found.wall <= 1.12 * 80
+        assert len(found.rejections) <= 50

@@ -1,11 +1,15 @@
 """What responses say is left of a model's limits, and how far that is believed.
 
-Many say it wrongly: 0 left on every good answer, a reset in a day, a count of another account. So a word is
-dropped at the first answer that contradicts it, and comes back to honour when a call made in spite of it is
-turned away.
+Many say it wrongly: 0 or 1 left on every good answer, a reset in a day, a count of another account; or they
+tell of a bucket that fills all the while, and whose reset is when it is full. So a word is dropped at the
+first answer that contradicts it, and comes back to honour when a call made in spite of it is turned away.
+
+Until a reset every call that is taken leaves less. Good answers that leave just as much, each of them there
+before the reset that the other one names, are a contradiction, in whatever order they were counted.
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +20,9 @@ from skill_fleet.llm.limits.rate_headers import Kind, Left
 _TRUST = 4
 _DOUBT = 10
 _REMEMBERED = 2_000
+# So often again the same number is no count any more. Once is too often, but a counter that servers share
+# lags a little; and a reset within so many seconds costs little.
+_OFTEN, _SHORT = 2, 2.0
 
 
 @dataclass
@@ -54,6 +61,8 @@ class Announced:
         self._limits: dict[Kind, _Limit] = {}
         self._recent: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._empty: dict[Kind, tuple[float, int]] = {}
+        # Of each number that was left: until when it was to hold, when it was heard, how often again.
+        self._leaving: dict[Kind, dict[int, tuple[float, float, int]]] = {}
         self._lies: set[Kind] = set()
         self._trust = 0
 
@@ -99,8 +108,6 @@ class Announced:
     def answered(self, word: Told, now: float, *, doubtful: bool) -> bool:
         """The answer is good.
 
-        Two that are good and both say that nothing is left until later are a contradiction.
-
         Args:
             word: What it said.
             now: The time: when the answer was there, the call had been counted.
@@ -112,15 +119,27 @@ class Announced:
         self._trust = max(-_DOUBT, self._trust - doubtful)
         new = set()
         for kind, one in word.said.items():
-            until, number = self._empty.get(kind, (now, word.number))
-            if one.remaining > 0:
-                continue
-            if now < until and word.number > number:
+            contradicts = self._again if one.remaining else self._nothing_again
+            if contradicts(kind, one, word, now):
                 new.add(kind)
                 self._limits.pop(kind, None)
-            self._empty[kind] = (max(until, word.at + one.reset), max(number, word.number))
         self._lies |= new
         return "requests" in new
+
+    def _nothing_again(self, kind: Kind, one: Left, word: Told, now: float) -> bool:
+        until, number = self._empty.get(kind, (now, word.number))
+        self._empty[kind] = (max(until, word.at + one.reset), max(number, word.number))
+        return now < until and word.number > number
+
+    def _again(self, kind: Kind, one: Left, word: Told, now: float) -> bool:
+        leaving = self._leaving.setdefault(kind, {})
+        until, heard, often = leaving.get(one.remaining, (-math.inf, math.inf, 0))
+        reset = word.at + one.reset
+        often = often + 1 if now < until and heard < reset else 0
+        if len(leaving) >= _REMEMBERED:
+            leaving.clear()
+        leaving[one.remaining] = (*max((reset, now), (until, heard)), often)
+        return often >= _OFTEN and one.reset > _SHORT
 
     def turned_away(self, *, doubtful: bool) -> None:
         """A call was turned away: what is said may be true after all.
@@ -132,3 +151,4 @@ class Announced:
             self._trust = min(_TRUST, self._trust + _TRUST)
         self._lies.clear()
         self._empty.clear()
+        self._leaving.clear()

@@ -16,6 +16,11 @@ _LOOKBACK = 60.0
 _REMEMBERED = 10_000
 _MARGIN = 0.97
 _STEEPEST = 0.85
+# A cut that comes so soon after another, in seconds, and with so many turned away in between, is steeper: the
+# provider had room saved up, and what it took then is no rate.
+_QUICK, _CLEAR, _HALF = 4.0, 4, 0.5
+# The shortest period that providers count in, and how often something is put down to what came before a cut.
+_PERIOD, _FEW, _FEW_SENT = 1.0, 2, 5
 _LAST = 60
 _TRIAL = 0.6
 _UNSURE = 20
@@ -55,6 +60,7 @@ class LearnedRate:
         self._blind = False
         self._cut = 0
         self._cut_at = -math.inf
+        self._remnants = 0
         self._asked = 0.0
         self._least = 1.0
         self._stale = False
@@ -138,22 +144,36 @@ class LearnedRate:
         if self.is_late(call):
             self._stale = True
             return False
-        if self._base is not None and now - self._cut_at < _SOON:
+        if self._base is not None and (now - self._cut_at < _SOON or self._is_remnant(now, asked)):
             return False
         self._chance = chance
         before, since = self.rate, self._cut
-        known = self._blind and self.lately()[1] >= _UNSURE
+        soon = now - self._cut_at < _QUICK
+        refused, lately = self.lately()
+        known = self._blind and lately >= _UNSURE
         # Whole seconds were rounded up: a window that ends in 0.2 s is told as 1.
         self._mark(now, max(0.0, asked - 1.0) if asked.is_integer() else asked, least=0.0)
         self._ceiling = before
         measured = self._measured() if before is None else self._measured(since)
         if before is not None:
-            steepest = 0.0 if known and measured else _STEEPEST * before
-            measured = min(before, max(measured or 0.0, steepest))
+            steepest = _HALF if soon and refused >= _CLEAR else _STEEPEST
+            measured = min(before, max(measured or 0.0, 0.0 if known and measured else steepest * before))
         self._blind = measured is None or (before is None and more and self._mild())
         found = 1.0 / max(1.0, self._asked) if measured is None else measured * _MARGIN
         self._base = max(self._slowest, found)
         return True
+
+    def _is_remnant(self, now: float, asked: float) -> bool:
+        """Whether what was sent before the first cut still fills a window.
+
+        A provider says when the first place is free, not when those of the whole herd are. What it turns away
+        then waits once more for as long as it says, and tells nothing of the pace.
+        """
+        first = asked > 0 and self._ceiling is None and now - self._cut_at <= self._asked + _PERIOD
+        if not first or self.lately()[1] > _FEW_SENT:
+            return False
+        self._remnants += 1
+        return self._remnants <= _FEW
 
     def _mild(self) -> bool:
         """Whether so few calls went before the cut that their rate is hardly more than what was asked for."""
@@ -216,7 +236,7 @@ class LearnedRate:
         """Calls up to here were let go at the rate that was; from here on it is another."""
         self._cut = self._sent[-1].number + 1 if self._sent else 0
         self._cut_at, self._asked, self._least = now, asked, max(1.0, least)
-        self._quiet, self._stale = 0.0, False
+        self._quiet, self._stale, self._remnants = 0.0, False, 0
 
     def _correct(self) -> None:
         """Look again at what the first rate was found from: more of it was turned away since."""
