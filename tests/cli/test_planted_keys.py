@@ -208,6 +208,7 @@ def jobs_over_rest(url: str, echo: planted.Echo) -> tuple[str, set[str]]:
 
 
 @pytest.mark.slow  # a service, its worker and a process for each of four jobs
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 @pytest.mark.parametrize("kind", ["files", "database"])
 def test_jobs_of_the_service(tmp_path, echo, kind, request):
     prepared(tmp_path, echo)

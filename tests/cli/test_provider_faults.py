@@ -104,6 +104,7 @@ def settled(ws: Path) -> list[str]:
         return [key for (key,) in db.execute("select key from attempt where state='settled' order by key")]
 
 
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 def test_a_provider_that_dies_stops_the_run_and_back_again_it_ends_in_the_same_program(
     tmp_path: Path, ws: Path, searched: tuple[str, ...]
 ) -> None:
@@ -152,6 +153,7 @@ def steer(server: Running, **settings: Any) -> None:
 
 
 @pytest.mark.slow  # three runs in processes of their own
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 def test_a_key_that_is_revoked_in_the_middle_stops_the_run_and_mended_it_ends_in_the_same_program(
     tmp_path: Path, ws: Path, searched: tuple[str, ...]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from running_service import serving, small_trainset, spawned
+from running_service import environment, serving, small_trainset, spawned
+from warm_commands import warm_command
 
 PASSING = (
     "rate_limit", "server_error", "bad_gateway", "unavailable", "reset", "truncated", "malformed", "empty",
@@ -48,13 +50,18 @@ class Story:
 
     def run(self, *words: str, code: int = 0, **environ: str) -> str:
         """What a command line says; it ends with a code and without a traceback."""
-        process = spawned(self.root, *words, **environ)
-        said, _ = process.communicate(timeout=100)
-        told = (self.root / "stderr.txt").read_text()
-        (self.root / "stderr.txt").unlink()
-        assert process.returncode == code, told
-        assert "Traceback" not in told
-        return said + told
+        done = subprocess.run(
+            [warm_command(), *words],
+            cwd=self.root,
+            env=environment(self.root, **environ),
+            text=True,
+            capture_output=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
 
     def billed(self, *words: str, **options: Any) -> dict[str, Any]:
         """The result of a command, whose calls and bill are the provider's."""
@@ -87,7 +94,7 @@ def story(tmp_path: Path) -> Iterator[Story]:
         "--latency",
         "0.01",
         "--max-seconds",
-        "110",
+        "290",
     )
     process = spawned(tmp_path, "simulate-provider", *words, *faults)
     assert process.stdout is not None
@@ -102,6 +109,7 @@ def story(tmp_path: Path) -> Iterator[Story]:
 
 
 @pytest.mark.slow  # a dozen command lines, each in a process of its own
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 def test_every_command_ends_well_with_the_providers_own_bill(story: Story) -> None:
     story.told({"faults": {}})  # it asks once, and a fault would be the answer
     assert "bad answers" in story.run("models", "test", "bad")
@@ -120,6 +128,7 @@ def test_every_command_ends_well_with_the_providers_own_bill(story: Story) -> No
 
 
 @pytest.mark.slow  # a service, and a search that waits for its provider
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 def test_a_job_whose_provider_dies_is_stopped_and_goes_on_with_the_same_bill(story: Story) -> None:
     service = serving(story.root)
     server = {"SKILL_FLEET_SERVER": service.url}

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests"))  # `warm_commands`, also where this is run as a program
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
@@ -274,9 +275,14 @@ def syntax_error(block: Block) -> str | None:
 
 
 def _environ(folder: Path) -> dict[str, str]:
-    """An environment without the user's settings and keys; the page's commands are this interpreter's."""
+    """An environment without the user's settings and keys; the page's commands are those of this checkout."""
+    from warm_commands import warm_command
+
     programs = {
-        "skill-fleet": f'exec "{sys.executable}" -m skill_fleet "$@"',
+        # What serves is ended by a signal, which a warm command does not pass on.
+        "skill-fleet": 'case "$1" in\n'
+        f'serve|worker|simulate-provider) exec "{sys.executable}" -m skill_fleet "$@";;\n'
+        f'esac\nexec "{warm_command()}" "$@"',
         "python": f'exec "{sys.executable}" "$@"',
         "uv": '[ "$1" = run ] && shift && exec "$@"\necho "uv $1 is not run here" >&2; exit 64',
     }

@@ -75,6 +75,7 @@ def families(url: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 def test_one_machine_from_the_start_to_the_first_key(session):
     serve, work, keys = consoles(ONE)
     (command,) = commands_of(Block("console", frozenset(), None, serve, 1, 0, 0))
@@ -105,6 +106,7 @@ def closed_within(url: str, seconds: float) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 def test_several_workers_on_one_postgresql(session, postgres_url):
     setup, work = consoles(SEVERAL)
     *before, serve = commands_of(Block("console", frozenset(), None, setup, 1, 0, 0))

@@ -24,7 +24,7 @@ DOCUMENT = REPOSITORY.parent / "shared" / "seed" / "dspy-optimization.md"
 COPIES = Path(__file__).parent / "blocks"
 TRAINSET = REPOSITORY / "config" / "training" / "trainset.json"
 # name of the copy -> groups of the training set, items of each
-BLOCKS = {"01-optimization-command": (12, 2), "02-cli-integration": (15, 4)}
+BLOCKS = {"01-optimization-command": (12, 1), "02-cli-integration": (12, 2)}
 SAVED = Path("config") / "optimized" / "skill_creator.json"
 
 
@@ -70,7 +70,7 @@ def run(root, words):
         env={**environ, "HOME": str(root.parent)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=250,
         stdin=subprocess.DEVNULL,
         check=False,
     )
@@ -99,6 +99,7 @@ def test_the_copies_hold_three_commands():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 @pytest.mark.parametrize("place", ["01-optimization-command"], indirect=True)
 def test_the_optimization_command(place):
     (words,) = commands("01-optimization-command")
@@ -109,7 +110,7 @@ def test_the_optimization_command(place):
     assert result["optimizer"] == "miprov2"
     assert result["simulated"] is True
     assert 1 <= len(result["rounds"]) <= 2
-    assert sum(result["examples"].values()) == 24
+    assert sum(result["examples"].values()) == 12
     assert result["artifact"] == str(SAVED)
     loaded = load_artifact(place / SAVED)
     assert loaded.differences == ()
@@ -118,6 +119,7 @@ def test_the_optimization_command(place):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # a busy machine takes several times as long
 @pytest.mark.parametrize("place", ["02-cli-integration"], indirect=True)
 def test_optimizing_and_then_using_the_optimized_program(place):
     optimize, create = commands("02-cli-integration")
