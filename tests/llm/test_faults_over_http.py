@@ -19,6 +19,7 @@ BILLED = {"no": (0, False), "perhaps": (1, False), "yes": (1, True)}
 def rows() -> dict[str, list[str]]:
     """Fault -> the other cells of its row."""
     lines = [line.strip("|").split("|") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    lines = [cells for cells in lines if len(cells) == 6]  # there are other tables
     return {name.strip(" `"): [cell.strip(" `") for cell in cells] for name, *cells in lines}
 
 
@@ -94,7 +95,17 @@ def test_a_provider_that_turns_everybody_away_is_given_up_after_a_while(rig: Any
     assert len(ledger(made)) > 6
 
 
-@pytest.mark.parametrize("name", ["server_error", "malformed", "length"])
+def test_an_error_of_the_server_that_nobody_else_is_there_to_compare_with_is_given_an_outage(
+    rig: Any, clock: Any
+) -> None:
+    made, end = met(rig, clock, "server_error", 99)
+    assert 100.0 <= sum(made.clock.slept) <= 130.0  # and what the calls themselves take
+    assert len(ledger(made)) <= 16
+    assert isinstance(end, LMError)
+    assert made.gate.closed is None, "only this call fails"
+
+
+@pytest.mark.parametrize("name", ["malformed", "length"])
 def test_what_does_not_pass_is_tried_six_times(rig: Any, clock: Any, name: str) -> None:
     made, end = met(rig, clock, name, 99)
     assert len(ledger(made)) == 6
