@@ -1,10 +1,10 @@
 """A provider whose every answer is a 503 for a while, and a search of one thread: nobody else asks it."""
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -35,7 +35,7 @@ def use(ws: Path, server: Running, outage: float) -> None:
     (ws / "config" / "config.yaml").write_text(CONFIG.format(url=server.url, outage=outage))
 
 
-def ended(command: "subprocess.Popen[str]") -> tuple[int, dict[str, Any], str]:
+def ended(command: Popen[str]) -> tuple[int, dict[str, Any], str]:
     out, said = command.communicate(timeout=100)
     return command.returncode, json.loads(out), said
 

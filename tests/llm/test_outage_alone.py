@@ -32,7 +32,7 @@ def limiter(clock: FakeClock) -> Limiter:
 
 @pytest.fixture
 def made(rig: Any, clock: FakeClock, limiter: Limiter) -> Callable[..., Any]:
-    """A model whose requests fail with 503 where that is said; one thread asks it, and time goes by asleep."""
+    """A model whose requests fail with 503 where that is said; one thread asks it, time goes by asleep."""
 
     def build(broken: Broken, on_failure: str = "raise", **options: Any) -> Any:
         def fault(_: int, request: Any) -> None:

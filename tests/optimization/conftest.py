@@ -49,16 +49,16 @@ class Place:
         }
         return OptimizationRequest(optimizer=optimizer, **{**defaults, **options})
 
-    def optimize(self, request, *, wrap=None, listener=None, control=None, may_publish=always):
+    def optimize(self, request, *, wrap=None, listener=None, control=None, may_write=always):
         plan = make_plan(request, self.loaded)
         folder = new_run(self.loaded.workspace.runs, SYSTEM_CLOCK)
-        return self._run(plan, folder, wrap, listener, control, may_publish)
+        return self._run(plan, folder, wrap, listener, control, may_write)
 
     def resume(self, run_id, request, *, wrap=None, listener=None):
         folder = find_run(self.loaded.workspace.runs, run_id)
         return self._run(resumed_plan(folder, self.loaded, request), folder, wrap, listener, None)
 
-    def _run(self, plan, folder, wrap, listener, control, may_publish=always):
+    def _run(self, plan, folder, wrap, listener, control, may_write=always):
         def factory(spec, environ):
             inner = inner_of(spec, environ)
             return inner if wrap is None else wrap(inner)
@@ -71,7 +71,7 @@ class Place:
             control=control,
             connections=Connections.of({}, factory),
             retry=Retry(attempts=3, base=0.0),
-            may_publish=may_publish,
+            may_write=may_write,
         )
 
 

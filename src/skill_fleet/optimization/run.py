@@ -34,7 +34,7 @@ from skill_fleet.optimization.records.runs import RunFolder, save_identity
 from skill_fleet.optimization.searching.canaries import try_metric
 from skill_fleet.optimization.searching.rounds import Best, search_rounds
 from skill_fleet.optimization.searching.stages import Baseline, measure_baseline
-from skill_fleet.optimization.session import Control, MayPublish, Session, always, open_session
+from skill_fleet.optimization.session import Control, MayWrite, Session, always, open_session
 
 _RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage", "lease"})
 
@@ -63,7 +63,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
     connections: Connections | None = None,
     retry: Retry | None = None,
     lease: Held | None = None,
-    may_publish: MayPublish = always,
+    may_write: MayWrite = always,
 ) -> Finished:
     """Run, or go on with, an optimization.
 
@@ -78,7 +78,8 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
         retry: How passing failures are waited out; None as the settings say.
         lease: The right to it, as a job of the service. Once another process has taken the job up, no further
             call is made, the result's `stop_reason` is `lease`, and it says nothing of the job.
-        may_publish: Asked right before the output is written; where it raises, the run is stopped.
+        may_write: Asked right before a reading of the sealed test is counted, and before the output is
+            written; where it raises, the run is stopped.
 
     Raises:
         StorageError: The run's folder or the journal cannot be used, or another process holds the run.
@@ -102,7 +103,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
             connections=connections or Connections.of(loaded.environ, calls=calls, clock=clock),
             retry=retry or Retry.of(calls),
             lease=lease,
-            may_publish=may_publish,
+            may_write=may_write,
         )
         try:
             return _guarded(session, resumed=resumed)

@@ -25,8 +25,8 @@ from skill_fleet.optimization.records.runs import RunFolder
 _DRAIN_SECONDS = 130.0
 _NOTED_EVERY = 10.0
 
-MayPublish = Callable[[], None]
-"""Asked right before the output is written; it says no by raising `LeaseLost` or `StorageError`."""
+MayWrite = Callable[[], None]
+"""Asked right before a reading is counted and the output is written; no is `LeaseLost` or `StorageError`."""
 
 
 def always() -> None:
@@ -77,7 +77,7 @@ class Session:
         result: As far as it is known.
         excluded: Ids of examples that are in no mean, since they failed.
         about: What all events of a part of the run say of it.
-        may_publish: Whether the output may be written.
+        may_write: Whether a reading of the test may be counted, and the output written.
         lease: The right to it, where it is a job of the service.
         output_found: Digest of the program file at the output when it was looked at; None: there was none.
         said_to_wait: When that calls wait is noted again.
@@ -95,7 +95,7 @@ class Session:
     result: RunResult
     excluded: set[str] = field(default_factory=set)
     about: Mapping[str, object] = field(default_factory=dict)
-    may_publish: MayPublish = always
+    may_write: MayWrite = always
     lease: Held | None = None
     output_found: str | None = None
     said_to_wait: Rarely = field(default_factory=lambda: Rarely(_NOTED_EVERY))
@@ -174,7 +174,7 @@ def open_session(  # noqa: PLR0913 - one value for each thing a run depends on
     connections: Connections,
     retry: Retry,
     lease: Held | None = None,
-    may_publish: MayPublish = always,
+    may_write: MayWrite = always,
 ) -> Session:
     """The session of a run, with what earlier processes of it have spent.
 
@@ -200,7 +200,7 @@ def open_session(  # noqa: PLR0913 - one value for each thing a run depends on
     result = new_result(plan, folder.run_id, loaded)
     line = Line(journal, folder.run_id, clock, retry)
     session = Session(plan, folder, loaded, line, account, connections, events, clock, control, result)
-    session.may_publish, session.lease = may_publish, lease
+    session.may_write, session.lease = may_write, lease
     line.patience.listener = session.waits
     return session
 

@@ -65,7 +65,7 @@ def optimize(context: Context, job: Job, child: Child) -> Ended:
     listener = _Listener(child, prepared.plan, folder)
     with quiet(folder):
         finished = start_optimization(
-            context, prepared, folder, listener=listener, control=control, may_publish=child.write
+            context, prepared, folder, listener=listener, control=control, may_write=child.write
         )
     return _ended(job, finished.result.to_json(), child)
 

@@ -30,7 +30,7 @@ from skill_fleet.optimization.records.request import OptimizationRequest
 from skill_fleet.optimization.records.runs import RunFolder, find_run, new_run, status_of, unfinished
 from skill_fleet.optimization.registry import find_optimizer
 from skill_fleet.optimization.run import Finished, run
-from skill_fleet.optimization.session import Control, MayPublish, always
+from skill_fleet.optimization.session import Control, MayWrite, always
 from skill_fleet.services.context import Context
 from skill_fleet.services.job_runs import refuse_job
 from skill_fleet.services.recommendation import AUTO_OPTIMIZER, resolved
@@ -211,7 +211,7 @@ def start_optimization(
     *,
     listener: Listener | None = None,
     control: Control | None = None,
-    may_publish: MayPublish = always,
+    may_write: MayWrite = always,
 ) -> Finished:
     """Run it to its end, or to where it is stopped; a run that was begun repeats no paid call.
 
@@ -221,7 +221,8 @@ def start_optimization(
         folder: As `begin` gave it.
         listener: Told what happens, in the thread in which it happens.
         control: The user's hand on it.
-        may_publish: Asked right before the output is written; where it raises, the run is stopped.
+        may_write: Asked right before a reading of the sealed test is counted, and before the output is
+            written; where it raises, the run is stopped.
 
     Raises:
         StorageError: The run's folder or the journal cannot be used, or another process holds the run.
@@ -236,7 +237,7 @@ def start_optimization(
         clock=context.clock,
         connections=_connections(context),
         lease=context.lease,
-        may_publish=may_publish,
+        may_write=may_write,
     )
 
 

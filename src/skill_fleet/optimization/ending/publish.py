@@ -146,7 +146,7 @@ def _replaced(session: Session, chosen: dspy.Module) -> bool:
         if _digest(output) not in {None, session.output_found}:
             return there is not None  # another run may have found the same program
         try:
-            session.may_publish()
+            session.may_write()
         except LeaseLost as lost:
             raise Halt("lease", lost) from None
         except StorageError as error:

@@ -165,7 +165,7 @@ def counted_reading(session: Session, candidate: dspy.Module) -> int:
 
 def _counted(session: Session, test: str, reader: str) -> int:
     try:
-        session.may_publish()
+        session.may_write()
     except LeaseLost as lost:
         raise Halt("lease", lost) from None
     except StorageError as error:
