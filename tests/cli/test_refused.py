@@ -23,7 +23,7 @@ CASES = [
     ("must be at least 1, not 0.", "--optimizer bootstrap_random_search --max-bootstrapped-demos 0"),
     ("only together with --max-labeled-demos 0", "--optimizer miprov2 --max-bootstrapped-demos 0"),
     ("--max-labeled-demos says nothing to gepa. It takes: --auto, --trials", "--max-labeled-demos 3"),
-    ("--max-minutes': 0 is not above 0.", "--max-minutes 0"),
+    ("--max-minutes': 0 is no number of minutes above 0.", "--max-minutes 0"),
     ("never chooses best_of_n or refine", "--optimizer auto --reward liking:likes"),
     (f"Known: {ALL_KNOWN}.", "--optimizer nonesuch"),
     ("/proc/x/y.json cannot be written: ", "--output /proc/x/y.json"),

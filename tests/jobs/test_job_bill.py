@@ -63,6 +63,7 @@ def test_a_job_of_before_the_upgrade_has_no_upper_end(database: Database) -> Non
     for statement in (
         f"alter table {schema}job drop column usd_most",
         f"alter table {schema}job drop column possibly_billed",
+        f"alter table {schema}job drop column deaths",
         f"update {schema}alembic_version set version_num = '0001'",  # noqa: S608 - of this test
     ):
         database.write(lambda db, text=statement: db.execute(sa.text(text)))
