@@ -1,6 +1,8 @@
 """A run on the database's journal: the same program, and whoever takes it over repeats no paid call."""
 
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,7 @@ from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.journal.readings import readings_of
 from skill_fleet.llm.models import Connections, inner_of
 from skill_fleet.optimization.conclusions.verdict import digest_of_test
+from skill_fleet.optimization.ending import sealed
 from skill_fleet.optimization.planning.output import output_file
 from skill_fleet.optimization.planning.plan import make_plan, resumed_plan
 from skill_fleet.optimization.records.runs import find_run, new_run
@@ -148,3 +151,75 @@ def test_a_run_that_is_taken_over_makes_no_further_call_and_publishes_nothing(
     journal = open_journal(place.loaded)
     assert journal.spent(job).lost == 0
     journal.close()
+
+
+def refuse_readings(place, rows):
+    """Let no reading be counted; what allows them again."""
+    refuse = "create trigger full_up before insert on {} {}"
+    if place.loaded.database is not None:
+        rows(
+            "create function skill_fleet.refuse() returns trigger language plpgsql"
+            " as $$ begin raise exception 'no room'; end $$"
+        )
+        rows(refuse.format("skill_fleet.test_reading", "for each row execute function skill_fleet.refuse()"))
+        return lambda: rows("drop trigger full_up on skill_fleet.test_reading")
+
+    def on_file(*statements):
+        with closing(sqlite3.connect(place.loaded.workspace.ledger, isolation_level=None)) as db:
+            for statement in statements:
+                db.execute(statement)
+
+    readings_of(place.loaded).count("another test", "somebody")
+    on_file(refuse.format("test_reading", "begin select raise(abort, 'no room'); end"))
+    return lambda: on_file("drop trigger full_up")
+
+
+@pytest.mark.parametrize("kind", ["files", "database"])
+def test_a_reading_that_cannot_be_counted_stops_the_run_which_goes_on_for_nothing(places, request, kind):
+    place, rows = places("readings"), None
+    if kind == "database":
+        place = on_database(place, request.getfixturevalue("postgres_url"))
+        rows = request.getfixturevalue("prepared")
+    else:
+        place.loaded.workspace.ledger.parent.mkdir(parents=True, exist_ok=True)
+    name, options = FINISHED
+    asked = place.request(name, **options)
+    allow = refuse_readings(place, rows)
+    stopped = place.optimize(asked).result
+    assert (stopped.status, stopped.stop_reason) == ("stopped", "storage")
+    assert (stopped.test_reads, stopped.p_value) == (None, None)
+    assert stopped.resume == f"skill-fleet runs resume {stopped.run_id}"
+    assert not output_file(asked, place.loaded).exists()
+
+    allow()
+    done = place.resume(stopped.run_id, asked).result
+    assert (done.status, done.test_reads) == ("succeeded", 1)
+    assert done.calls["made"] == stopped.calls["made"]
+
+
+def test_who_loses_the_job_before_the_reading_is_noted_notes_none(
+    places, postgres_url, prepared, monkeypatch
+):
+    """It asked whether it may, and then another process took the job up."""
+    place = on_database(places("database"), postgres_url)
+    name, options = FINISHED
+    plan = make_plan(place.request(name, **options), place.loaded)
+    folder = new_run(place.loaded.workspace.runs, SYSTEM_CLOCK)
+    lease = take_up(prepared, folder.run_id)
+    done = []
+
+    def may_write():
+        done.append("asked")
+
+    def meanwhile(*given):
+        take_up(prepared, folder.run_id)
+        done.append("taken up")
+        return readings_of(*given)
+
+    monkeypatch.setattr(sealed, "readings_of", meanwhile)
+    _, connections = counted(lambda _: None)
+    lost = run(plan, folder, place.loaded, connections=connections, lease=lease, may_write=may_write)
+    assert done == ["asked", "taken up"]
+    assert (lost.result.status, lost.result.stop_reason) == ("stopped", "lease")
+    assert lost.error.code == "lease_lost"
+    assert prepared("select * from skill_fleet.test_reading") == []

@@ -144,8 +144,8 @@ def counted_reading(session: Session, candidate: dspy.Module) -> int:
     with may end in another program, and that reads the test again.
 
     Raises:
-        Halt: The run is not this process's any more, or nobody can say so: what it read, nobody will see.
-        StorageError: The readings cannot be read or written.
+        Halt: The run is not this process's any more, or nobody can say so: what it read, nobody will see. Or
+            the readings cannot be read or written: the search was paid for, and the run can be gone on with.
     """
     plan = session.plan
     test = digest_of_test(plan.tested)
@@ -166,14 +166,11 @@ def counted_reading(session: Session, candidate: dspy.Module) -> int:
 def _counted(session: Session, test: str, reader: str) -> int:
     try:
         session.may_write()
+        return readings_of(session.loaded, session.lease).count(test, reader)
     except LeaseLost as lost:
         raise Halt("lease", lost) from None
     except StorageError as error:
         raise Halt("storage", error) from None
-    try:
-        return readings_of(session.loaded, session.lease).count(test, reader)
-    except LeaseLost as lost:
-        raise Halt("lease", lost) from None
 
 
 def note_test(session: Session, which: str, found: Measurement) -> None:
