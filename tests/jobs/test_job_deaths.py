@@ -106,8 +106,13 @@ def test_a_crash_that_was_seen_counts_once_and_what_is_handed_back_not_at_all(st
 
 
 def test_jobs_of_before_begin_anew_for_what_was_counted_may_be_either(store: JobStore) -> None:
-    job = queued(store)
-    store.crashed(taken(store, job), ERROR)
+    going = queued(store)
+    store.crashed(taken(store, going), ERROR)
+    failed = queued(store, "over")
+    lease = taken(store, failed)
+    store.crashed(lease, ERROR)
+    store.conclude(taken(store, failed), "failed", error=ERROR)
+    untouched = queued(store, "untouched")
     database = store.database
     table = "job" if database.is_sqlite else "skill_fleet.job"
 
@@ -116,6 +121,18 @@ def test_jobs_of_before_begin_anew_for_what_was_counted_may_be_either(store: Job
         db.execute(sa.update(VERSION).values(version_num="0002"))
 
     database.write(back)
+    before = row_versions(store)
     migrate.upgrade(database)
-    now = store.get(job.job_id)
-    assert (now.crashes, now.deaths) == (0, 0)
+    assert [store.get(job.job_id).crashes for job in (going, failed, untouched)] == [0, 1, 0]
+    assert [store.get(job.job_id).deaths for job in (going, failed, untouched)] == [0, 0, 0]
+    assert {name for name, version in row_versions(store).items() if version != before[name]} <= {
+        going.job_id
+    }, "jobs that are not changed are not written"
+
+
+def row_versions(store: JobStore) -> dict[str, str]:
+    """Where PostgreSQL keeps each job's row, which every write changes; SQLite does not tell."""
+    if store.database.is_sqlite:
+        return {}
+    text = sa.text("select job_id, xmin::text from skill_fleet.job")
+    return {name: version for name, version in store.database.read(lambda db: db.execute(text).all())}

@@ -9,7 +9,7 @@ import pytest
 from skill_fleet.config.load import DATABASE_URL
 from skill_fleet.foundation.errors import DataError
 from skill_fleet.jobs.database import open_database, prepare_database
-from skill_fleet.jobs.records import Job, NewJob
+from skill_fleet.jobs.records import Job, Lease, NewJob
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.llm.journal.journals import open_journal
 from skill_fleet.llm.journal.spent import Usage
@@ -80,14 +80,28 @@ def test_jobs_that_were_let_go_by_time_are_removed_ones(context: Context, jobs: 
     assert clear_cache(context, force=False, removed_jobs=True)["removed"] == 1
 
 
-def test_while_a_job_is_unfinished_everything_stays(context: Context, jobs: JobStore) -> None:
+def unfinished(jobs: JobStore, status: str) -> Job:
+    job, _ = jobs.create(NewJob(KEPT, "optimization", {}))
+    if status != "queued":
+        lease = jobs.claim(job.job_id, job.attempt, "worker")
+        assert isinstance(lease, Lease)
+        if status != "running":
+            jobs.conclude(lease, "paused" if status == "paused" else "stopped")
+    found = jobs.get(job.job_id)
+    assert found.status == status
+    return found
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "paused", "stopped"])
+def test_while_a_job_is_unfinished_everything_stays(context: Context, jobs: JobStore, status: str) -> None:
     over(jobs, GONE)
     pay(context, GONE, "a")
     jobs.remove(GONE, None)
-    waiting, _ = jobs.create(NewJob(KEPT, "optimization", {}))
+    waiting = unfinished(jobs, status)
     assert cache_stats(context)["needed_by"] == [waiting.job_id]
-    with pytest.raises(DataError, match=f"unfinished run {KEPT} needs the stored answers"):
-        clear_cache(context, force=False, removed_jobs=True)
+    for removed_jobs in (True, False):
+        with pytest.raises(DataError, match=f"unfinished run {KEPT} needs the stored answers"):
+            clear_cache(context, force=False, removed_jobs=removed_jobs)
     assert left(context, "a") == "a"
     assert clear_cache(context, force=True, removed_jobs=True)["removed"] == 1
 
