@@ -135,4 +135,4 @@ def row_versions(store: JobStore) -> dict[str, str]:
     if store.database.is_sqlite:
         return {}
     text = sa.text("select job_id, xmin::text from skill_fleet.job")
-    return {name: version for name, version in store.database.read(lambda db: db.execute(text).all())}
+    return {name: str(version) for name, version in store.database.read(lambda db: db.execute(text).all())}
