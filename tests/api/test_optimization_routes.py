@@ -96,6 +96,21 @@ def test_the_same_key_and_body_is_the_same_job(rest):
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
 
 
+def test_how_often_it_crashed_and_was_ended_from_outside_is_told(rest, service, new):
+    job = new()
+    lease = service.jobs.claim(job.job_id, job.attempt, WORKER)
+    error = {"code": "signal", "message": "It died.", "hint": ""}
+    service.jobs.crashed(lease, error)
+    service.jobs.cut_off(lease, error)
+    service.jobs.cut_off(lease, error)
+    status = rest.get(f"/optimization/status/{job.job_id}").json()
+    assert (status["crashes"], status["deaths"]) == (1, 2)
+    [listed] = [
+        one for one in rest.get("/optimization/jobs?limit=100").json()["jobs"] if one["job_id"] == job.job_id
+    ]
+    assert (listed["crashes"], listed["deaths"]) == (1, 2)
+
+
 @pytest.mark.parametrize("key", ["", "a" * 201, "a b", "\xe9"])
 def test_an_idempotency_key_that_is_none_is_refused(rest, key):
     headers = {"Idempotency-Key": key.encode("latin-1")}

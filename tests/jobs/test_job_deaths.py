@@ -64,12 +64,12 @@ def test_a_job_whose_workers_die_without_end_has_failed(store: JobStore) -> None
     assert isinstance(failed, Job)
     assert (failed.status, failed.deaths, failed.crashes) == ("failed", DEATHS, 1)
     assert failed.error is not None
-    assert failed.error["code"] == "workers_died"
-    assert f"The workers of job {job.job_id} died under it {DEATHS} times" in failed.error["message"]
-    assert "its own process crashed once." in failed.message
+    assert failed.error["code"] == "ended_from_outside"
+    assert f"{DEATHS} times without its getting further; by itself it crashed once." in failed.message
+    assert failed.message == failed.error["message"]
     [end] = [event for event in store.events(job.job_id) if event.kind == "status"]
     assert end.data["status"] == "failed"
-    assert store.counts().failures == {"workers_died": 1}
+    assert store.counts().failures == {"ended_from_outside": 1}
 
 
 def test_progress_forgives(store: JobStore) -> None:

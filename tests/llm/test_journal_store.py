@@ -168,6 +168,15 @@ def test_clearing_answers_never_touches_the_ledger(stores: Any, pay: Pay) -> Non
     assert pay(journal, "k0", body='"new"') == '"new"'
 
 
+def test_what_is_cleared_of_a_few_runs_is_not_in_memory_either(stores: Any, pay: Pay) -> None:
+    journal = stores.open()
+    pay(journal, "k0")
+    pay(journal, "k1", run="other")
+    assert journal.clear_responses(["other"]) == 1
+    assert journal.lookup("k0") is not None
+    assert journal.lookup("k1") is journal.recall("k1") is None
+
+
 NASTY = [
     "a\x00b\x01\x1f",
     "half a pair \ud83d here",

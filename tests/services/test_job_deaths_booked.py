@@ -57,11 +57,13 @@ def test_killed_and_cancelled_its_figures_are_those_of_the_ledger(one: Stand) ->
     booked(one, job, len(one.attempts()))
 
 
-@pytest.mark.parametrize("end", ["crashed", "handed back", "failed", "next attempt"])
+@pytest.mark.parametrize("end", ["crashed", "cut off", "handed back", "failed", "next attempt"])
 def test_whoever_writes_down_that_it_died_books_it(one: Stand, end: str) -> None:
     job, lease = killed(one)
     if end == "crashed":
         one.store.crashed(lease, ERROR)
+    elif end == "cut off":
+        assert one.store.cut_off(lease, ERROR) == 1
     elif end == "handed back":
         one.store.want(job.job_id, "cancelled", None)
         assert one.store.hand_back(lease).status == "cancelled"

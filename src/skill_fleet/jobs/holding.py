@@ -1,7 +1,7 @@
 """What only the holder of a job's lease may do: tell how far it is, and how it ended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from skill_fleet.jobs.transitions import granted
 Result = Mapping[str, Any]
 
 DEATHS = 20
-"""So often the workers of a job may die under it without its getting further.
+"""So often a job may be ended from outside without getting further: its workers die, or signals reach it.
 
 Machines are restarted, and that is not the job's doing; but one that takes more memory than there is may take
 each worker along, and must not do so for ever.
@@ -220,7 +220,7 @@ class JobHolding:
             values["deaths"] = job.deaths + 1
             add_events(db, job_id, [("worker_died", {"worker": job.worker, "deaths": values["deaths"]})])
             if values["deaths"] >= DEATHS:
-                return _failed(db, job, values)
+                return _failed(db, replace(job, deaths=values["deaths"]), values)
         lease = Lease(job_id, job.fence + 1, worker)
         insert = (sqlite if db.dialect.name == "sqlite" else postgresql).insert(LEASE)
         row = {"fence": lease.fence, "worker": worker, "taken_at": database_now()}
@@ -243,17 +243,26 @@ def _died_without_a_word(db: sa.Connection, job: Job) -> bool:
     return db.execute(sa.select(LEASE.c.fence).where(LEASE.c.job_id == job.job_id)).first() is not None
 
 
-def _failed(db: sa.Connection, job: Job, values: Mapping[str, Any]) -> Job:
+def ended_from_outside(job: Job) -> dict[str, str]:
+    """The error of a job ended from outside too often: its workers died, or somebody ended its process.
+
+    Args:
+        job: With the last time counted.
+    """
     message = (
-        f"The workers of job {job.job_id} died under it {values['deaths']} times without its getting further;"
-        f" its own process crashed {_times(job.crashes)}."
+        f"The workers of job {job.job_id} died under it, or its process was ended from outside,"
+        f" {job.deaths} times without its getting further; by itself it crashed {_times(job.crashes)}."
     )
-    error = {
-        "code": "workers_died",
-        "message": message,
-        "hint": "Perhaps it takes more memory than its workers have, or they are restarted too often.",
-    }
-    columns = {**values, "error": encode(error), "message": said(message)}
+    hint = (
+        "Perhaps it takes more memory than its workers have, or they are restarted too often."
+        " To stop a job: skill-fleet jobs pause, or cancel."
+    )
+    return {"code": "ended_from_outside", "message": message, "hint": hint}
+
+
+def _failed(db: sa.Connection, job: Job, values: Mapping[str, Any]) -> Job:
+    error = ended_from_outside(job)
+    columns = {**values, "error": encode(error), "message": said(error["message"])}
     settled = settle(db, job, "failed", {"error": error}, **columns)
     keep_outcome(db, settled)
     return settled

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from skill_fleet.foundation.errors import LeaseLost, NotFound, SkillFleetError, StorageError
-from skill_fleet.jobs.holding import DEATHS
+from skill_fleet.jobs.holding import DEATHS, ended_from_outside
 from skill_fleet.jobs.records import Job, Lease
 from skill_fleet.jobs.runner import Interruption, Outcome, Reason, Runner
 from skill_fleet.jobs.store import JobStore
@@ -164,8 +164,7 @@ class JobWork:
         if self._stopping is not None:
             return (await asked(self._store.hand_back, lease)).status
         if crashes < CRASHES:
-            await asyncio.sleep(_PAUSE_SECONDS * (crashes - 1))
-            return None
+            return await self._rested(lease, _PAUSE_SECONDS * (crashes - 1))
         message = f"{error['message'].rstrip('.')}, {crashes} times without getting further."
         return await self._given_up(lease, {**error, "code": "crashed", "message": message})
 
@@ -175,10 +174,31 @@ class JobWork:
         if self._stopping is not None:
             return (await asked(self._store.hand_back, lease)).status
         if deaths < DEATHS:
-            await asyncio.sleep(min(_PAUSE_SECONDS * (deaths - 1), _LONGEST_PAUSE_SECONDS))
+            return await self._rested(lease, min(_PAUSE_SECONDS * (deaths - 1), _LONGEST_PAUSE_SECONDS))
+        job = await asked(self._store.get, lease.job_id)
+        return await self._given_up(lease, ended_from_outside(job))
+
+    async def _rested(self, lease: Lease, seconds: float) -> str | None:
+        """None after so many seconds; the job's status when more is wanted of it, or its worker stops."""
+        reason = await self._said_within(lease, seconds)
+        if reason is None or reason == "silent":
             return None
-        message = f"{_FROM_OUTSIDE['message'].rstrip('.')}, {deaths} times without getting further."
-        return await self._given_up(lease, {**_FROM_OUTSIDE, "message": message})
+        if reason == "lease_lost":
+            return "lost"
+        return (await asked(self._store.hand_back, lease)).status
+
+    async def _said_within(self, lease: Lease, seconds: float) -> Reason | None:
+        interruption = Interruption()  # that of the run may have been given: it is over
+        self._interruptions.add(interruption)
+        watching = asyncio.create_task(self._watch(lease, interruption))
+        try:
+            async with asyncio.timeout(seconds):
+                return await interruption.wait()
+        except TimeoutError:
+            return None
+        finally:
+            watching.cancel()
+            self._interruptions.discard(interruption)
 
     async def _given_up(self, lease: Lease, error: Mapping[str, Any]) -> str:
         job = await asked(self._store.conclude, lease, "failed", error=error, message=error["message"])

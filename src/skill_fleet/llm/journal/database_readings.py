@@ -76,7 +76,8 @@ class DatabaseReadings:
         # Whoever takes the job up changes this row: it waits for our commit, or we see what it did.
         held = sa.select(LEASE.c.fence).where(*ours).with_for_update(read=True)
         if connection.execute(held).first() is None:
-            raise LeaseLost(f"The job {lease.job_id} was taken up by another process: it counts the reading.")
+            # Taken up by another process, handed back, cancelled, removed: the lease alone does not say.
+            raise LeaseLost(f"Job {lease.job_id} is not this process's any more: it counts no reading.")
 
     def _done(self, work: Callable[[sa.Connection], T], *, whole: bool = False, patience: float = 0.0) -> T:
         link = Link(self._engine)

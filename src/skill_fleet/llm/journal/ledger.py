@@ -15,17 +15,14 @@ SPENT = (
     " sum(coalesce(usd, reserved_usd) is null) from attempt where run=? group by 1, 2, 3, 4"
 )
 """Rows of `spent.Group`."""
-PAID_ONLY_BY = (
-    "select count(*), coalesce(sum(length(body)),0) from main.response where key in ("
+_ONLY_BY = (
+    " from main.response where key in ("
     "select key from ledger.attempt where run in (select value from json_each(:runs))"
     " except select key from ledger.attempt where run not in (select value from json_each(:runs)))"
 )
+PAID_ONLY_BY = "select count(*), coalesce(sum(length(body)),0)" + _ONLY_BY
 """Responses, and their bytes, that only the runs of a JSON list made calls for."""
-CLEAR_PAID_ONLY_BY = (
-    "delete from main.response where key in ("
-    "select key from ledger.attempt where run in (select value from json_each(:runs))"
-    " except select key from ledger.attempt where run not in (select value from json_each(:runs)))"
-)
+CLEAR_PAID_ONLY_BY = "delete" + _ONLY_BY
 """Removes the same."""
 _BUSY_SECONDS = 2.0
 
