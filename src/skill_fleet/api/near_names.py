@@ -7,6 +7,9 @@ from typing import Any, get_args
 from fastapi import Request
 from pydantic import BaseModel
 
+_LONGEST = 80
+"""Characters of a name that are looked at: it may be as long as a body."""
+
 
 def near_field(request: Request, place: Sequence[Any]) -> str:
     """A hint for an unknown field of the body of a request.
@@ -25,7 +28,7 @@ def near_field(request: Request, place: Sequence[Any]) -> str:
         model = None if inner is None else _model(inner.annotation)
     if model is None or not place:
         return ""
-    near = difflib.get_close_matches(str(place[-1]), model.model_fields, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(place[-1])[:_LONGEST], model.model_fields, n=1, cutoff=0.6)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(model.model_fields)}."
 
 

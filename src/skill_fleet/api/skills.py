@@ -12,7 +12,7 @@ from skill_fleet.api.dependencies import CallerDep, ServiceDep
 from skill_fleet.api.etags import ETAG_HEADER, is_current, not_modified
 from skill_fleet.api.evaluation import BATCH_SECONDS, MANY
 from skill_fleet.api.job_schemas import Started
-from skill_fleet.api.large_bodies import LargeBodyRoute
+from skill_fleet.api.large_bodies import LargeBodyRoute, dumped
 from skill_fleet.api.problems import errors
 from skill_fleet.api.schemas import SkillPage, SkillView, ValidateBody, Validated
 from skill_fleet.api.starting import IDEMPOTENCY_KEY, STARTED_HEADERS, started
@@ -41,7 +41,7 @@ async def create(
     """What `skill-fleet create-skill` does, in the background. Its result names the skill's place."""
     job, _ = await jobs.start_creation_job(
         service,
-        body.model_dump(exclude_unset=True),
+        await dumped(request, body),
         owner=caller.key,
         idempotency_key=idempotency_key,
         gone=request.is_disconnected,

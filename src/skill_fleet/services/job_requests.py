@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from skill_fleet.config.paths import Workspace
 from skill_fleet.config.settings import OptimizationDefaults, Phase, Settings
@@ -20,6 +20,8 @@ from skill_fleet.services.context import Context, open_context
 
 _LONGEST_METADATA = 16_384
 _DEEPEST = 5
+_MOST_KEYS = 100
+"""Of an object whose keys are checked one by one: an error for each of a million would take a gigabyte."""
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -27,10 +29,26 @@ Natural = Annotated[int, Field(ge=0, le=1_000_000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+def _few_keys(given: Any) -> Any:
+    """What was given, where it is no object of more keys than any is asked for.
+
+    Raises:
+        ValueError: It is.
+    """
+    if isinstance(given, dict) and len(given) > _MOST_KEYS:
+        raise ValueError(f"it has {len(given)} keys, and {_MOST_KEYS} are the most")
+    return given
+
+
 class Body(BaseModel):
     """A JSON object: no unknown field, and no value that only looks like the right one."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, given: Any) -> Any:
+        return _few_keys(given)
 
 
 class BudgetBody(Body):
@@ -79,7 +97,7 @@ class OptimizationBody(_JobBody):
     modules: Annotated[list[Name], Field(max_length=100)] = Field(
         default_factory=list, description="Only these predictors are optimized."
     )
-    models: dict[Phase, Name] = Field(
+    models: Annotated[dict[Phase, Name], BeforeValidator(_few_keys)] = Field(
         default_factory=dict, description="Phase to model, by the name under which it is registered."
     )
 
@@ -218,7 +236,7 @@ def wrong_field(kind: type[BaseModel], loc: tuple[int | str, ...], found: str, s
     where = ".".join(str(part)[:80] for part in loc) or "The body"
     if found == "extra_forbidden":
         known = list(BudgetBody.model_fields if loc[0] == "budget" else kind.model_fields)
-        near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(str(loc[-1])[:80], known, n=1, cutoff=0.6)
         hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
         return UsageError(f"{where} is not a field of this request.", hint=hint, code="body")
     if found == "missing":

@@ -70,7 +70,7 @@ async def start_creation_job(
     gone: Gone | None = None,
 ) -> tuple[Job, bool]:
     """Put the writing of a skill into the queue; as `start_optimization_job`, of a `CreationBody`."""
-    request = creation_request(service.context, body)
+    request = await asyncio.to_thread(creation_request, service.context, body)
     return await _start(service, "creation", request, body, owner, idempotency_key, gone)
 
 
