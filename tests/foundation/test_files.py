@@ -1,10 +1,12 @@
 """Whole-file reads and writes."""
 
+import errno
 import json
 import os
 import stat
 import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -53,27 +55,61 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     assert seen <= texts
 
 
+def refusing(number: int) -> Callable[..., None]:
+    """A function of the system that fails in one way."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 def test_a_file_is_created_by_one_and_never_over_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
 ) -> None:
-    def refuse(*_: Any) -> None:
-        raise OSError(1, "Operation not permitted")
-
     if not links:
-        monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(os, "link", refusing(errno.EPERM))
     path = tmp_path / "new" / "file"
     assert create_bytes(path, b"first")
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert not create_bytes(path, b"second")
     assert path.read_bytes() == b"first"
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
-    if links:
-        other = tmp_path / "other"
-        with ThreadPoolExecutor(8) as pool:
-            made = list(pool.map(lambda n: create_bytes(other, str(n).encode()), range(8)))
-        assert sum(made) == 1
-        assert other.read_text() == str(made.index(True))
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(50):
+            other = tmp_path / str(number)
+            made = list(pool.map(lambda n, at=other: create_bytes(at, str(n).encode()), range(4)))
+            assert sum(made) == 1
+            assert other.read_text() == str(made.index(True))
+
+
+@pytest.mark.parametrize("name", ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EIO"])
+def test_only_where_links_are_unknown_a_file_is_created_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(os, "link", refusing(getattr(errno, name)))
+    path = tmp_path / "file"
+    if name == "EIO":
+        with pytest.raises(StorageError, match=r"file cannot be written: Input/output error\."):
+            create_bytes(path, b"x")
+        assert not list(tmp_path.iterdir())
+    else:
+        assert create_bytes(path, b"x")
+        assert path.read_bytes() == b"x"
+
+
+def test_a_name_that_was_claimed_in_vain_is_free_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    monkeypatch.setattr(os, "link", refusing(errno.EPERM))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "replace", refusing(errno.EIO))
+        with pytest.raises(StorageError):
+            create_bytes(path, b"first")
+    assert not list(tmp_path.iterdir())
+    assert create_bytes(path, b"second")
 
 
 def test_permissions_of_a_file_stay_and_a_new_one_can_be_read(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ class Library:
             raise DataError(f"{target} is outside of the library {self.root}: a folder on the way is a link.")
         if force:
             write_bytes(target, skill.render())
-        elif target.exists() or not create_bytes(target, skill.render()):
+        elif not create_bytes(target, skill.render()):
             raise _there_already(target)
         return target
 

@@ -12,6 +12,8 @@ from typing import Any
 from skill_fleet.foundation.errors import DataError, NotFound, StorageError
 
 _MODE = 0o644
+_NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
+"""What a file system without hard links (FAT, FUSE, some network disks) says of one."""
 
 
 def read_text(path: Path, *, what: str = "file") -> str:
@@ -53,6 +55,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 def create_bytes(path: Path, data: bytes) -> bool:
     """Write a file that must not exist, durable before it is visible, and never over another.
 
+    On a file system without hard links the name is claimed by an empty file, which is then replaced: for that
+    moment a reader sees it, and who is killed or interrupted there leaves it behind.
+
     Returns:
         Whether it was written; not where something of that name is there.
 
@@ -65,10 +70,24 @@ def create_bytes(path: Path, data: bytes) -> bool:
             path.hardlink_to(temporary)
         except FileExistsError:
             return False
-        except OSError:  # a file system without hard links
-            if path.exists():
-                return False
-            temporary.replace(path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _claimed(path, temporary)
+    return True
+
+
+def _claimed(path: Path, temporary: Path) -> bool:
+    """Whether the name was free, and has become the file's."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
+    except FileExistsError:
+        return False
+    try:
+        temporary.replace(path)
+    except OSError:
+        path.unlink()
+        raise
     return True
 
 
