@@ -29,15 +29,22 @@ from pathlib import Path
 from skill_fleet.server import serve
 from skill_fleet.services.context import open_context
 
+freeze, frozen, enough = gc.freeze, [], 1 + (sys.argv[2] == "worker")
+
+def counted():
+    freeze()
+    frozen.append(gc.get_freeze_count())
+
 def look():
-    while gc.get_freeze_count() < 10_000:
+    end = time.monotonic() + 60
+    while len(frozen) < enough and time.monotonic() < end:
         time.sleep(0.01)
-    print("frozen", flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
+gc.freeze = counted
 threading.Thread(target=look, daemon=True).start()
-serve(open_context(Path(sys.argv[1])), "127.0.0.1", 0, worker=False)
-print("left", gc.get_freeze_count())
+serve(open_context(Path(sys.argv[1])), "127.0.0.1", 0, worker=enough == 2)
+print(frozen, gc.get_freeze_count())
 """
 JSON = {"Content-Type": "application/json"}
 ITEM = {"expected": {"taxonomy_path": "a/b", "name": "n", "sections": ["A", "B"]}, "group": "g"}
@@ -232,10 +239,18 @@ def test_a_key_that_stands_there_twice_is_found_in_one_pass() -> None:
     assert time.thread_time() - before < 1
 
 
-def test_what_is_there_when_it_serves_is_not_looked_through_again(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SERVE, str(tmp_path)]
+@pytest.mark.parametrize("worker", ["worker", "none"])
+def test_what_is_there_when_it_serves_is_not_looked_through_again(tmp_path: Path, worker: str) -> None:
+    with opened(tmp_path):  # its tables: who makes them imports the queue before it serves
+        pass
+    command = [sys.executable, "-c", SERVE, str(tmp_path), worker]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
-    assert done.stdout.splitlines()[1:] == ["frozen", "left 0"], done.stderr
+    said, _, left = done.stdout.splitlines()[-1].rpartition(" ")
+    first, *further = json.loads(said)
+    assert first > 10_000, done.stderr
+    # The worker imports its queue after the server has begun to answer.
+    assert [number > first + 10_000 for number in further] == [True] * (worker == "worker")
+    assert left == "0", "at the end it is all looked through"
 
 
 @pytest.mark.parametrize("path", ["/optimization/start", "/optimization/estimate", "/skills"])
