@@ -71,6 +71,14 @@ def test_it_serves_until_it_is_told_to_stop_and_says_what_it_served(simulator, n
     assert totals["billed_usd"] == (totals["prompt_tokens"] + 2 * totals["completion_tokens"]) / 1e6 > 0
 
 
+def test_without_a_price_its_bill_has_no_dollars(start):
+    process = start("simulate-provider")
+    url = process.stderr.readline().split(" at ")[1].split(":", 3)
+    asked(":".join(url[:3]))
+    process.send_signal(signal.SIGINT)
+    assert "tokens; no --price, so no dollars" in process.communicate(timeout=60)[0]
+
+
 def test_ctrl_c_ends_it_though_clients_hang(simulator):
     process, ready = simulator("--fault", "hang=1")
     client = subprocess.Popen([sys.executable, "-c", CLIENT, ready["url"]], stderr=subprocess.DEVNULL)

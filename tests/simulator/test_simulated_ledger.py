@@ -103,11 +103,11 @@ def test_memory_is_bounded_and_totals_are_not():
     assert ledger.page(50, 10) == ([], 50)
 
 
-def test_without_a_price_no_dollars_are_known_of_a_record_and_none_are_billed():
+def test_without_a_price_no_dollars_are_known():
     ledger = Ledger(None)
     ledger.open(Record(offset=0.0, id="sim-1", billed_prompt_tokens=2), answered=True)
     assert ledger.records()[0].usd is None
-    assert ledger.totals().billed_usd == 0
+    assert ledger.totals().billed_usd is None
 
 
 def test_a_record_ends_once():

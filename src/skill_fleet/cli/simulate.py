@@ -198,6 +198,8 @@ def _shown(totals: dict[str, Any]) -> "RenderableType":
 
     faults = ", ".join(f"{name} {count}" for name, count in totals["by_fault"].items() if name != "limit")
     billed = f"{totals['billed_prompt_tokens']:,} + {totals['billed_completion_tokens']:,} tokens"
+    usd = totals["billed_usd"]
+    billed += "; no --price, so no dollars" if usd is None else f", ${usd:.6f}"
     return facts(
         [
             ("requests", f"{totals['requests']:,}"),
@@ -205,7 +207,7 @@ def _shown(totals: dict[str, Any]) -> "RenderableType":
             ("over the limits", f"{totals['rejected']:,}"),
             ("faults", faults or "none"),
             ("most in flight", totals["most_in_flight"]),
-            ("billed", f"{billed}, ${totals['billed_usd']:.6f}"),
+            ("billed", billed),
             ("billed without an answer", f"{totals['billed_without_answer']:,}"),
         ]
     )

@@ -82,7 +82,7 @@ class Totals:
         completion_tokens: Of all work done.
         billed_prompt_tokens: Of the bill.
         billed_completion_tokens: Of the bill.
-        billed_usd: Of the bill; 0 without a price.
+        billed_usd: Of the bill; None without a price.
         billed_without_answer: Requests that were billed though the client got no answer it can read: the
             connection hung or broke, the body was cut off or broken, the client had left, or it was an error.
         most_in_flight: Most requests under way at once.
@@ -96,7 +96,7 @@ class Totals:
     completion_tokens: int = 0
     billed_prompt_tokens: int = 0
     billed_completion_tokens: int = 0
-    billed_usd: float = 0.0
+    billed_usd: float | None = None
     billed_without_answer: int = 0
     most_in_flight: int = 0
 
@@ -199,9 +199,11 @@ class Ledger:
         with self._lock:
             counts = dict(self._counts)
             by_fault = dict(sorted(self._by_fault.items()))
-        price = self._price or Price(0, 0)
-        usd = price.of(counts["billed_prompt_tokens"], counts["billed_completion_tokens"])
-        return Totals(**counts, by_fault=by_fault, billed_usd=round(usd, 15))
+        usd = None
+        if self._price is not None:
+            tokens = counts["billed_prompt_tokens"], counts["billed_completion_tokens"]
+            usd = round(self._price.of(*tokens), 15)
+        return Totals(**counts, by_fault=by_fault, billed_usd=usd)
 
     def page(self, first: int, size: int) -> tuple[list[Record], int]:
         """Records that are kept, oldest first, and where the next page begins.
