@@ -8,6 +8,7 @@ is left of it when it is killed, is tested with real ones: `tests/cli/test_start
 
 import atexit
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,17 +17,28 @@ from functools import cache
 from pathlib import Path
 
 _SERVER = """
-import gc, json, os, socket, sys
+import gc, json, os, select, signal, socket, sys, threading
 import dspy  # before the socket is there: who connects finds it warm
 from skill_fleet.cli import app
 from skill_fleet.cli.main import main
 from skill_fleet.optimization import run
 from skill_fleet.services import creation, measuring, optimization
 
+owner = os.dup(0)  # its end is that of whoever started all this
+
+def end_with(line):
+    select.select([line, owner], [], [])
+    os.killpg(0, signal.SIGKILL)
+
 def command(line):
     data, files, _, _ = socket.recv_fds(line, 1 << 20, 3)
     while not data.endswith(b"\\n"):
-        data += line.recv(1 << 20)
+        more = line.recv(1 << 20)
+        if not more:
+            return 70
+        data += more
+    os.setpgid(0, 0)
+    threading.Thread(target=end_with, args=[line], daemon=True).start()
     words, folder, environ = json.loads(data)
     for number, file in enumerate(files):
         os.dup2(file, number)
@@ -42,21 +54,19 @@ def command(line):
     return code
 
 door = socket.socket(socket.AF_UNIX)
-door.bind(sys.argv[1])
+door.bind("door")
 door.listen(16)
-door.settimeout(0.5)
 gc.freeze()
 print("ready", flush=True)
-while os.getppid() == int(sys.argv[2]):
-    try:
+while True:
+    ready = select.select([door, owner], [], [], 0.5)[0]
+    if owner in ready:
+        break
+    if ready:
         line, _ = door.accept()
-    except TimeoutError:
-        line = None
-    if line is not None and not os.fork():
-        door.close()
-        line.settimeout(None)
-        sys.exit(command(line))  # the line is closed when all is over
-    if line is not None:
+        if not os.fork():
+            door.close()
+            sys.exit(command(line))  # the line is closed when all is over
         line.close()
     while True:
         try:
@@ -67,9 +77,10 @@ while os.getppid() == int(sys.argv[2]):
 """
 _CLIENT = """\
 import json, os, socket, sys
+asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b"\\n"
+os.chdir(os.path.dirname(__file__))  # the path of a socket must be short
 with socket.socket(socket.AF_UNIX) as line:
-    line.connect({door!r})
-    asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b"\\n"
+    line.connect("door")
     socket.send_fds(line, [asked[:1]], [0, 1, 2])
     line.sendall(asked[1:])
     code = line.recv(8)
@@ -89,27 +100,33 @@ _ENVIRON = {
 def warm_command() -> str:
     """A program that does what `python -m skill_fleet` does, for as long as this process lives.
 
-    It passes no signal on: what is to be interrupted or killed is started as it is.
+    It passes no signal on: what is to be interrupted is started as it is. A command ends, with the processes
+    it has started, when whoever asked for it is gone, or this process is.
     """
     folder = Path(tempfile.mkdtemp(prefix="skill-fleet-warm-"))
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SKILL_FLEET_")}
     server = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(folder / "door"), str(os.getpid())],
+        [sys.executable, "-c", _SERVER],
         cwd=folder,
         env={**environ, **_ENVIRON, "HOME": str(folder)},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # never written to: it is closed when this process ends, however it does
         stdout=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C at the terminal is for the tests
     )
+    assert server.stdin is not None
+    assert server.stdout is not None
 
     def end() -> None:
-        server.terminate()
+        server.stdin.close()
         server.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(end)
-    assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
+    client = folder / "client.py"
+    client.write_text(_CLIENT)
     program = folder / "skill-fleet"
-    program.write_text(f"#!{sys.executable} -IS\n{_CLIENT.format(door=str(folder / 'door'))}")
+    # By a shell: the first line of a script holds neither a blank in a path nor a long one.
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {shlex.quote(str(client))} "$@"\n')
     program.chmod(0o755)
     return str(program)
