@@ -80,6 +80,8 @@ class Postgres:
             if self._started(port):
                 self.port = port
                 return
+            self._process.stdin.close()
+            self._process.wait(_PATIENCE)
             if attempt + 1 < _ATTEMPTS:
                 time.sleep(0.1)
         raise OSError(f"PostgreSQL does not start: {(self.folder / 'log').read_text()[-1000:]}")
@@ -105,8 +107,11 @@ class Postgres:
         until = time.monotonic() + _PATIENCE
         while self._process.poll() is None and time.monotonic() < until:
             with contextlib.suppress(psycopg.OperationalError):
-                psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres").close()
-                return True
+                with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres") as db:
+                    shown = db.execute("show data_directory").fetchone()
+                # Another server at this port answers too; this one finds out a little later, and ends.
+                if shown == (str(self.folder / "data"),):
+                    return True
             time.sleep(0.02)
         return False
 
