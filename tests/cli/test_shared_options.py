@@ -2,11 +2,13 @@
 
 import functools
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar, get_type_hints
 
 import pytest
 import typer
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from skill_fleet.cli.app import build
 from skill_fleet.cli.grouped import grouped
@@ -130,6 +132,33 @@ def test_the_caps_are_the_same_everywhere():
     assert options_of(Limits()) == ""
 
 
+@grouped
+def capped(ctx: typer.Context, caps: Caps) -> Limits:
+    """What was typed."""
+    assert ctx.args == []
+    return caps.limits()
+
+
+@given(
+    st.builds(
+        Limits,
+        usd=st.none() | st.floats(0, 1e9),
+        calls=st.none() | st.integers(0, 10**12),
+        tokens=st.none() | st.integers(0, 10**18),
+        minutes=st.none() | st.floats(0, 1e7, exclude_min=True),
+    )
+)
+@example(Limits(tokens=10**15))
+@example(Limits(usd=1e-7, minutes=5e-324))
+def test_caps_are_read_as_they_are_written(caps):
+    app = typer.Typer()
+    app.command()(capped)
+    read = typer.main.get_command(app).main(options_of(caps).split(), standalone_mode=False)
+    assert (read.calls, read.tokens) == (caps.calls, caps.tokens)
+    for was, now in ((caps.usd, read.usd), (caps.minutes, read.minutes)):
+        assert now == (None if was is None else pytest.approx(was, rel=1e-14))
+
+
 def test_how_to_search_is_the_same_everywhere():
     names = tuple(one.name for one in fields(Search))
     assert set(names) == set(OptimizationDefaults.model_fields)
@@ -187,6 +216,18 @@ def test_two_options_of_one_name_are_a_mistake_of_ours():
         @grouped
         def speak(voice: Voice, loud: Loud = False) -> None:
             raise AssertionError((voice, loud))
+
+
+def test_a_default_that_is_made_is_a_mistake_of_ours():
+    @dataclass(frozen=True)
+    class Names:
+        names: Annotated[list[str], typer.Option(help="Names.")] = field(default_factory=list)
+
+    with pytest.raises(ValueError, match="option names of Names needs a plain default"):
+
+        @grouped
+        def speak(names: Names) -> None:
+            raise AssertionError(names)
 
 
 @pytest.mark.parametrize(

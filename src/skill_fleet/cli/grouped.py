@@ -21,7 +21,8 @@ def grouped(command: Callable[..., R]) -> Callable[..., R]:
         command: Its groups are parameters annotated with a dataclass.
 
     Raises:
-        ValueError: Two groups, or a group and the function, have an option of one name.
+        ValueError: Two groups, or a group and the function, have an option of one name, or the default of an
+            option is made by a function.
     """
     given = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {
@@ -54,6 +55,9 @@ def grouped(command: Callable[..., R]) -> Callable[..., R]:
 
 def _fields_of(group: Any) -> list[inspect.Parameter]:
     """The fields of a group as parameters; one without a default is a required option."""
+    for field in dataclasses.fields(group):
+        if field.default_factory is not dataclasses.MISSING:  # else it would be a required option
+            raise ValueError(f"The option {field.name} of {group.__name__} needs a plain default.")
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(

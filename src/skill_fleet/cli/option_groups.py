@@ -77,7 +77,12 @@ def options_of(caps: "Limits") -> str:
         "--max-tokens": caps.tokens,
         "--max-minutes": caps.minutes,
     }
-    return "".join(f" {option} {cap:.15g}" for option, cap in given.items() if cap is not None)
+    return "".join(f" {option} {_typed(cap)}" for option, cap in given.items() if cap is not None)
+
+
+def _typed(number: float) -> str:
+    """A number as an option reads it: one that has to be whole takes no exponent."""
+    return str(number) if isinstance(number, int) else f"{number:.15g}"
 
 
 @dataclass(frozen=True)
