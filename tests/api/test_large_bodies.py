@@ -223,6 +223,12 @@ def test_of_an_object_with_too_many_keys_no_key_is_checked(
     assert answer.json()["detail"] == f"{field}: it has 350000 keys, and 100 are the most."
 
 
+@pytest.mark.parametrize("items", [1_000, 19_000])
+def test_a_training_set_is_checked_up_to_its_first_wrong_item(api: httpx2.Client, items: int) -> None:
+    answer = api.post("/optimization/start", json={"trainset": [ITEM, *range(items)]})
+    assert answer.json()["detail"] == "body.trainset.1: Input should be a valid dictionary."
+
+
 def test_a_name_as_long_as_a_body_is_not_compared_with_others(api: httpx2.Client) -> None:
     before = loop_seconds()
     answer = api.post("/optimization/start", json={"optimzer" + "x" * (LARGEST - 100): 1})

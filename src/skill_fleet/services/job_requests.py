@@ -27,6 +27,8 @@ _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Natural = Annotated[int, Field(ge=0, le=1_000_000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+# Up to the first that is wrong: an error for each of thousands would take longer than all the rest.
+_Items = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=20_000, fail_fast=True)]
 
 
 def _few_keys(given: Any) -> Any:
@@ -77,7 +79,7 @@ class OptimizationBody(_JobBody):
         default_factory=list,
         description="Gold skills of the library: taxonomy paths; a folder is every skill below it.",
     )
-    trainset: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=20_000)] | None = Field(
+    trainset: _Items | None = Field(
         None, description="The training set itself, item by item, in place of `training_paths`."
     )
     auto: Literal["light", "medium", "heavy"] | None = Field(None, description="How far to search.")
