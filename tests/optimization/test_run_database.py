@@ -188,6 +188,9 @@ def test_a_reading_that_cannot_be_counted_stops_the_run_which_goes_on_for_nothin
     stopped = place.optimize(asked).result
     assert (stopped.status, stopped.stop_reason) == ("stopped", "storage")
     assert (stopped.test_reads, stopped.p_value) == (None, None)
+    assert stopped.optimized["test"] is stopped.accuracy["optimized"] is None, (
+        "nobody sees what is not counted"
+    )
     assert stopped.resume == f"skill-fleet runs resume {stopped.run_id}"
     assert not output_file(asked, place.loaded).exists()
 
@@ -222,4 +225,5 @@ def test_who_loses_the_job_before_the_reading_is_noted_notes_none(
     assert done == ["asked", "taken up"]
     assert (lost.result.status, lost.result.stop_reason) == ("stopped", "lease")
     assert lost.error.code == "lease_lost"
+    assert lost.result.optimized["test"] is None
     assert prepared("select * from skill_fleet.test_reading") == []

@@ -14,6 +14,7 @@ What is under way counts as not known yet, and what began after it is not looked
 back sooner than answers. And as long as all speaks for giving up, no more is under way than that may take.
 """
 
+import math
 import random
 import threading
 
@@ -22,6 +23,11 @@ SUSPECT = 3
 SURE = 1000.0
 """and the stake at which that is clear: one over the share of measurements given up too soon."""
 _AT_ONCE = 12
+
+
+def most_of(share: float, total: int) -> int:
+    """The largest number that is not above this share of so many; 0.29 of 100 is 29, though not in floats."""
+    return math.floor(share * total + 1e-9)
 
 
 class Course:
@@ -38,7 +44,7 @@ class Course:
     def __init__(self, total: int, most_failed: float, rng: random.Random) -> None:
         self.given_up = False
         self._share = most_failed
-        self._most = most_failed * total
+        self._most = most_of(most_failed, total)
         self._order = list(range(total))
         self._rng = rng
         self._failed: dict[int, bool] = {}
@@ -80,14 +86,14 @@ class Course:
         return self._bet is not None and self._bet.stake >= 1.0 and self._begun - self._seen >= _AT_ONCE
 
     def _too_frequent(self) -> bool:
-        return self._failures > self._share * len(self._failed)
+        return self._failures > most_of(self._share, len(self._failed))
 
     def _draw(self) -> None:
         rest = self._order[self._begun :]
         self._rng.shuffle(rest)
         self._order[self._begun :] = rest
         self._seen = self._begun
-        self._bet = _Bet(len(rest), int(self._most) - self._failures, self._share)
+        self._bet = _Bet(len(rest), self._most - self._failures, self._share)
 
     def _clear(self) -> bool:
         """Whether the bet is won, by what ended of the drawn examples without a gap."""

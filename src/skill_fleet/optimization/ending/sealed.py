@@ -94,8 +94,9 @@ def sealed_test(
     against_baseline = against_incumbent = None
     if best.from_round > 0:
         found = on_test(best.program)
-        note_test(session, "optimized", found)
+        # Counted before anybody sees it: where that fails, a test could be read without end.
         reads = result.test_reads = counted_reading(session, best.program)
+        note_test(session, "optimized", found)
         against_baseline = judge(plain, found, reads=reads, seed=plan.request.seed)
         note_comparison(session, against_baseline)
         if incumbent is not None:
