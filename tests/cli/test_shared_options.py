@@ -251,6 +251,24 @@ def test_options_stand_under_their_headings_and_whole(cli, words, monkeypatch):
         assert any(f" {name} " in shown or f" {name}, " in shown for name in option.opts), option
 
 
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        ("estimate", {"dry_run", "yes", "no_input"}),
+        ("recommend", {"dry_run", "yes", "no_input", "optimizer", "profile", "output"}),
+    ],
+)
+def test_help_is_silent_of_what_says_nothing_and_it_is_taken_all_the_same(cli, own, words, idle):
+    told = {one.name for one in commands()[words].params if not one.hidden}
+    assert options_named(words).keys() == options_named("optimize").keys()
+    assert options_named("optimize").keys() - told == idle
+    assert not any(one.hidden for one in commands()["optimize"].params)
+    shown = cli(words, "--help").out
+    assert "--dry-run" not in shown
+    assert "--yes" not in shown
+    assert cli(words, *own[: own.index("--optimizer")], "--dry-run", "--yes", "--no-input").code == 0
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-1"])
 @pytest.mark.parametrize("option", ["--max-cost", "--max-minutes"])
 @pytest.mark.parametrize("words", [("estimate",), ("runs", "resume")])

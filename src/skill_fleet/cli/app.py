@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from skill_fleet import __version__
+from skill_fleet.cli.grouped import untold
 from skill_fleet.cli.headed import HeadedCommand, HeadedGroup
 from skill_fleet.cli.options import Globals
 from skill_fleet.foundation.errors import Interrupted, UsageError
@@ -103,8 +104,10 @@ def build() -> typer.Typer:
         "It takes the options of optimize but --optimizer, --profile and --output. It spends nothing."
     )
     _one(app, _WORK, "optimize", optimize.optimize)
-    _one(app, _WORK, "estimate", optimize.optimize, price)
-    _one(app, _WORK, "recommend", optimize.optimize, which)
+    idle = ("dry_run", "yes", "no_input")  # so that one word makes either of the other
+    _one(app, _WORK, "estimate", untold(optimize.optimize, *idle), price)
+    chosen = ("optimizer", "profile", "output")
+    _one(app, _WORK, "recommend", untold(optimize.optimize, *idle, *chosen), which)
     _one(app, _WORK, "create-skill", create.create_skill)
     _one(app, _WORK, "evaluate", evaluate.evaluate)
     _one(app, _WORK, "validate", validate.validate)

@@ -53,6 +53,35 @@ def grouped(command: Callable[..., R]) -> Callable[..., R]:
     return taken
 
 
+def untold(command: Callable[..., R], *names: str) -> Callable[..., R]:
+    """The same command for another name, under which these options say nothing: taken, and not told of.
+
+    Args:
+        command: Made by `grouped`.
+        names: Of parameters.
+    """
+
+    @functools.wraps(command)
+    def taken(**values: Any) -> R:
+        return command(**values)
+
+    given = inspect.signature(command)
+    options = [
+        one.replace(annotation=_hidden(one.annotation)) if one.name in names else one
+        for one in given.parameters.values()
+    ]
+    vars(taken)["__signature__"] = given.replace(parameters=options)
+    taken.__annotations__ = {option.name: option.annotation for option in options}
+    return taken
+
+
+def _hidden(annotation: Any) -> Any:
+    kind, option = get_args(annotation)
+    hidden = copy.copy(option)
+    hidden.hidden = True
+    return cast("Any", Annotated)[kind, hidden]
+
+
 def _fields_of(group: Any) -> list[inspect.Parameter]:
     """The fields of a group as parameters; one without a default is a required option."""
     for field in dataclasses.fields(group):
