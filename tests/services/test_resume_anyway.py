@@ -119,7 +119,9 @@ def change_model(place, monkeypatch):
 
 def change_dspy(place, monkeypatch):
     now = artifact.versions()
-    monkeypatch.setattr("skill_fleet.optimization.planning.identity.versions", lambda: {**now, "dspy": "9.9.9"})
+    monkeypatch.setattr(
+        "skill_fleet.optimization.planning.identity.versions", lambda: {**now, "dspy": "9.9.9"}
+    )
     return f"versions changed (dspy {now['dspy']} -> 9.9.9)"
 
 
