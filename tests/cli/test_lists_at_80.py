@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from skill_fleet.cli.show_artifacts import shown_artifacts
-from skill_fleet.cli.show_jobs import shown_jobs
+from skill_fleet.cli.show_jobs import shown_job, shown_jobs
 from skill_fleet.cli.show_runs import shown_runs
 from skill_fleet.client.records import Job
 
@@ -93,3 +93,18 @@ def test_jobs(kind):
     shown = drawn(shown_jobs([job(kind=kind)]))
     for whole in (RUN, kind, "succeeded", "100 %", "$12.3"):
         assert whole in shown
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({}, "9 calls"),
+        ({"max_cost": 2.0, "max_calls": 1}, "9 calls; at most $2.00, 1 call"),
+        ({"max_tokens": 2_500_000, "max_minutes": 1.5}, "9 calls; at most 2.5 million tokens, 1 min 30 s"),
+    ],
+)
+def test_a_job_is_shown_with_every_cap_it_has(budget, said):
+    every = dict.fromkeys(("max_cost", "max_calls", "max_tokens", "max_minutes"))
+    lines = drawn(shown_job(job(budget={**every, **budget}))).splitlines()
+    [cost] = [line for line in lines if "9 calls" in line]
+    assert cost.rstrip().endswith(said)

@@ -117,7 +117,8 @@ def test_jobs_of_before_begin_anew_for_what_was_counted_may_be_either(store: Job
     table = "job" if database.is_sqlite else "skill_fleet.job"
 
     def back(db: sa.Connection) -> None:
-        db.execute(sa.text(f"alter table {table} drop column deaths"))
+        for column in ("deaths", "max_tokens", "max_minutes"):
+            db.execute(sa.text(f"alter table {table} drop column {column}"))
         db.execute(sa.update(VERSION).values(version_num="0002"))
 
     database.write(back)

@@ -41,6 +41,8 @@ def test_a_job_comes_back_as_it_was_written(store: JobStore) -> None:
         metadata={"who": "me"},
         max_usd=1.5,
         max_calls=10**30,
+        max_tokens=10**40,
+        max_minutes=2.5,
     )
     job, made = store.create(new)
     assert made
@@ -51,6 +53,7 @@ def test_a_job_comes_back_as_it_was_written(store: JobStore) -> None:
     assert store.request_of("j") == new.request
     assert job.metadata == {"who": "me"}
     assert (job.max_usd, job.max_calls) == (1.5, 2**63 - 1)
+    assert (job.max_tokens, job.max_minutes) == (2**63 - 1, 2.5)
     assert abs(job.created_at - time.time()) < 600
     assert [(event.number, event.kind) for event in store.events("j")] == [(1, "queued")]
 

@@ -197,12 +197,13 @@ def test_a_cancelled_job_keeps_its_best_so_far(database: Database) -> None:
 
 def test_a_job_that_is_gone_on_with_begins_clean(database: Database) -> None:
     store = JobStore(database)
-    lease = taken(store, queued(store, "a", max_usd=1.0, max_calls=5))
+    lease = taken(store, queued(store, "a", max_usd=1.0, max_calls=5, max_tokens=7, max_minutes=9.5))
     store.progress(lease, progress=0.5, message="half")
     store.conclude(lease, "stopped", result={"x": 1}, error={"code": "budget"}, message="Empty.")
-    job = store.requeue("a", "key", request={"budget": 9}, max_usd=2.0)
+    job = store.requeue("a", "key", request={"budget": 9}, max_usd=2.0, max_tokens=8)
     assert (job.status, job.attempt, job.error, job.finished_at, job.message) == ("queued", 2, None, None, "")
     assert (store.request_of("a"), job.max_usd, job.max_calls) == ({"budget": 9}, 2.0, 5)
+    assert (job.max_tokens, job.max_minutes) == (8, 9.5)
     assert (job.progress, job.result) == (0.5, {"x": 1})
     started = job.started_at
     assert taken(store, job).fence == 2

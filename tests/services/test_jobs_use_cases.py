@@ -318,6 +318,7 @@ def test_pause_and_resume_put_the_next_attempt_into_the_queue(rig):
     raised = {"budget": {"max_calls": 30}}
     resumed = asyncio.run(jobs.resume_job(rig.service, job.job_id, None, raised))
     assert (resumed.status, resumed.attempt, resumed.max_calls) == ("queued", 2, 30)
+    assert (resumed.max_tokens, resumed.max_minutes) == (None, 5.0)
     assert rig.service.jobs.request_of(job.job_id)["budget"] == {
         "max_cost": None,
         "max_calls": 30,

@@ -66,7 +66,7 @@ JOB: dict[str, Any] = {
         "usd_range": [0.31, 0.31],
         "usd_unknown_calls": 0,
     },
-    "budget": {"max_cost": 2.0, "max_calls": None},
+    "budget": {"max_cost": 2.0, "max_calls": None, "max_tokens": None, "max_minutes": 30.0},
     "metadata": {},
     "simulated": False,
     "links": LINKS,

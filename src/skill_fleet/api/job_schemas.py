@@ -52,6 +52,8 @@ class Caps(Answer):
 
     max_cost: float | None
     max_calls: int | None
+    max_tokens: int | None
+    max_minutes: float | None
 
 
 class JobError(BaseModel):

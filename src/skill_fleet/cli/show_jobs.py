@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from skill_fleet.cli.numbers import UNKNOWN, count, dollars, share
+from skill_fleet.cli.numbers import UNKNOWN, count, dollars, seconds, several, share
 from skill_fleet.cli.plain import line
 from skill_fleet.cli.progress import milestone
 from skill_fleet.cli.tables import facts, rows
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from skill_fleet.client.records import Job
 
 _LONGEST = 200
+_CAPS: dict[str, Callable[[Any], str]] = {
+    "max_cost": dollars,
+    "max_calls": lambda number: several(number, "call"),
+    "max_tokens": lambda number: several(number, "token"),
+    "max_minutes": lambda minutes: seconds(60 * minutes),
+}
 _BESIDE = frozenset({"n", "at", "happened_at", "elapsed"})
 
 
@@ -47,10 +53,9 @@ def shown_job(job: "Job") -> "RenderableType":
     if job.error is not None:
         said = (job.error.get("message"), job.error.get("hint"))
         pairs.append(("error", " ".join(part for part in said if part)))
-    caps = {"max_cost": dollars, "max_calls": count}
-    capped = [f"{show(job.budget[name])}" for name, show in caps.items() if job.budget.get(name) is not None]
+    capped = [show(job.budget[name]) for name, show in _CAPS.items() if job.budget.get(name) is not None]
     calls = f"{count(job.cost['calls'])} {'call' if job.cost['calls'] == 1 else 'calls'}"
-    at_most = f", at most {' and '.join(capped)}" if capped else ""
+    at_most = f"; at most {', '.join(capped)}" if capped else ""
     pairs.append(("cost", f"{paid({**job.cost, 'calls': job.cost}, dollars)}, {calls}{at_most}"))
     pairs += [
         (name, f"{moment(at)} UTC")

@@ -117,7 +117,7 @@ class Job(_Answer):
         deaths: How often its worker died under it since then, or its process was ended from outside.
         cost: `calls`, `possibly_billed` (without an answer), `usd` (null where that of a call is unknown),
             `usd_range` (known, and at most; null where that has no bound), `usd_unknown_calls`.
-        budget: `max_cost`, `max_calls`.
+        budget: `max_cost`, `max_calls`, `max_tokens`, `max_minutes` in force; null is no cap.
         metadata: The client's own words.
         simulated: Whether a rule-based simulator answers instead of a model; null until known.
         document: All of that as the server sent it, its links and what this version does not know included.

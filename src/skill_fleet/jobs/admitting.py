@@ -130,6 +130,8 @@ def _insert(db: sa.Connection, new: NewJob, caps: Caps) -> None:
         fence=0,
         max_usd=caps[0],
         max_calls=whole(caps[1]),
+        max_tokens=whole(new.max_tokens),
+        max_minutes=new.max_minutes,
         calls=0,
         usd=0.0,
         usd_unknown_calls=0,

@@ -68,6 +68,8 @@ class JobAsking:
         request: Mapping[str, Any] | None = None,
         max_usd: float | Unchanged | None = UNCHANGED,
         max_calls: int | Unchanged | None = UNCHANGED,
+        max_tokens: int | Unchanged | None = UNCHANGED,
+        max_minutes: float | Unchanged | None = UNCHANGED,
         admit: AdmitAgain | None = None,
     ) -> Job:
         """Put a paused or stopped job into the queue again, as its next attempt.
@@ -78,13 +80,21 @@ class JobAsking:
             request: What it is given from now on; None leaves it.
             max_usd: Its cap on dollars from now on.
             max_calls: Its cap on calls from now on.
-            admit: Gives both caps, in place of these.
+            max_tokens: Its cap on tokens from now on.
+            max_minutes: Its cap on minutes from now on.
+            admit: Gives the caps on dollars and calls, in place of these.
 
         Raises:
             NotFound, Removed: There is no such job.
             StateConflict: It is neither paused nor stopped.
         """
         given = None if request is None else encode(request)
+        caps: dict[str, Any] = {
+            "max_usd": max_usd,
+            "max_calls": max_calls if isinstance(max_calls, Unchanged) else whole(max_calls),
+            "max_tokens": max_tokens if isinstance(max_tokens, Unchanged) else whole(max_tokens),
+            "max_minutes": max_minutes,
+        }
 
         def work(db: sa.Connection) -> Job:
             job = locked(db, job_id)
@@ -92,11 +102,7 @@ class JobAsking:
             if given is not None:
                 ours = sa.update(JOB_REQUEST).where(JOB_REQUEST.c.job_id == job_id)
                 db.execute(ours.values(request=given))
-            values: dict[str, Any] = {}
-            if not isinstance(max_usd, Unchanged):
-                values["max_usd"] = max_usd
-            if not isinstance(max_calls, Unchanged):
-                values["max_calls"] = whole(max_calls)
+            values = {name: cap for name, cap in caps.items() if not isinstance(cap, Unchanged)}
             if admit is not None:
                 only_one(db, job.owner)
                 usd, calls = admit(job, spent_today(db, job.owner))

@@ -41,6 +41,8 @@ class NewJob:
         metadata: The client's own words.
         max_usd: Cap on dollars; None is no cap.
         max_calls: Cap on calls; None is no cap.
+        max_tokens: Cap on tokens, sent and answered; None is no cap.
+        max_minutes: Cap on minutes of running time; None is no cap.
     """
 
     job_id: str
@@ -52,6 +54,8 @@ class NewJob:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     max_usd: float | None = None
     max_calls: int | None = None
+    max_tokens: int | None = None
+    max_minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class JobSummary:
         worker: Who runs it, or ran it last.
         max_usd: Cap on dollars.
         max_calls: Cap on calls.
+        max_tokens: Cap on tokens, sent and answered.
+        max_minutes: Cap on minutes of running time.
         calls: Attempts made so far.
         usd: Known dollars spent so far.
         usd_unknown_calls: Attempts that may have cost something nobody knows.
@@ -112,6 +118,8 @@ class JobSummary:
     worker: str | None
     max_usd: float | None
     max_calls: int | None
+    max_tokens: int | None
+    max_minutes: float | None
     calls: int
     usd: float
     usd_unknown_calls: int

@@ -33,6 +33,8 @@ SUMMARY_COLUMNS = (
     JOB.c.worker,
     JOB.c.max_usd,
     JOB.c.max_calls,
+    JOB.c.max_tokens,
+    JOB.c.max_minutes,
     JOB.c.calls,
     JOB.c.usd,
     JOB.c.usd_unknown_calls,

@@ -79,6 +79,8 @@ JOB = sa.Table(
     sa.Column("worker", sa.Text),
     sa.Column("max_usd", sa.Double),
     sa.Column("max_calls", sa.BigInteger),
+    sa.Column("max_tokens", sa.BigInteger),
+    sa.Column("max_minutes", sa.Double),
     sa.Column("calls", sa.BigInteger, nullable=False),
     sa.Column("usd", sa.Double, nullable=False),
     sa.Column("usd_unknown_calls", sa.BigInteger, nullable=False),

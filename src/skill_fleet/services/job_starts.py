@@ -136,6 +136,8 @@ async def _start(
         owner=owner,
         provider=checked["provider"],
         metadata=body.get("metadata") or {},
+        max_tokens=request["budget"]["max_tokens"],
+        max_minutes=request["budget"]["max_minutes"],
     )
 
     def admit(now: SpentToday) -> Caps:
@@ -149,7 +151,8 @@ def _create(service: Service, new: NewJob, same: Idempotency | None, admit: Admi
     job, created = service.jobs.create(new, idempotency=same, admit=admit, at_most=at_most)
     if created:
         enqueue(service, job)
-        data = {"kind": job.kind, "max_usd": job.max_usd, "max_calls": job.max_calls}
+        caps = {name: getattr(job, name) for name in ("max_usd", "max_calls", "max_tokens", "max_minutes")}
+        data = {"kind": job.kind, **caps}
         service.audit.write(new.owner, "job_started", job.job_id, data)
     return job, created
 

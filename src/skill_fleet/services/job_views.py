@@ -49,7 +49,12 @@ def summary_view(job: JobSummary) -> dict[str, Any]:
             "usd_range": usd_range(job.usd, job.usd_unknown_calls, job.usd_most),
             "usd_unknown_calls": job.usd_unknown_calls,
         },
-        "budget": {"max_cost": job.max_usd, "max_calls": job.max_calls},
+        "budget": {
+            "max_cost": job.max_usd,
+            "max_calls": job.max_calls,
+            "max_tokens": job.max_tokens,
+            "max_minutes": job.max_minutes,
+        },
         "metadata": job.metadata,
         "simulated": _simulated(job),
         "links": links_of(job.job_id),

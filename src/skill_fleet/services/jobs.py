@@ -215,7 +215,8 @@ def _resume(service: Service, job_id: str, key: ApiKey | None, raised: Mapping[s
         return caps
 
     request = {**given, "budget": budget} if raised else None
-    job = service.jobs.requeue(before.job_id, by, request=request, admit=admit)
+    others = {name: budget.get(name) for name in ("max_tokens", "max_minutes")}
+    job = service.jobs.requeue(before.job_id, by, request=request, admit=admit, **others)
     service.audit.write(by, "job_resumed", job.job_id, {"budget": dict(raised)})
     enqueue(service, job)
     return job

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 SCHEMA = "skill_fleet"
 METADATA = sa.MetaData(schema=SCHEMA)
 
-REVISION = "0003"
+REVISION = "0004"
 """The revision of all tables that this code works with; a later one is a greater number of four digits."""
 VERSION = sa.Table("alembic_version", sa.MetaData(schema=SCHEMA), sa.Column("version_num", sa.Text))
 """One row: the revision that the tables are of."""
