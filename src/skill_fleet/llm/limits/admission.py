@@ -67,6 +67,7 @@ class Admission:
         self._wanted = -math.inf
         self._turned_away = self._answered = 0
         self._untaken: list[Place] = []
+        self._in_front: list[Place] = []
         self.due = math.inf
 
     @property
@@ -124,6 +125,7 @@ class Admission:
                 else:
                     place.due = now + wait
             else:
+                self._only_heads_are_due([place for place, _ in heads])
                 times = [place.due for place, _ in heads]
                 times += [place.call.at + _TAKEN for place in self._untaken if place.call is not None]
                 self.due = min(times, default=math.inf)
@@ -223,6 +225,13 @@ class Admission:
                 heads.append((head, model))
         return sorted(heads, key=lambda head: head[0].arrived)
 
+    def _only_heads_are_due(self, heads: list[Place]) -> None:
+        """Whoever another has come in front of would go by a time that is not told on any more."""
+        for place in self._in_front:
+            if place not in heads:
+                place.due = math.inf
+        self._in_front = heads
+
     def _account_wait(self, now: float) -> float:
         if self.crowd.most is not None and self.in_flight >= self.crowd.most:
             return math.inf
@@ -273,7 +282,7 @@ class Admission:
             return
         for one in reversed(late):
             self._untaken.remove(one)
-            call, one.call, one.due = one.call, None, math.inf
+            call, one.call = one.call, None
             if call is not None:
                 self._ended(call, None)
                 self.breaker.dropped(now, probe=call.probe)

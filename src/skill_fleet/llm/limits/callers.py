@@ -73,7 +73,8 @@ class Place:
         error: Set when the provider was given up.
         loop: The event loop of a task, which may be busy with something else for long; None of a thread.
         absent: Whether leave was given and not taken: it is passed over until it looks again.
-        due: When its turn comes, as far as time decides; infinite where another call's end does.
+        due: When its turn comes, as far as time decides; infinite where another call's end does, and of all
+            who are not at the head of their queue.
     """
 
     quota: Quota

@@ -180,8 +180,7 @@ class Limiter:
         try:
             while not self._taken(place) and not stop():
                 seconds, timed = self._patience(place)
-                if seconds > 0:
-                    await waiter.wait(self._clock, seconds, timed=timed)
+                await waiter.wait(self._clock, seconds, timed=timed)
                 self._look(place)
         except BaseException:
             self._withdraw(place)
@@ -235,8 +234,8 @@ class Limiter:
 
     def _patience(self, place: Place) -> tuple[float, bool]:
         """Seconds to wait, and whether for time."""
-        left_over = place.due - self._clock.monotonic()
-        return min(_GLANCE, max(0.0, left_over)), math.isfinite(place.due)
+        due = place.due
+        return min(_GLANCE, max(0.0, due - self._clock.monotonic())), math.isfinite(due)
 
     def _taken(self, place: Place) -> bool:
         """Whether waiting is over. Leave that is taken is not passed on any more."""
@@ -257,8 +256,7 @@ class Limiter:
                 self._core.serve(now)
 
     def _outcome(self, place: Place) -> Ticket | None:
-        if not place.decided:
-            self._withdraw(place, unless_decided=True)
+        self._withdraw(place, unless_decided=True)
         if place.error is not None:
             raise Broken(place.error)
         if place.call is None:

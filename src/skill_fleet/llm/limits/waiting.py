@@ -51,10 +51,14 @@ class TaskWaiter:
     async def wait(self, clock: Clock, seconds: float, *, timed: bool) -> None:
         """Wait to be woken; as `ThreadWaiter.wait`."""
         patience = seconds
-        if not isinstance(clock, SystemClock):
+        if seconds > 0 and not isinstance(clock, SystemClock):
             if timed and not self._event.is_set():
                 clock.sleep(seconds)
             patience = _HANDOVER
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), patience)
+        if patience <= 0 or self._event.is_set():
+            await asyncio.sleep(0)  # others of the loop have a turn, whatever the time
+        else:
+            with contextlib.suppress(TimeoutError):  # `wait_for` would swallow a cancel on Python 3.11
+                async with asyncio.timeout(patience):
+                    await self._event.wait()
         self._event.clear()
