@@ -13,6 +13,7 @@ from skill_fleet.jobs.database import Database
 from skill_fleet.jobs.records import Job, Lease, NewJob
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.tables import JOB
+from skill_fleet.llm.journal.database_tables import VERSION
 
 CHILD = Path(__file__).with_name("store_child.py")
 
@@ -29,6 +30,25 @@ def taken(store: JobStore, job: Job, worker: str = "worker-1") -> Lease:
     lease = store.claim(job.job_id, job.attempt, worker)
     assert isinstance(lease, Lease)
     return lease
+
+
+ADDED = {
+    "0002": ("usd_most", "possibly_billed"),
+    "0003": ("deaths",),
+    "0004": ("max_tokens", "max_minutes"),
+}
+"""The columns of a job that each revision of the tables has added."""
+
+
+def taken_back(database: Database, revision: str) -> None:
+    """Make the tables those of an earlier revision."""
+    schema = "" if database.is_sqlite else "skill_fleet."
+    columns = [column for added, names in ADDED.items() if added > revision for column in names]
+    for column in columns:
+        database.write(
+            lambda db, name=column: db.execute(sa.text(f"alter table {schema}job drop column {name}"))
+        )
+    database.write(lambda db: db.execute(sa.update(VERSION).values(version_num=revision)))
 
 
 def backdate(database: Database, job_id: str, **columns: Any) -> None:

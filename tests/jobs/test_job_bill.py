@@ -1,8 +1,7 @@
 """The bill of a job: told while it works, by its journal at its end, and by nobody where there was none."""
 
 import pytest
-import sqlalchemy as sa
-from store_help import queued, taken
+from store_help import queued, taken, taken_back
 
 from skill_fleet.jobs import migrate
 from skill_fleet.jobs.database import Database
@@ -59,14 +58,7 @@ def test_a_job_of_before_the_upgrade_has_no_upper_end(database: Database) -> Non
     store = JobStore(database)
     lease = taken(store, queued(store, "old"))
     store.progress(lease, spending=Spending(4, 0.5, 1, 2.0, 1))
-    schema = "" if database.is_sqlite else "skill_fleet."
-    for statement in (
-        f"alter table {schema}job drop column usd_most",
-        f"alter table {schema}job drop column possibly_billed",
-        f"alter table {schema}job drop column deaths",
-        f"update {schema}alembic_version set version_num = '0001'",  # noqa: S608 - of this test
-    ):
-        database.write(lambda db, text=statement: db.execute(sa.text(text)))
+    taken_back(database, "0001")
     migrate.prepare(database, queue=False)
     assert migrate.revision(database) == migrate.HEAD
     cost = cost_of(store, "old")

@@ -1,12 +1,10 @@
 """All caps of a job are told, also of jobs that were made before the tables had room for them."""
 
-import sqlalchemy as sa
-from store_help import new_job
+from store_help import new_job, taken_back
 
 from skill_fleet.jobs import migrate
 from skill_fleet.jobs.database import Database
 from skill_fleet.jobs.store import JobStore
-from skill_fleet.llm.journal.database_tables import VERSION
 
 
 def test_jobs_of_before_get_the_caps_that_they_were_given(database: Database) -> None:
@@ -20,14 +18,7 @@ def test_jobs_of_before_get_the_caps_that_they_were_given(database: Database) ->
     } | {f"many{number}": {"budget": {"max_minutes": float(number)}} for number in range(1, 60)}
     for name, request in given.items():
         store.create(new_job(name, request=request))
-    table = "job" if database.is_sqlite else "skill_fleet.job"
-
-    def back(db: sa.Connection) -> None:
-        for column in ("max_tokens", "max_minutes"):
-            db.execute(sa.text(f"alter table {table} drop column {column}"))
-        db.execute(sa.update(VERSION).values(version_num="0003"))
-
-    database.write(back)
+    taken_back(database, "0003")
     migrate.upgrade(database)
     found = {name: (job.max_tokens, job.max_minutes) for name in given for job in [store.get(name)]}
     expected = {"both": (3, 4.5), "one": (5, None), "none": (None, None), "nothing": (None, None)}

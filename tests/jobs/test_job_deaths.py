@@ -2,7 +2,7 @@
 
 import pytest
 import sqlalchemy as sa
-from store_help import queued, taken
+from store_help import queued, taken, taken_back
 
 from skill_fleet.jobs import migrate
 from skill_fleet.jobs.database import Database
@@ -10,7 +10,6 @@ from skill_fleet.jobs.holding import DEATHS
 from skill_fleet.jobs.records import Job, Lease
 from skill_fleet.jobs.store import JobStore
 from skill_fleet.jobs.workflow import CRASHES
-from skill_fleet.llm.journal.database_tables import VERSION
 
 ERROR = {"code": "crashed", "message": "It died.", "hint": ""}
 
@@ -114,14 +113,7 @@ def test_jobs_of_before_begin_anew_for_what_was_counted_may_be_either(store: Job
     store.conclude(taken(store, failed), "failed", error=ERROR)
     untouched = queued(store, "untouched")
     database = store.database
-    table = "job" if database.is_sqlite else "skill_fleet.job"
-
-    def back(db: sa.Connection) -> None:
-        for column in ("deaths", "max_tokens", "max_minutes"):
-            db.execute(sa.text(f"alter table {table} drop column {column}"))
-        db.execute(sa.update(VERSION).values(version_num="0002"))
-
-    database.write(back)
+    taken_back(database, "0002")
     before = row_versions(store)
     migrate.upgrade(database)
     assert [store.get(job.job_id).crashes for job in (going, failed, untouched)] == [0, 1, 0]
