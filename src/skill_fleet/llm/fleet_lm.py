@@ -7,6 +7,7 @@ DSPy drops `rollout_id` before an engine sees the request, so it travels in a co
 import asyncio
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any, Self
 
 import dspy
@@ -101,7 +102,12 @@ class FleetLM(dspy.LM):
         result = self._recalled(key, call)
         if result is None:
             with self._context(kwargs) as context:
-                result = await taken.aexecute(self, call)
+                try:
+                    result = await taken.aexecute(self, call)
+                except Withheld:
+                    if call.n == 1:
+                        raise
+                    result, key = await self._awaited_those_not_withheld(taken, call, context), None
             self._remember(key, context, result)
         return taken.finalize(self, call, result)
 
@@ -144,21 +150,38 @@ class FleetLM(dspy.LM):
         Raises:
             Withheld: All are.
         """
-        found, last = [], None
-        context.answers.clear()
-        for number in range(call.n):
-            context.candidate = number
+        found, withheld = [], []
+        for one in _one_by_one(call, context):
             try:
-                found.append(taken.execute(self, dataclasses.replace(call, n=1)))
+                found.append(taken.execute(self, one))
             except Withheld as error:
-                last = error
+                withheld.append(error)
+        return self._combined(taken, found, withheld)
+
+    async def _awaited_those_not_withheld(self, taken: Steps, call: Any, context: CallContext) -> Any:
+        """The same, awaited."""
+        found, withheld = [], []
+        for one in _one_by_one(call, context):
+            try:
+                found.append(await taken.aexecute(self, one))
+            except Withheld as error:
+                withheld.append(error)
+        return self._combined(taken, found, withheld)
+
+    def _combined(self, taken: Steps, found: list[Any], withheld: list[Withheld]) -> Any:
         if not found:
-            assert last is not None  # noqa: S101 - a call has a completion at least
-            raise last
+            raise withheld[-1]
         return found[0] if len(found) == 1 else taken.combine(found, model_type=self.model_type)
 
     def _context(self, options: dict[str, Any]) -> Calling:
         return Calling(CallContext(self.phase, options.get("rollout_id", self.kwargs.get("rollout_id"))))
+
+
+def _one_by_one(call: Any, context: CallContext) -> Iterator[Any]:
+    """The completions of a call as calls of their own, each with its number."""
+    for number in range(call.n):
+        context.candidate = number
+        yield dataclasses.replace(call, n=1)
 
 
 def _taken() -> Steps:

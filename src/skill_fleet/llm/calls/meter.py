@@ -13,11 +13,11 @@ from dspy.lm15 import Request, Response
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.canonical import digest
-from skill_fleet.foundation.errors import ProviderError, StorageError
+from skill_fleet.foundation.errors import LeaseLost, ProviderError, SkillFleetError, StorageError
 from skill_fleet.llm.budget import Gate
 from skill_fleet.llm.call_context import CallContext, current_call, current_subject
 from skill_fleet.llm.calls.line import Line
-from skill_fleet.llm.calls.proposals import Proposals
+from skill_fleet.llm.calls.proposals import Proposals, Withheld
 from skill_fleet.llm.commands.known import identity_of
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.limits.limiter import Limiter, Quota
@@ -112,7 +112,8 @@ class Meter:
         Raises:
             Halt: As for any call: the gate is closed, or the journal cannot be read.
         """
-        if any(self._looked_up(key) != body for key, body in answers):
+        self._require_open()
+        if any(self._recalled(key) is not None or self._looked_up(key) != body for key, body in answers):
             return False
         self.line.traffic.count("from_journal", len(answers))
         self.model.answered = True
@@ -121,8 +122,6 @@ class Meter:
         return True
 
     def _looked_up(self, key: str) -> str | None:
-        if self.gate.closed is not None:
-            raise self.gate.closed.again()
         try:
             return self.line.journal.lookup(key)
         except StorageError as error:
@@ -132,21 +131,43 @@ class Meter:
         """The answer that the journal has.
 
         Raises:
-            Withheld: It is known that there will be none, and the search can do without it.
+            Halt: The gate is closed, or the journal cannot be read.
+            Withheld: The search was told that there is none. That holds also where the journal has got one
+                from another run since, so that a resumed search goes the way it went.
         """
+        self._require_open()
+        self._require_not_withheld(key)
         body = self._looked_up(key)
-        if body is not None:
-            return self._from_journal(body, key, context)
-        if self.proposals is not None and current_subject() is None:
-            withheld = self.proposals.recalled(key)
-            if withheld is not None:
-                raise withheld
-        return None
+        return None if body is None else self._from_journal(body, key, context)
 
     def landed(self, key: str, context: CallContext) -> Response | None:
-        """What another thread stored between the look-up and the claim: the journal remembers it."""
+        """What came of an equal call between the look-up and the claim: the journal remembers an answer.
+
+        Raises:
+            Withheld: It was withheld.
+        """
+        self._require_not_withheld(key)
         body = self.line.journal.recall(key)
         return None if body is None else self._from_journal(body, key, context)
+
+    def _require_open(self) -> None:
+        if self.gate.closed is not None:
+            raise self.gate.closed.again()
+
+    def _require_not_withheld(self, key: str) -> None:
+        withheld = self._recalled(key)
+        if withheld is not None:
+            raise withheld
+
+    def _recalled(self, key: str) -> Withheld | None:
+        """What a proposal that was withheld before comes to; None for all other calls."""
+        proposals = self.proposing
+        return None if proposals is None else proposals.recalled(key)
+
+    @property
+    def proposing(self) -> Proposals | None:
+        """The proposals of the search, where the call under way is one; None where it is for an example."""
+        return self.proposals if current_subject() is None else None
 
     def _from_journal(self, body: str, key: str, context: CallContext) -> Response:
         self.line.traffic.count("from_journal")
@@ -173,21 +194,27 @@ class Meter:
         return response
 
     def _note_answered(self, key: str) -> None:
-        if self.proposals is not None:
-            self.proposals.answers(key)
+        proposals = self.proposing
+        if proposals is not None:
+            proposals.answers(key)
 
     def without_it(self, key: str, error: ProviderError) -> BaseException | None:
         """What a call that failed for good comes to where it is a proposal of a search, to be raised.
 
         Returns:
-            `Withheld`, or a `Halt` where that cannot be noted; None where the search cannot do without it.
+            `Withheld`, or a `Halt` where that cannot be noted, or may not; None where the search cannot do
+            without it.
         """
-        if self.proposals is None or current_subject() is not None:
+        proposals = self.proposing
+        if proposals is None:
             return None
         try:
-            return self.proposals.withholds(key, error)
-        except StorageError as failed:
-            return self.storage_halt(failed)
+            return proposals.withholds(key, error)
+        except LeaseLost as lost:
+            halt = Halt("lease", lost)
+        except SkillFleetError as failed:
+            halt = Halt("storage", failed)
+        return self.gate.close(halt).again()
 
     def storage_halt(self, error: StorageError) -> Halt:
         """Close the gate, since the journal cannot be used; to be raised."""

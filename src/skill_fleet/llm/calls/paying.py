@@ -20,6 +20,7 @@ from skill_fleet.foundation.errors import LeaseLost, ProviderError, StorageError
 from skill_fleet.llm.call_context import CallContext, current_subject
 from skill_fleet.llm.calls.answers import as_text, total, unusable
 from skill_fleet.llm.calls.meter import Meter
+from skill_fleet.llm.calls.proposals import TOO_LONG
 from skill_fleet.llm.calls.remembered import unchangeable
 from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, note_attempts, understand
 from skill_fleet.llm.halt import Halt
@@ -292,24 +293,33 @@ class Paying:
             self._book(None, failure.code, billed=failure.sent)
             counts = self._told(failure, said)
         self._used_up += counts
-        if meter.gate.closed is not None:
-            raise meter.gate.closed.again() from error
         nobody = self._nobody_there(failure)
         if failure.remedy == "retry" and not self._last(nobody_there=nobody):
+            if meter.gate.closed is not None:
+                raise meter.gate.closed.again() from error
             return self._pause(failure, counts=counts)
         note_attempts(error, self._made)
         stop = failure.remedy == "stop" or nobody or self._refused(failure)
-        if stop or meter.on_failure == "halt":
-            # Whose own request was why: there a search can go on without it. That is known of an
-            # answer of no use and of a request that is refused; a server that fails may be about to be gone.
-            own = not stop and (failure.remedy == "give_up" or isinstance(error, UnusableAnswer))
-            said = explained(error, failure, meter.spec.model)
-            less = meter.without_it(self._key, said) if own else None
-            if less is not None:
-                raise less from error
+        self._raise_halt(error, failure, stop=stop)
+        return None
+
+    def _raise_halt(self, error: Exception, failure: Failure, *, stop: bool) -> None:
+        """Raise what a failure that holds comes to beyond the call, if to anything."""
+        meter = self._meter
+        halts = stop or meter.on_failure == "halt"
+        # Whose own request was why: there a search can go on without it. That is known of an
+        # answer of no use and of a request that is refused; a server that fails may be about to be gone.
+        own = not stop and (failure.remedy == "give_up" or isinstance(error, UnusableAnswer))
+        said = explained(error, failure, meter.spec.model)
+        # Also noted where the gate has been closed meanwhile: whoever resumes does not pay for it again.
+        less = meter.without_it(self._key, said) if halts and own else None
+        if meter.gate.closed is not None:
+            raise meter.gate.closed.again() from error
+        if less is not None:
+            raise less from error
+        if halts:
             halt = Halt("provider", said, current_subject() if own else None)
             raise meter.gate.close(halt).again() from error
-        return None
 
     def _last(self, *, nobody_there: bool) -> bool:
         if self.shown is not None and self.shown.any:
@@ -346,11 +356,16 @@ class Paying:
         return now - self._turned_away < self._meter.line.retry.outage
 
     def _refused(self, failure: Failure) -> bool:
-        """Whether a provider that has answered nothing yet refuses a request: it would refuse any."""
+        """Whether a provider that has answered nothing yet refuses a request: it would refuse any.
+
+        What is withheld is not refused. Nor is a proposal that is too long: an optimizer can write a shorter
+        one, and a model that only proposes is asked nothing else.
+        """
         meter = self._meter
-        if meter.limiter is None or meter.model.answered:
+        if meter.limiter is None or meter.model.answered or failure.remedy != "give_up":
             return False
-        return failure.remedy == "give_up" and failure.code != "content_filter"
+        too_long = failure.code == TOO_LONG
+        return failure.code != "content_filter" and not (too_long and meter.proposing is not None)
 
     def _pause(self, failure: Failure, *, counts: bool) -> float:
         retry = self._meter.line.retry

@@ -12,6 +12,9 @@ from dspy.utils.exceptions import LMError
 
 from skill_fleet.foundation.errors import ProviderError
 
+TOO_LONG = "context_window_exceeded"
+"""Code of the failure of a prompt that is longer than the model takes."""
+
 OnWithheld = Callable[[str, ProviderError, int, int], bool]
 """Told of a call withheld for the first time: its key, and why; how many were withheld in the search with it,
 and how many were answered. It says whether the search can do without it.
@@ -32,7 +35,7 @@ class Withheld(LMError):
     @property
     def too_long(self) -> bool:
         """Whether it was the prompt, of which a shorter one may do."""
-        return self.code == "context_window_exceeded"
+        return self.code == TOO_LONG
 
 
 class Proposals:
@@ -80,7 +83,7 @@ class Proposals:
             What it comes to, as an error to be raised; None where the search cannot do without it.
 
         Raises:
-            StorageError: It cannot be written down.
+            SkillFleetError: It cannot be written down, or may not.
         """
         with self._lock:
             found = self._meets(key, error)
