@@ -10,7 +10,8 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skill_fleet.foundation.clock import SYSTEM_CLOCK, SystemClock
+from leaping_clock import LeapingClock
+from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.limits.admission import Admission
@@ -22,16 +23,6 @@ DOWN = Failure("server", "retry", sent=True)
 SLOW = Failure("rate_limit", "retry", sent=False, retry_after=6.0)
 ERROR = ProviderError("It is down.")
 MODELS = (Quota("free"), Quota("paced", rpm=60), Quota("narrow", in_flight=1))
-
-
-class LeapingClock(SystemClock):
-    """The machine's clock, on which time can be skipped."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
 
 
 def never() -> bool:

@@ -59,7 +59,8 @@ class Admission:
         self.crowd = LearnedCrowd()
         self.chance = Chance()
         self.paused_until = -math.inf
-        self.admitted = self.rejected = self.in_flight = 0
+        self.admitted = self.rejected = 0
+        self.under_way: set[Call] = set()
         self._longest = longest_pause
         self._rng = rng
         self._models: dict[str, _Model] = {}
@@ -74,6 +75,11 @@ class Admission:
     def waiting(self) -> int:
         """Callers in the queues."""
         return sum(len(model.queue) for model in self._models.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return len(self.under_way)
 
     def enter(self, place: Place, now: float) -> None:
         """A caller comes; it may be let go at once."""
@@ -100,6 +106,8 @@ class Admission:
         """A caller knows that it may go."""
         if place in self._untaken:
             self._untaken.remove(place)
+            if place.call is not None:
+                place.call.loop = place.loop
 
     def present(self, place: Place, now: float) -> None:
         """A caller that was passed over is there again, and with it all others of its loop."""
@@ -133,6 +141,7 @@ class Admission:
 
     def begun(self, call: Call, now: float) -> None:
         """The first piece of an answer has come. If the call asks for everybody, that is what it asks."""
+        call.begun = True
         if call.probe:
             self.breaker.answered(now, probe=True)
             call.probe = False
@@ -253,10 +262,9 @@ class Admission:
     def _admit(self, place: Place, model: _Model, now: float) -> None:
         model.queue.remove(place)
         self.admitted += 1
-        self.in_flight += 1
         model.in_flight += 1
         probe = self.breaker.admitted(place.quota.model)
-        call = Call(now, self.admitted, model=place.quota.model, probe=probe, under_way=self.in_flight)
+        call = Call(now, self.admitted, model=place.quota.model, probe=probe, under_way=self.in_flight + 1)
         call.probes = place.probes + 1 if probe else 0
         call.origin = call.number if place.origin is None else place.origin
         call.began = now if place.began is None else place.began
@@ -268,6 +276,7 @@ class Admission:
             call.spent = model.window.take(now, place.tokens)
         model.announced.sent(call.number, place.tokens)
         self.learned.take(call)
+        self.under_way.add(call)
         place.call = call
         if place.loop is not None:
             self._untaken.append(place)
@@ -292,7 +301,7 @@ class Admission:
 
     def _ended(self, call: Call, tokens: int | None) -> None:
         model = self._model(call.model)
-        self.in_flight -= 1
+        self.under_way.remove(call)
         model.in_flight -= 1
         if call.spent is not None and tokens is not None:
             model.window.correct(call.spent, tokens)

@@ -45,6 +45,8 @@ class Call(Sent):
         doubtful: Whether it went although an earlier answer said that nothing was left.
         room: Whether what came back said that there was room for more.
         word: What came back said is left.
+        begun: Whether its answer has begun to come.
+        loop: The event loop of the task that makes it; None of a thread, and until the task knows of it.
     """
 
     model: str = ""
@@ -59,6 +61,8 @@ class Call(Sent):
     doubtful: bool = False
     room: bool = False
     word: Told | None = None
+    begun: bool = False
+    loop: object | None = None
 
 
 @dataclass(eq=False)

@@ -8,14 +8,14 @@ import math
 import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.limits.admission import Admission
-from skill_fleet.llm.limits.breaker import BreakerState
 from skill_fleet.llm.limits.callers import Call, Place, Quota
+from skill_fleet.llm.limits.limiter_state import LimiterState, state_of
+from skill_fleet.llm.limits.own_loop import STREAM_SECONDS, loop_of_this_thread, refusal, stands_still
 from skill_fleet.llm.limits.rate_headers import left
 from skill_fleet.llm.limits.waiting import TaskWaiter, ThreadWaiter
 
@@ -26,7 +26,7 @@ _GLANCE = 0.2
 
 
 class Broken(Exception):
-    """The provider was given up: it refused the key, or answered nothing for too long.
+    """No call is let go: the provider refused the key, or answered nothing for too long, or it would hang.
 
     Args:
         error: The cause, for the user.
@@ -35,35 +35,6 @@ class Broken(Exception):
     def __init__(self, error: ProviderError) -> None:
         super().__init__(error.message)
         self.error = error
-
-
-@dataclass(frozen=True)
-class LimiterState:
-    """An account at one moment.
-
-    Attributes:
-        paused: Seconds until calls go on, as the provider asked; 0 when they do.
-        breaker: Whether the provider is asked at all.
-        rate: Calls a second, learned from calls that were turned away; None when none was.
-        in_flight: Calls under way.
-        waiting: Callers that wait.
-        admitted: Calls let go so far.
-        rejected: Of these, turned away by the provider for its rate.
-        silent: Seconds since when nobody was answered, as long as it is asked; 0 while it answers.
-        because: Code of the last failure while it is silent; else an empty string.
-        outage: Seconds of silence after which it is given up.
-    """
-
-    paused: float
-    breaker: BreakerState
-    rate: float | None
-    in_flight: int
-    waiting: int
-    admitted: int
-    rejected: int
-    silent: float = 0.0
-    because: str = ""
-    outage: float = math.inf
 
 
 class Ticket:
@@ -152,14 +123,17 @@ class Limiter:
             Leave for one call, which has to be ended; None when `stop` said so.
 
         Raises:
-            Broken: The provider was given up.
+            Broken: The provider was given up; or this is the thread of an event loop, and nobody but tasks
+                of that loop could end what is waited for.
         """
         if stop():
             return None
-        waiter = ThreadWaiter()
+        waiter, loop, came = ThreadWaiter(), loop_of_this_thread(), self._clock.monotonic()
         place = self._enter(_place(quota, tokens, waiter, before))
         try:
             while not self._taken(place) and not stop():
+                if loop is not None:
+                    self._not_for_itself(place, loop, came)
                 seconds, timed = self._patience(place)
                 if seconds > 0:
                     waiter.wait(self._clock, seconds, timed=timed)
@@ -212,20 +186,7 @@ class Limiter:
     def state(self) -> LimiterState:
         """The account as it is now."""
         with self._lock:
-            core, now = self._core, self._clock.monotonic()
-            silent, because = core.breaker.silence(now)
-            return LimiterState(
-                max(0.0, core.paused_until - now),
-                core.breaker.state,
-                core.learned.rate,
-                core.in_flight,
-                core.waiting,
-                core.admitted,
-                core.rejected,
-                silent,
-                because,
-                core.breaker.outage,
-            )
+            return state_of(self._core, self._clock.monotonic())
 
     def _enter(self, place: Place) -> Place:
         with self._lock:
@@ -244,6 +205,12 @@ class Limiter:
         with self._lock:
             self._core.taken(place)
             return place.decided
+
+    def _not_for_itself(self, place: Place, loop: object, came: float) -> None:
+        with self._lock:
+            streams = self._clock.monotonic() - came >= STREAM_SECONDS
+            if not place.decided and stands_still(self._core, place, loop, streams=streams):
+                raise Broken(refusal(place.quota.model))
 
     def _look(self, place: Place) -> None:
         """Serve when somebody's time has come: the head of the queue may be a task whose loop is busy."""
