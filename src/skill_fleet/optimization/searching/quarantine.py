@@ -9,10 +9,12 @@ from the start. Where too many fail it is not the examples' fault, and the run s
 
 from dataclasses import asdict, dataclass, replace
 
+from skill_fleet.evaluation.course import most_of
 from skill_fleet.evaluation.measurement import Measurement, identity_of
 from skill_fleet.foundation.errors import DataError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.searching.ownership import require_own
 from skill_fleet.optimization.searching.stages import Baseline
 from skill_fleet.optimization.session import Session
 
@@ -50,15 +52,18 @@ def set_aside(session: Session, baseline: Baseline, number: int, halt: Halt | No
         baseline: What the search had.
         number: Of the round.
         halt: What stopped it.
+
+    Raises:
+        Halt: The run is not this process's any more, or nobody can say so: nothing is written down.
     """
     item = None if halt is None else halt.subject
     ids = {identity_of(example)[0] for example in (*baseline.train, *baseline.validation)}
     if halt is None or item is None or item not in ids:
         return False
-    known = _known(session)
-    before = len(ids) + len(known)
+    require_own(session)
+    known = _known(session)  # right now: what is in the file stays there
     most = min(_MOST, session.loaded.settings.calls.max_failed_share)
-    if len(known) + 1 > most * before:
+    if len(known) + 1 > most_of(most, len(ids) + len(known)):
         return False
     entry = SetAside(item, number, halt.error.message)
     write_json(session.folder.quarantine, [asdict(one) for one in (*known, entry)])

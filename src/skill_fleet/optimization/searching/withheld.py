@@ -10,6 +10,7 @@ down of that round is forgotten: whoever resumes it has done something about it.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from skill_fleet.evaluation.course import most_of
 from skill_fleet.foundation.errors import DataError, ProviderError, SkillFleetError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.calls.proposals import Proposals
@@ -17,6 +18,7 @@ from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.estimates.estimate import sizes_of
 from skill_fleet.optimization.estimates.run_size import RunSize
 from skill_fleet.optimization.interval import NOTHING, exactly
+from skill_fleet.optimization.searching.ownership import require_own
 from skill_fleet.optimization.searching.stages import Baseline
 from skill_fleet.optimization.session import Session
 
@@ -63,17 +65,15 @@ class RoundProposals:
 
     Attributes:
         proposals: For the models of the search.
-        one_too_many: Whether the search was stopped since too many were withheld.
     """
 
     def __init__(self, session: Session, baseline: Baseline, number: int) -> None:
-        self.one_too_many = False
         self._session = session
         self._number = number
         self._share = session.loaded.settings.calls.max_failed_share
         self._borne = _borne(session, baseline, self._share)
-        self._entries = _known(session)
-        known = {one.key: one.error for one in self._entries}
+        self._too_many: list[ProviderError] = []
+        known = {one.key: one.error for one in _known(session)}
         self.proposals = Proposals(known, self._can_do_without)
 
     @property
@@ -82,17 +82,22 @@ class RoundProposals:
         return self.proposals.withheld
 
     def _can_do_without(self, key: str, error: ProviderError, met: int, answered: int) -> bool:
-        if met > self._borne and met > self._share * (met + answered):
-            self.one_too_many = True
+        if met > self._borne and met > most_of(self._share, met + answered):
+            self._too_many.append(error)
             return False
-        self._entries.append(_Entry(key, self._number, error.code, error.message, error.hint))
-        write_json(self._session.folder.withheld, [asdict(one) for one in self._entries])
+        self._session.may_write()
+        entry = _Entry(key, self._number, error.code, error.message, error.hint)
+        _write(self._session, [*_known(self._session), entry])
         self._session.emit("withheld", round=self._number, proposals=met, reason=error.message)
         return True
 
     def told(self, halt: Halt | None) -> Halt | None:
-        """What stopped the search, in words of proposals where it was they."""
-        if halt is None or not self.one_too_many or halt.cause != "provider":
+        """What stopped the search, in words of proposals where it was they.
+
+        Raises:
+            Halt: As for `nothing_proposed`.
+        """
+        if halt is None or not any(halt.error is one for one in self._too_many):
             return halt
         _forget(self._session, self._number)
         what = f"{len(self.withheld)} calls for proposals of round {self._number} were withheld"
@@ -116,7 +121,11 @@ class RoundProposals:
 
 
 def nothing_proposed(session: Session, rounds: list[RoundProposals]) -> Halt | None:
-    """Why a search that gained nothing stops the run: each proposal was withheld; None where one was not."""
+    """Why a search that gained nothing stops the run: each proposal was withheld; None where one was not.
+
+    Raises:
+        Halt: The run is not this process's any more, or nobody can say so: what was written down stays.
+    """
     errors = [error for one in rounds for error in one.withheld.values()]
     if not errors or any(one.proposals.answered for one in rounds):
         return None
@@ -145,9 +154,13 @@ def _borne(session: Session, baseline: Baseline, share: float) -> int:
 
 def _forget(session: Session, number: int) -> None:
     """Forget what was withheld from a round on."""
-    left = [one for one in _known(session) if one.round < number]
-    if left or session.folder.withheld.exists():
-        write_json(session.folder.withheld, [asdict(one) for one in left])
+    require_own(session)
+    if session.folder.withheld.exists():
+        _write(session, [one for one in _known(session) if one.round < number])
+
+
+def _write(session: Session, entries: list[_Entry]) -> None:
+    write_json(session.folder.withheld, [asdict(one) for one in entries])
 
 
 def _known(session: Session) -> list[_Entry]:
