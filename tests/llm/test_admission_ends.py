@@ -1,5 +1,6 @@
 """How each end of a call is told on: to the breaker, to the window of tokens, to everybody who waits."""
 
+import math
 import random
 
 import pytest
@@ -79,6 +80,39 @@ def test_a_server_out_of_order_that_says_when_to_come_again_is_waited_for_when_t
     assert waiting.call is None
     core.serve(now + 24.1)
     assert waiting.call is not None
+
+
+@pytest.mark.parametrize("asked", [math.nan, math.inf, -math.inf, -5.0])
+def test_a_time_to_wait_that_is_none_is_not_heeded(asked: float) -> None:
+    core = Admission(60.0, 120.0, random.Random(1))
+    core.failed(go(core, 0.0), Failure("rate_limit", "retry", sent=False, retry_after=asked), ERROR, 0.0)
+    assert 1.0 <= core.paused_until <= 1.1, "as where nothing was said"
+
+
+def test_a_server_out_of_order_cannot_make_everybody_wait_longer_than_the_longest_pause() -> None:
+    core = Admission(10.0, 600.0, random.Random(1))
+    now = broken(core) + 10.0
+    core.failed(go(core, now), Failure("server", "retry", sent=True, retry_after=500.0), ERROR, now)
+    assert 10.0 <= core.breaker.wait(now) <= 12.0
+
+
+def test_a_call_probes_five_times_in_a_row_at_most_while_another_waits() -> None:
+    core = Admission(60.0, 1e6, random.Random(1))
+    now = broken(core) + 10.0
+    probe = go(core, now)
+    other = enter(core, now)
+    turns = 1
+    while other.call is None:
+        core.failed(probe, DOWN, ERROR, now)
+        back = Place(Quota("m"), 1, lambda: None, probes=probe.probes, origin=probe.origin, began=probe.began)
+        core.enter(back, now)
+        now += 20.0
+        core.serve(now)
+        if back.call is not None:
+            probe, turns = back.call, turns + 1
+        assert turns < 50, "nobody else has a turn"
+    assert turns == 5
+    assert other.call.probe
 
 
 @pytest.mark.parametrize("said", [-(10**9), -1, 0])

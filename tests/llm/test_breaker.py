@@ -46,6 +46,38 @@ def test_failures_in_a_row_open_it_and_an_answer_between_them_does_not() -> None
     assert 1.0 <= made.wait(now) <= 1.2
 
 
+def test_failures_are_in_a_row_no_more_where_one_was_turned_away_for_its_rate() -> None:
+    made = breaker()
+    for _ in range(IN_A_ROW - 1):
+        made.failed(0.0, DOWN, probe=False)
+    made.limited(SPELL, DOWN, probe=False)
+    for _ in range(IN_A_ROW - 1):
+        made.failed(2 * SPELL, DOWN, probe=False)
+    assert made.state == "closed"
+    made.failed(3 * SPELL, DOWN, probe=False)
+    assert made.state == "open"
+
+
+def test_a_probe_whose_key_is_refused_lets_a_call_of_another_model_look_at_once() -> None:
+    made = opened()
+    assert made.admitted("m")
+    made.refused(2.0, "m", NO_KEY, probe=True)
+    assert (made.state, made.wait(2.0)) == ("open", 0.0)
+    assert made.given_up("m", 2.0) is NO_KEY
+    assert made.given_up("m", 2.0 + COOL) is None
+    assert made.given_up("another", 2.0) is None
+    assert made.admitted("another")
+    made.answered(2.5, probe=True)
+    assert (made.state, made.given_up("m", 2.5)) == ("closed", NO_KEY)
+
+
+def test_a_late_refusal_of_a_key_leaves_the_probe_under_way_alone() -> None:
+    made = opened()
+    assert made.admitted("m")
+    made.refused(2.0, "m", NO_KEY, probe=False)
+    assert made.state == "half_open"
+
+
 def test_many_that_fail_in_one_moment_do_not_open_it_and_one_that_goes_on_does() -> None:
     made = breaker()
     for _ in range(64):

@@ -1,5 +1,6 @@
 """What a provider says is left, where that is wrong: nobody crawls because of a header."""
 
+import itertools
 import random
 from collections.abc import Mapping
 
@@ -93,6 +94,25 @@ def test_answers_that_overtake_each_other_contradict_nothing() -> None:
     assert not told.answered(after_the_reset, 61.0, doubtful=False)
     again = [Told(number, 61.0, {"requests": Left(7, 60.0)}) for number in (6, 7)]
     assert [told.answered(word, 62.0, doubtful=False) for word in again] == [False, True]
+
+
+def test_how_often_a_number_was_left_is_forgotten_after_two_thousand_others() -> None:
+    """What a server may make up at will does not fill the memory."""
+
+    def again(others: int) -> bool:
+        told, numbers = Announced(60.0), itertools.count(1)
+
+        def answered(remaining: int) -> bool:
+            word = Told(next(numbers), 0.0, {"requests": Left(remaining, 60.0)})
+            told.told(word)
+            return told.answered(word, 1.0, doubtful=False)
+
+        assert not any(answered(7) for _ in range(2))
+        assert not any(answered(1_000 + other) for other in range(others))
+        return answered(7)
+
+    assert again(1_900)
+    assert not again(2_100)
 
 
 def test_no_rate_is_learned_from_a_header_before_some_good_answers() -> None:

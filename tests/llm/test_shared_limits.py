@@ -1,5 +1,6 @@
 """All runs of a process that use one account share its limiter; two keys are two accounts."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from skill_fleet.simulator import Faults, SimulatorSettings, running
 from skill_fleet.simulator import Limits as ServerLimits
 
 AT_ONCE = 3
+# Seconds for eight calls; they take one.
+_LONGEST = 20.0
 
 
 @pytest.fixture
@@ -121,11 +124,16 @@ def eight_calls(place: Path, url: str, limiters: Limiters, name: str) -> list[An
     line = Line(journal, name, SYSTEM_CLOCK, Retry())
     models = PhaseModels(dict.fromkeys(PHASES, "m"), dict.fromkeys(PHASES, spec))
     connections = Connections.of({}, limiters=limiters)
+    gate = Gate(Account(Limits(), SYSTEM_CLOCK))
+    late = threading.Timer(_LONGEST, gate.interrupt)  # whoever waits for ever fails
+    late.start()
     try:
-        lms = build_lms(models, line, Gate(Account(Limits(), SYSTEM_CLOCK)), connections)
+        lms = build_lms(models, line, gate, connections)
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(lambda number: lms["judge"](f"Say {number}."), range(8)))
     finally:
+        late.cancel()
+        late.join()
         journal.close()
 
 
