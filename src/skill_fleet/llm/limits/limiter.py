@@ -6,7 +6,6 @@ One provider, address and key is one account, whatever the models, phases and ru
 import contextvars
 import math
 import random
-import threading
 from collections.abc import Callable, Mapping
 
 from skill_fleet.foundation.clock import Clock
@@ -14,6 +13,7 @@ from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.limits.admission import Admission
 from skill_fleet.llm.limits.callers import Call, Place, Quota
+from skill_fleet.llm.limits.finalizer_lock import FinalizerLock
 from skill_fleet.llm.limits.limiter_state import LimiterState, state_of
 from skill_fleet.llm.limits.own_loop import STREAM_SECONDS, loop_of_this_thread, refusal, stands_still
 from skill_fleet.llm.limits.rate_headers import left
@@ -86,8 +86,8 @@ class Ticket:
         self._limiter._end(self, end)  # noqa: SLF001
 
     def dropped(self) -> None:
-        """The call was not made after all, or nobody knows how it ended."""
-        self._limiter._end(self, lambda core, call, now: core.dropped(call, now))  # noqa: SLF001
+        """The call was not made after all, or nobody knows how it ended; a finalizer may say so, too."""
+        self._limiter._drop(self)  # noqa: SLF001
 
 
 _current: contextvars.ContextVar[Ticket | None] = contextvars.ContextVar("ticket", default=None)
@@ -106,7 +106,7 @@ class Limiter:
     def __init__(self, clock: Clock, *, longest_pause: float, outage_seconds: float, seed: int = 0) -> None:
         self._clock = clock
         self._core = Admission(float(longest_pause), float(outage_seconds), random.Random(seed))
-        self._lock = threading.Lock()
+        self._lock = FinalizerLock()
 
     def admit(
         self, quota: Quota, tokens: int, stop: Callable[[], bool], before: Ticket | None = None
@@ -136,7 +136,8 @@ class Limiter:
                     self._not_for_itself(place, loop, came)
                 seconds, timed = self._patience(place)
                 if seconds > 0:
-                    waiter.wait(self._clock, seconds, timed=timed)
+                    with self._lock.putting_off():  # to be woken takes a lock as well
+                        waiter.wait(self._clock, seconds, timed=timed)
                 self._look(place)
         except BaseException:
             self._withdraw(place)
@@ -167,7 +168,7 @@ class Limiter:
         Args:
             model: `provider/name`.
         """
-        with self._lock:
+        with self._lock.held():
             self._core.breaker.asked_anew(self._clock.monotonic(), model)
 
     def headers(self, model: str, found: Mapping[str, str]) -> None:
@@ -180,16 +181,16 @@ class Limiter:
             return
         ticket = _current.get()
         call = ticket._call if ticket is not None and ticket._limiter is self else None  # noqa: SLF001
-        with self._lock:
+        with self._lock.held():
             self._core.announced(model, said, call, self._clock.monotonic())
 
     def state(self) -> LimiterState:
         """The account as it is now."""
-        with self._lock:
+        with self._lock.held():
             return state_of(self._core, self._clock.monotonic())
 
     def _enter(self, place: Place) -> Place:
-        with self._lock:
+        with self._lock.held():
             self._core.enter(place, self._clock.monotonic())
         return place
 
@@ -202,12 +203,12 @@ class Limiter:
         """Whether waiting is over. Leave that is taken is not passed on any more."""
         if not place.decided:
             return False
-        with self._lock:
+        with self._lock.held():
             self._core.taken(place)
             return place.decided
 
     def _not_for_itself(self, place: Place, loop: object, came: float) -> None:
-        with self._lock:
+        with self._lock.held():
             streams = self._clock.monotonic() - came >= STREAM_SECONDS
             if not place.decided and stands_still(self._core, place, loop, streams=streams):
                 raise Broken(refusal(place.quota.model))
@@ -216,10 +217,10 @@ class Limiter:
         """Serve when somebody's time has come: the head of the queue may be a task whose loop is busy."""
         now = self._clock.monotonic()
         if place.absent:
-            with self._lock:
+            with self._lock.held():
                 self._core.present(place, now)
         elif not place.decided and now >= min(place.due, self._core.due):
-            with self._lock:
+            with self._lock.held():
                 self._core.serve(now)
 
     def _outcome(self, place: Place) -> Ticket | None:
@@ -233,7 +234,7 @@ class Limiter:
         return ticket
 
     def _withdraw(self, place: Place, *, unless_decided: bool = False) -> None:
-        with self._lock:
+        with self._lock.held():
             now = self._clock.monotonic()
             self._core.taken(place)
             if not place.decided:
@@ -242,15 +243,21 @@ class Limiter:
                 self._core.dropped(place.call, now)
 
     def _begun(self, ticket: Ticket) -> None:
-        with self._lock:
+        with self._lock.held():
             if ticket._open:  # noqa: SLF001 - its maker
                 self._core.begun(ticket._call, self._clock.monotonic())  # noqa: SLF001
 
     def _end(self, ticket: Ticket, how: Callable[[Admission, Call, float], None]) -> None:
-        with self._lock:
-            if ticket._open:  # noqa: SLF001 - its maker
-                ticket._open = False  # noqa: SLF001
-                how(self._core, ticket._call, self._clock.monotonic())  # noqa: SLF001
+        with self._lock.held():
+            self._ended(ticket, how)
+
+    def _drop(self, ticket: Ticket) -> None:
+        self._lock.soon(lambda: self._ended(ticket, Admission.dropped))
+
+    def _ended(self, ticket: Ticket, how: Callable[[Admission, Call, float], None]) -> None:
+        if ticket._open:  # noqa: SLF001 - its maker
+            ticket._open = False  # noqa: SLF001
+            how(self._core, ticket._call, self._clock.monotonic())  # noqa: SLF001
 
 
 def _place(quota: Quota, tokens: int, waiter: ThreadWaiter | TaskWaiter, before: Ticket | None) -> Place:
