@@ -1,6 +1,8 @@
 """The garbage collector may end a call in the midst of anything: also in the thread that holds the lock."""
 
 import gc
+import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +11,8 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from skill_fleet.foundation.clock import SystemClock
+from skill_fleet.foundation.clock import SYSTEM_CLOCK, SystemClock
 from skill_fleet.llm.failures import Failure
-from skill_fleet.llm.limits.finalizer_lock import FinalizerLock
 from skill_fleet.llm.limits.limiter import Limiter, Quota, Ticket
 from skill_fleet.llm.limits.waiting import ThreadWaiter
 
@@ -73,7 +74,7 @@ def in_time(work: Callable[[], object]) -> None:
     assert not thread.is_alive(), "it waits for its own lock"
 
 
-def test_a_stream_that_is_collected_while_the_lock_is_held_ends_right_after() -> None:
+def test_a_stream_that_is_collected_while_the_lock_is_held_is_ended_by_who_has_it_next() -> None:
     clock = CollectingClock()
     shared = Limiter(clock, longest_pause=60.0, outage_seconds=120.0)
 
@@ -127,10 +128,9 @@ def test_many_of_them_end_once_each_whatever_the_thread_was_about(how: str) -> N
     assert shared.state().rejected == (how == "failed")
 
 
-def test_one_that_is_collected_in_a_thread_that_waits_ends_when_that_looks_again(
+def test_one_that_is_collected_while_it_is_waited_for_lets_its_own_thread_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """To be woken is to take a lock of the waiting, which its own thread may have at that moment."""
     shared, let_go = Limiter(SystemClock(), longest_pause=60.0, outage_seconds=120.0), []
     waits = ThreadWaiter.wait
     held = [Abandoned(admitted(shared))]
@@ -138,35 +138,82 @@ def test_one_that_is_collected_in_a_thread_that_waits_ends_when_that_looks_again
     def wait(waiter: ThreadWaiter, *args: Any, **options: Any) -> None:
         held.clear()
         gc.collect()
-        let_go.append(shared._core.admitted)
+        let_go.append(shared.state().admitted)
         waits(waiter, *args, **options)
 
     monkeypatch.setattr(ThreadWaiter, "wait", wait)
     in_time(lambda: admitted(shared).dropped())
-    assert let_go == [1], "it was ended in the midst of it"
+    assert let_go == [2]
     assert shared.state().in_flight == 0
 
 
-def test_what_is_put_off_where_the_lock_is_not_held_is_done_after_it_and_under_the_lock() -> None:
-    lock, done = FinalizerLock(), []
-    with lock.putting_off():
-        with lock.putting_off():
-            lock.soon(lambda: done.append(lock._lock.locked()))
-        assert not done
-    assert done == [True]
-    lock.soon(lambda: done.append(lock._lock.locked()))
-    assert done == [True, True]
+def test_whoever_comes_after_it_need_not_wait() -> None:
+    clock, looks = CollectingClock(), iter([False, True])
+    shared = Limiter(clock, longest_pause=60.0, outage_seconds=120.0)
+    Abandoned(admitted(shared))
+    with shared._lock:
+        gc.collect()
+    assert shared.admit(NARROW, 1, lambda: next(looks)) is not None
+    assert next(looks), "it did not look again"
 
 
-def test_it_is_done_as_well_where_the_thread_meets_an_error_in_the_midst_of_it() -> None:
-    lock, done = FinalizerLock(), []
+def test_whoever_waits_for_a_call_that_was_ended_late_sees_it_when_he_looks_again() -> None:
+    clock, stopped = CollectingClock(), threading.Event()
+    shared = Limiter(clock, longest_pause=60.0, outage_seconds=120.0)
+    Abandoned(admitted(shared))
+    got: list[Ticket | None] = []
+    waiting = threading.Thread(target=lambda: got.append(shared.admit(NARROW, 1, stopped.is_set)))
+    waiting.start()
+    patience = time.monotonic() + 10
+    while not shared.state().waiting:
+        assert time.monotonic() < patience
+    with shared._lock:
+        gc.collect()  # as where the garbage is collected at the last moment with the lock held
+        assert shared._core.admitted == 1, "nothing is ended in the midst of something else"
+    while not got and time.monotonic() < patience:
+        time.sleep(0.005)
+    stopped.set()
+    waiting.join(10)
+    assert got[0] is not None
 
-    def fails() -> None:
-        with lock.held():
-            lock.soon(lambda: done.append(lock._lock.locked()))
-            raise ValueError("in the midst of it")
 
-    with pytest.raises(ValueError, match="midst"):
-        fails()
-    assert done == [True]
-    assert not lock._lock.locked()
+def test_a_thread_that_was_woken_twice_sleeps_again_after_it_has_looked() -> None:
+    waiter = ThreadWaiter()
+    waiter.wake()
+    waiter.wake()
+    began = time.monotonic()
+    waiter.wait(SYSTEM_CLOCK, 10.0, timed=True)
+    assert time.monotonic() - began < 5.0
+    began = time.monotonic()
+    waiter.wait(SYSTEM_CLOCK, 0.05, timed=True)
+    assert time.monotonic() - began >= 0.04
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers that interrupt")
+def test_an_interrupt_at_any_moment_leaves_the_lock_free() -> None:
+    shared = Limiter(SystemClock(), longest_pause=60.0, outage_seconds=120.0)
+    rng, end, count = random.Random(0), time.monotonic() + 1.0, 0
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def calls(seconds: float) -> None:
+        signal.setitimer(
+            signal.ITIMER_VIRTUAL, seconds
+        )  # of work: the other one is the test's own time limit
+        while True:
+            ticket = shared.admit(Quota("m"), 1, lambda: False)
+            assert ticket is not None
+            ticket.dropped()
+
+    before = signal.signal(signal.SIGVTALRM, interrupt)
+    try:
+        while time.monotonic() < end:
+            with pytest.raises(KeyboardInterrupt):
+                calls(rng.uniform(5e-5, 4e-4))
+            count += 1
+            in_time(shared.state)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+    assert count > 20

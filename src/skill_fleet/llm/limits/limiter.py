@@ -6,6 +6,8 @@ One provider, address and key is one account, whatever the models, phases and ru
 import contextvars
 import math
 import random
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from skill_fleet.foundation.clock import Clock
@@ -13,7 +15,6 @@ from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.limits.admission import Admission
 from skill_fleet.llm.limits.callers import Call, Place, Quota
-from skill_fleet.llm.limits.finalizer_lock import FinalizerLock
 from skill_fleet.llm.limits.limiter_state import LimiterState, state_of
 from skill_fleet.llm.limits.own_loop import STREAM_SECONDS, loop_of_this_thread, refusal, stands_still
 from skill_fleet.llm.limits.rate_headers import left
@@ -106,7 +107,11 @@ class Limiter:
     def __init__(self, clock: Clock, *, longest_pause: float, outage_seconds: float, seed: int = 0) -> None:
         self._clock = clock
         self._core = Admission(float(longest_pause), float(outage_seconds), random.Random(seed))
-        self._lock = FinalizerLock()
+        # The garbage collector may end a call in the midst of anything, also in the thread that has the lock.
+        # That must neither wait for itself nor meet what is half changed: whoever has the lock next ends it.
+        self._lock = threading.RLock()
+        self._holder = threading.Condition(self._lock)
+        self._late: deque[Ticket] = deque()
 
     def admit(
         self, quota: Quota, tokens: int, stop: Callable[[], bool], before: Ticket | None = None
@@ -136,8 +141,7 @@ class Limiter:
                     self._not_for_itself(place, loop, came)
                 seconds, timed = self._patience(place)
                 if seconds > 0:
-                    with self._lock.putting_off():  # to be woken takes a lock as well
-                        waiter.wait(self._clock, seconds, timed=timed)
+                    waiter.wait(self._clock, seconds, timed=timed)
                 self._look(place)
         except BaseException:
             self._withdraw(place)
@@ -168,7 +172,7 @@ class Limiter:
         Args:
             model: `provider/name`.
         """
-        with self._lock.held():
+        with self._lock:
             self._core.breaker.asked_anew(self._clock.monotonic(), model)
 
     def headers(self, model: str, found: Mapping[str, str]) -> None:
@@ -181,16 +185,18 @@ class Limiter:
             return
         ticket = _current.get()
         call = ticket._call if ticket is not None and ticket._limiter is self else None  # noqa: SLF001
-        with self._lock.held():
+        with self._lock:
             self._core.announced(model, said, call, self._clock.monotonic())
 
     def state(self) -> LimiterState:
         """The account as it is now."""
-        with self._lock.held():
+        with self._lock:
+            self._end_late_ones()
             return state_of(self._core, self._clock.monotonic())
 
     def _enter(self, place: Place) -> Place:
-        with self._lock.held():
+        with self._lock:
+            self._end_late_ones()
             self._core.enter(place, self._clock.monotonic())
         return place
 
@@ -203,12 +209,12 @@ class Limiter:
         """Whether waiting is over. Leave that is taken is not passed on any more."""
         if not place.decided:
             return False
-        with self._lock.held():
+        with self._lock:
             self._core.taken(place)
             return place.decided
 
     def _not_for_itself(self, place: Place, loop: object, came: float) -> None:
-        with self._lock.held():
+        with self._lock:
             streams = self._clock.monotonic() - came >= STREAM_SECONDS
             if not place.decided and stands_still(self._core, place, loop, streams=streams):
                 raise Broken(refusal(place.quota.model))
@@ -216,11 +222,14 @@ class Limiter:
     def _look(self, place: Place) -> None:
         """Serve when somebody's time has come: the head of the queue may be a task whose loop is busy."""
         now = self._clock.monotonic()
+        if self._late:
+            with self._lock:
+                self._end_late_ones()
         if place.absent:
-            with self._lock.held():
+            with self._lock:
                 self._core.present(place, now)
         elif not place.decided and now >= min(place.due, self._core.due):
-            with self._lock.held():
+            with self._lock:
                 self._core.serve(now)
 
     def _outcome(self, place: Place) -> Ticket | None:
@@ -234,7 +243,7 @@ class Limiter:
         return ticket
 
     def _withdraw(self, place: Place, *, unless_decided: bool = False) -> None:
-        with self._lock.held():
+        with self._lock:
             now = self._clock.monotonic()
             self._core.taken(place)
             if not place.decided:
@@ -243,21 +252,30 @@ class Limiter:
                 self._core.dropped(place.call, now)
 
     def _begun(self, ticket: Ticket) -> None:
-        with self._lock.held():
+        with self._lock:
             if ticket._open:  # noqa: SLF001 - its maker
                 self._core.begun(ticket._call, self._clock.monotonic())  # noqa: SLF001
 
     def _end(self, ticket: Ticket, how: Callable[[Admission, Call, float], None]) -> None:
-        with self._lock.held():
-            self._ended(ticket, how)
+        with self._lock:
+            if ticket._open:  # noqa: SLF001 - its maker
+                ticket._open = False  # noqa: SLF001
+                how(self._core, ticket._call, self._clock.monotonic())  # noqa: SLF001
 
     def _drop(self, ticket: Ticket) -> None:
-        self._lock.soon(lambda: self._ended(ticket, Admission.dropped))
+        try:
+            self._holder.notify(0)
+        except RuntimeError:  # this thread has not the lock
+            self._end(ticket, Admission.dropped)
+        else:
+            self._late.append(ticket)
 
-    def _ended(self, ticket: Ticket, how: Callable[[Admission, Call, float], None]) -> None:
-        if ticket._open:  # noqa: SLF001 - its maker
-            ticket._open = False  # noqa: SLF001
-            how(self._core, ticket._call, self._clock.monotonic())  # noqa: SLF001
+    def _end_late_ones(self) -> None:
+        while self._late:
+            ticket = self._late.popleft()
+            if ticket._open:  # noqa: SLF001 - its maker
+                ticket._open = False  # noqa: SLF001
+                self._core.dropped(ticket._call, self._clock.monotonic())  # noqa: SLF001
 
 
 def _place(quota: Quota, tokens: int, waiter: ThreadWaiter | TaskWaiter, before: Ticket | None) -> Place:

@@ -10,14 +10,16 @@ _HANDOVER = 0.005
 
 
 class ThreadWaiter:
-    """A thread that waits to be let go."""
+    """A thread that waits to be let go; it may also wake itself, in a finalizer, at any moment."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._asleep = threading.Lock()  # an `Event` has a lock of its own, which its thread would wait for
+        self._asleep.acquire()
 
     def wake(self) -> None:
         """Look again; from any thread."""
-        self._event.set()
+        with contextlib.suppress(RuntimeError):  # it was woken before, and has not looked yet
+            self._asleep.release()
 
     def wait(self, clock: Clock, seconds: float, *, timed: bool) -> None:
         """Wait to be woken.
@@ -27,13 +29,13 @@ class ThreadWaiter:
             seconds: At most so long.
             timed: Whether time is what is waited for, and not another call's end.
         """
-        if isinstance(clock, SystemClock):
-            self._event.wait(seconds)
-        elif timed and not self._event.is_set():
-            clock.sleep(seconds)
-        else:
-            self._event.wait(_HANDOVER)
-        self._event.clear()
+        if not isinstance(clock, SystemClock):
+            if timed and self._asleep.locked():
+                clock.sleep(seconds)
+                seconds = 0.0
+            else:
+                seconds = _HANDOVER
+        self._asleep.acquire(timeout=seconds)
 
 
 class TaskWaiter:
