@@ -15,11 +15,13 @@ What a fence's info string says:
 """
 
 import ast
+import contextlib
 import io
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -137,9 +139,13 @@ class Session:
         self._errors = (folder / "python.stderr").open("w")
         self._python: subprocess.Popen[str] | None = None
         self._environ = _environ(folder)
+        self._groups: list[int] = []
 
     def close(self) -> None:
-        """End the interpreter."""
+        """End the interpreter, and what scripts have left running."""
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         if self._python is not None and self._python.stdin and self._python.stdout:
             self._python.stdin.close()
             self._python.wait(timeout=60)
@@ -199,7 +205,7 @@ class Session:
         )
 
     def _shell(self, script: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        process = subprocess.Popen(
             ["bash", "-c", script],
             cwd=self.workspace,
             env=self._environ,
@@ -207,9 +213,11 @@ class Session:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_SECONDS,
-            check=False,
+            process_group=0,  # a block may leave a server running, for the blocks after it
         )
+        self._groups.append(process.pid)
+        said, _ = process.communicate(timeout=_SECONDS)
+        return subprocess.CompletedProcess(process.args, process.returncode, said)
 
 
 def prepare(session: Session, path: Path, page: str) -> None:
