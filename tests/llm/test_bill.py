@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
-from skill_fleet.llm.calls.bill import bill, paid, usd_range
+from skill_fleet.llm.calls.bill import bill, paid, tokens_used, usd_range
 from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.testing import ScriptedModel
 
@@ -126,6 +126,22 @@ def test_the_highest_is_never_below_the_lowest(usd: float, unknown: int, most: f
 )  # fmt: skip
 def test_the_bill_in_words(value: Mapping[str, Any], words: str) -> None:
     assert paid(value, lambda usd: f"${usd:.2f}") == words
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ([1500, 1500], "1,500 tokens"),
+        ([1500, 2500], "1,500 to 2,500 tokens"),
+        ([1500, None], "at least 1,500 tokens"),
+        ([0, None], "unknown tokens"),
+        ([0, 0], "0 tokens"),
+        (None, "1,500 tokens"),
+    ],
+)
+def test_its_tokens_in_words(ends: list[int | None] | None, words: str) -> None:
+    value = {"tokens": {"input": 1000, "output": 500}} | ({} if ends is None else {"tokens_range": ends})
+    assert tokens_used(value, lambda number: f"{number:,}") == words
 
 
 def test_the_words_of_others_stand_in_the_same_brackets() -> None:

@@ -81,7 +81,7 @@ def test_unknown_is_not_zero_and_what_never_went_out_is(stores: Any, pay: Pay) -
     assert spent.usd == 0.75
     assert spent.bound_usd == 0.75 + 1.0 + 1.0, "what is not known counts at its worst case against a cap"
     assert spent.bound_tokens == 15 + 100 + 15 + 100
-    assert spent.phases == {"evaluation": PhaseSpent(5, 15, None), "judge": PhaseSpent(1, 15, 0.5)}
+    assert spent.phases == {"evaluation": PhaseSpent(5, 15, None, 3), "judge": PhaseSpent(1, 15, 0.5)}
 
 
 def test_what_could_cost_nothing_at_most_has_cost_nothing(stores: Any, pay: Pay) -> None:
@@ -94,7 +94,7 @@ def test_what_could_cost_nothing_at_most_has_cost_nothing(stores: Any, pay: Pay)
     journal.open_attempt("run", "under way", "evaluation", "m", **free)
     spent = journal.spent("run")
     assert (spent.lost, spent.usd, spent.usd_unknown_calls, spent.usd_open_calls) == (2, 0.0, 0, 0)
-    assert spent.phases == {"evaluation": PhaseSpent(3, 15, 0.0), "judge": PhaseSpent(1, 0, 0.0)}
+    assert spent.phases == {"evaluation": PhaseSpent(3, 15, 0.0, 2), "judge": PhaseSpent(1, 0, 0.0, 1)}
     journal.open_attempt("run", "no price", "evaluation", "m", reserved_tokens=100)
     assert journal.spent("run").usd_unknown_calls == 1, "no bound is not a bound of zero"
 

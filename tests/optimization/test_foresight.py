@@ -175,16 +175,30 @@ def test_unknown_is_neither_inside_nor_outside():
 
 
 def test_a_bill_of_which_only_the_ends_are_known_shows_them():
-    for ends, side in (
-        ([0.01, 0.03], None),
-        ([0.001, 0.002], "below"),
-        ([0.03, 0.04], "above"),
-        ([0.0, None], None),
+    for ends, side, shown in (
+        ([0.01, 0.03], None, (0.01, 0.03)),
+        ([0.001, 0.002], "below", (0.001, 0.002)),
+        ([0.03, 0.04], "above", (0.03, 0.04)),
+        ([0.03, None], "above", (0.03, math.inf)),
+        ([0.001, None], None, (0.001, math.inf)),
+        ([0.0, None], None, None),
     ):
         result = result_of(usd=None, usd_range=ends)
         [usd] = [check for check in price_checks(result) if check.measure == "usd"]
-        assert (usd.actual, usd.outside) == (None, side)
-        assert usd.ends == (None if None in ends else tuple(ends))
+        assert (usd.actual, usd.outside, usd.took) == (None, side, shown)
+
+
+def test_tokens_that_nobody_counted_are_not_none():
+    def tokens(ends):
+        result = result_of(tokens_range=ends)
+        [check] = [check for check in price_checks(result) if check.measure == "tokens"]
+        return check.actual, check.took, check.outside
+
+    assert tokens([150, 150]) == (150, (150,), None)
+    assert tokens([150, 900]) == (None, (150, 900), None)
+    assert tokens([201, 900]) == (None, (201, 900), "above")
+    assert tokens([10, None]) == (None, (10, math.inf), None)
+    assert tokens([0, None]) == (None, None, None)
 
 
 def test_the_report_has_price_and_truth_beside_each_other(place):
@@ -198,6 +212,17 @@ def test_the_report_has_price_and_truth_beside_each_other(place):
     assert "| usd | 0.0000 to 0.0000 | 0.0000 |  |" in report
     value |= {"usd": None, "usd_range": [0.5, 1.25]}
     assert "| usd | 0.0000 to 0.0000 | 0.5000 to 1.2500 | above the estimate |" in render_report(value)
+    value |= {"usd_range": [0.5, None], "tokens_range": [0, None]}
+    report = render_report(value)
+    assert "| at least 0.5000 | above the estimate |" in report
+    assert ", unknown tokens, at least $0.5000," in report
+    assert "| tokens |" in report
+    assert "| unknown |  |" in report
+    by_phase = value["by_phase"]["evaluation"]
+    by_phase["tokens_unknown_calls"] = 1
+    assert f"at least {by_phase['tokens']:,} |" in render_report(value)
+    by_phase["tokens"] = 0
+    assert "| unknown |" in next(one for one in render_report(value).splitlines() if "| evaluation |" in one)
 
 
 class Refusing:

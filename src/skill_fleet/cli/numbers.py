@@ -1,5 +1,6 @@
 """Numbers as people read them; a dash where there is none, for unknown is not zero."""
 
+import math
 from collections.abc import Callable, Sequence
 
 UNKNOWN = "–"
@@ -57,7 +58,9 @@ def size(value: float) -> str:
 
 
 def between(values: Sequence[float] | None, show: Callable[[float], str] = count) -> str:
-    """An interval of an estimate; one number where both ends look the same."""
+    """An interval; one number where both ends look the same, the lower end where there is no upper one."""
     if values is None:
         return "unknown"
+    if values[-1] == math.inf:
+        return f"at least {show(values[0])}"
     return " to ".join(dict.fromkeys(show(value) for value in values))

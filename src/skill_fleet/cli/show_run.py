@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from skill_fleet.cli.numbers import UNKNOWN, between, cents, count, dollars, score, seconds, several, share
 from skill_fleet.cli.tables import facts, group, rows, words
-from skill_fleet.llm.calls.bill import paid
+from skill_fleet.llm.calls.bill import paid, tokens_used
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -180,9 +180,7 @@ def _facts(result: Mapping[str, Any], elsewhere: str, report: str | None) -> Ite
         made += f" ({count(calls['reused'])} different ones paid before this run)"
     extra = [f"{calls[kind]} {kind}" for kind in ("failed", "lost") if calls[kind]]
     yield "calls", ", ".join([made, *extra])
-    tokens = result["tokens"]
-    used = f"{count(sum(tokens.values()))} tokens, {seconds(result['seconds'])}"
-    yield "cost", paid(result, dollars, used)
+    yield "cost", paid(result, dollars, f"{tokens_used(result, count)}, {seconds(result['seconds'])}")
     rounds = several(len(result["rounds"]), "round")
     if result.get("recommendation"):
         yield "chosen", result["recommendation"]["reason"]
@@ -210,15 +208,14 @@ def _prices(result: Mapping[str, Any]) -> "RenderableType | None":
     lines = []
     for check in price_checks(result):
         title, show = shown[check.measure]
-        took = between(check.ends if check.actual is None else (check.actual,), show)
-        lines.append((title, between(check.expected, show), took, check.remark))
+        lines.append((title, between(check.expected, show), between(check.took, show), check.remark))
     if not lines:
         return None
     prices = rows(("price", "estimated", "actual", ""), lines)
     phases = [
         (
             phase,
-            *(cell for check in checks[:2] for cell in (between(check.expected), count(check.actual or 0))),
+            *(cell for check in checks[:2] for cell in (between(check.expected), between(check.took))),
         )
         for phase, checks in phase_checks(result).items()
     ]

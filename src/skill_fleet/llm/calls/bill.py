@@ -43,6 +43,18 @@ def usd_range(usd: float, unknown: int, most: float | None) -> list[float | None
     return [usd, _at_least(usd, most) if unknown else usd]
 
 
+def tokens_used(value: Mapping[str, Any], count: Callable[[float], str]) -> str:
+    """The tokens of a bill: `500 tokens`, `500 to 900 tokens`, `at least 500 tokens`, `unknown tokens`.
+
+    Args:
+        value: A result with a bill; of one written before there were ranges what is known is told.
+        count: How a number is written.
+    """
+    known = sum(value["tokens"].values())
+    least, most = value.get("tokens_range") or (known, known)
+    return f"{_range(least, most, count)} tokens"
+
+
 def paid(value: Mapping[str, Any], dollars: Callable[[float], str], *more: str) -> str:
     """What was paid, in words: `$0.12`, `$0.12 to $0.15 (3 calls may have been billed without an answer)`.
 
@@ -61,9 +73,13 @@ def paid(value: Mapping[str, Any], dollars: Callable[[float], str], *more: str) 
 
 def _between(value: Mapping[str, Any], dollars: Callable[[float], str]) -> str:
     least, most = value.get("usd_range") or (0.0, None)
+    return _range(least, most, dollars)
+
+
+def _range(least: float, most: float | None, show: Callable[[float], str]) -> str:
     if most is None:
-        return f"at least {dollars(least)}" if least else "unknown"
-    low, high = dollars(least), dollars(most)
+        return f"at least {show(least)}" if least else "unknown"
+    low, high = show(least), show(most)
     return low if low == high else f"{low} to {high}"
 
 

@@ -24,11 +24,13 @@ class PhaseSpent:
         calls: Attempts made.
         tokens: Known tokens, input and output together.
         usd: Dollars; None where an attempt may have cost something nobody knows.
+        tokens_unknown_calls: Attempts that may have used tokens nobody knows.
     """
 
     calls: int
     tokens: int
     usd: float | None
+    tokens_unknown_calls: int = 0
 
 
 @dataclass(frozen=True)
@@ -168,4 +170,5 @@ def _of_phase(groups: Sequence[Group]) -> PhaseSpent:
         calls=sum(group.calls for group in groups),
         tokens=sum((group.input_tokens or 0) + (group.output_tokens or 0) for group in groups),
         usd=None if unknown else math.fsum(group.usd or 0.0 for group in groups),
+        tokens_unknown_calls=sum(group.without_usage for group in groups if not group.free),
     )

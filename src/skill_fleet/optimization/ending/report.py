@@ -1,9 +1,10 @@
 """The result for a person with two minutes: `report.md`."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from skill_fleet.llm.calls.bill import paid
+from skill_fleet.llm.calls.bill import paid, tokens_used
 from skill_fleet.optimization.ending.choice_words import choice_in_words
 from skill_fleet.optimization.ending.outcome import folded, without_verdict
 from skill_fleet.optimization.estimates.price_check import phase_checks, price_checks
@@ -144,16 +145,16 @@ def _front(result: Mapping[str, Any]) -> list[str]:
 
 
 def _facts(result: Mapping[str, Any]) -> list[str]:
-    calls, tokens = result["calls"], result["tokens"]
+    calls = result["calls"]
     effect = result["minimum_detectable_effect"]
     program = f"Program {result['program']}, optimizer {result['optimizer']}, model {result['model']}"
     replayed = f"{calls.get('from_journal', 0)} more answered by the journal"
-    count = tokens.get("input", 0) + tokens.get("output", 0)
+    tokens = tokens_used(result, lambda number: f"{number:,.0f}")
     cost = paid(result, lambda usd: f"${usd:.4f}")
     place = f" at `{result['artifact']}`" if result["artifact"] else ""
     return [
         f"- {program}, seed {result['seed']}.",
-        f"- {calls.get('made', 0)} calls ({replayed}), {count} tokens, {cost}, {result['seconds']:.0f} s.",
+        f"- {calls.get('made', 0)} calls ({replayed}), {tokens}, {cost}, {result['seconds']:.0f} s.",
         *_expected_effect(result),
         *_readings(result),
         *(
@@ -184,12 +185,17 @@ def _prices(result: Mapping[str, Any]) -> list[str]:
     lines = ["| price | estimated | actual | |", "|---|---|---|---|"]
     for check in checks:
         digits = {"usd": 4, "minutes": 2}.get(check.measure, 0)
-        expected, actual = (
-            "unknown" if ends is None else " to ".join(f"{end:,.{digits}f}" for end in ends)
-            for ends in (check.expected, check.ends if check.actual is None else (check.actual,))
-        )
-        lines.append(f"| {check.measure} | {expected} | {actual} | {check.remark} |")
+        expected, took = (_ends(ends, digits) for ends in (check.expected, check.took))
+        lines.append(f"| {check.measure} | {expected} | {took} | {check.remark} |")
     return [*lines, "", *_phase_prices(result)]
+
+
+def _ends(ends: Sequence[float] | None, digits: int = 0) -> str:
+    if ends is None:
+        return "unknown"
+    if ends[-1] == math.inf:
+        return f"at least {ends[0]:,.{digits}f}"
+    return " to ".join(f"{end:,.{digits}f}" for end in ends)
 
 
 def _phase_prices(result: Mapping[str, Any]) -> list[str]:
@@ -202,7 +208,7 @@ def _phase_prices(result: Mapping[str, Any]) -> list[str]:
         cells = []
         for check in checks:
             if check.measure != "usd" and check.expected is not None:
-                cells += [" to ".join(f"{end:,.0f}" for end in check.expected), f"{check.actual or 0:,.0f}"]
+                cells += [_ends(check.expected), _ends(check.took)]
         lines.append(f"| {phase} | {' | '.join(cells)} |")
     return [*lines, ""]
 

@@ -1,11 +1,14 @@
 """What a run was estimated to take, beside what it took."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 _DIGITS = {"calls": 0, "tokens": 0, "usd": 4, "minutes": 2}  # those of the estimate
 _BY_PHASE = ("calls", "tokens", "usd")
+_Took = tuple[float | None, tuple[float, float] | None]
+"""What is known, and the ends of that."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,8 @@ class PriceCheck:
         measure: `calls`, `tokens`, `usd` or `minutes`.
         expected: Lowest and highest estimate; None where there was none.
         actual: What it took; None where that is unknown.
-        ends: The least and the most that it can have taken, where that is all that is known.
+        ends: The least and the most that it can have taken, where that is all that is known; infinite where
+            it may have been any more. None where nothing is known, too.
         outside: On which side of the estimate it lies; None where it is inside or cannot be told.
         spared: Whether it lies below only because answers that were paid for before the run stood in for
             calls of it, each taken to be as dear as those it made.
@@ -28,6 +32,11 @@ class PriceCheck:
     outside: Literal["above", "below"] | None
     spared: bool = False
     ends: tuple[float, float] | None = None
+
+    @property
+    def took(self) -> tuple[float, ...] | None:
+        """What it took, or the ends of that; None where nothing is known."""
+        return self.ends if self.actual is None else (self.actual,)
 
     @property
     def remark(self) -> str:
@@ -46,18 +55,15 @@ def price_checks(result: Mapping[str, Any]) -> list[PriceCheck]:
     estimate = result["estimate"]
     if estimate is None:
         return []
-    actual = {
-        "calls": result["calls"].get("made"),
-        "tokens": sum(result["tokens"].values()),
-        "usd": result["usd"],
-        "minutes": result["seconds"] / 60,
+    tokens = sum(result["tokens"].values())
+    took: dict[str, _Took] = {
+        "calls": _exactly(result["calls"].get("made")),
+        "tokens": _between(tokens, result.get("tokens_range")),
+        "usd": _between(result["usd"], result.get("usd_range")),
+        "minutes": _exactly(result["seconds"] / 60),
     }
     whole, calls = _whole(result), result["calls"]
-    ends = {"usd": _ends(result)}
-    checks = [
-        _check(measure, estimate[measure], actual[measure], ends.get(measure), whole=whole)
-        for measure in _DIGITS
-    ]
+    checks = [_check(measure, estimate[measure], took[measure], whole=whole) for measure in _DIGITS]
     return [replace(check, spared=_spared(check, calls["made"], calls.get("reused", 0))) for check in checks]
 
 
@@ -78,7 +84,7 @@ def phase_checks(result: Mapping[str, Any]) -> dict[str, list[PriceCheck]]:
             _check(
                 measure,
                 estimated.get(phase, nothing)[measure],
-                counted.get(phase, unused)[measure],
+                _of_phase(counted.get(phase, unused), measure),
                 whole=_whole(result),
             )
             for measure in _BY_PHASE
@@ -87,16 +93,30 @@ def phase_checks(result: Mapping[str, Any]) -> dict[str, list[PriceCheck]]:
     }
 
 
+def _of_phase(spent: Mapping[str, Any], measure: str) -> _Took:
+    if measure == "tokens" and spent.get("tokens_unknown_calls"):
+        return _between(None, (spent["tokens"], None))
+    return _exactly(spent[measure])
+
+
+def _exactly(value: float | None) -> _Took:
+    return (None, None) if value is None else (value, (value, value))
+
+
+def _between(known: float | None, ends: Sequence[float | None] | None) -> _Took:
+    """What is known, or the ends of that; results of older versions have none."""
+    low, high = ends or (None, None)
+    if low is None or low == high:
+        return _exactly(known)
+    if high is None:
+        return None, ((low, math.inf) if low else None)
+    return None, (low, high)
+
+
 def _spared(check: PriceCheck, made: int, reused: int) -> bool:
     if check.outside != "below" or check.expected is None or check.actual is None or not reused:
         return False
     return made == 0 or check.actual * (made + reused) / made >= check.expected[0]
-
-
-def _ends(result: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The bill where some calls may have been billed and may not; results of older versions have none."""
-    low, high = result.get("usd_range") or (None, None)
-    return None if result["usd"] is not None or low is None or high is None else (low, high)
 
 
 def _whole(result: Mapping[str, Any]) -> bool:
@@ -106,18 +126,17 @@ def _whole(result: Mapping[str, Any]) -> bool:
 def _check(
     measure: str,
     expected: Sequence[float] | None,
-    actual: float | None,
-    ends: tuple[float, float] | None = None,
+    took: _Took,
     *,
     whole: bool,
 ) -> PriceCheck:
     outside: Literal["above", "below"] | None = None
-    took = ends if actual is None else (actual, actual)
-    if expected is not None and took is not None:
-        low, high = (round(end, _DIGITS[measure]) for end in took)
+    actual, ends = took
+    if expected is not None and ends is not None:
+        low, high = (end if end == math.inf else round(end, _DIGITS[measure]) for end in ends)
         if low > expected[1]:
             outside = "above"
         elif high < expected[0] and whole:
             outside = "below"
     known = None if expected is None else (expected[0], expected[1])
-    return PriceCheck(measure, known, actual, outside, ends=ends)
+    return PriceCheck(measure, known, actual, outside, ends=ends if actual is None else None)
