@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from limiter_simulation import Simulation, TokenBucket
+from skill_fleet.foundation.errors import ProviderError
+from skill_fleet.llm.failures import Failure
 from skill_fleet.llm.limits.admission import Admission
 from skill_fleet.llm.limits.announced import Announced, Told
 from skill_fleet.llm.limits.callers import Place, Quota
@@ -158,3 +160,26 @@ def test_no_word_makes_anybody_wait_longer_than_the_longest_pause() -> None:
     told = Announced(7.0)
     told.told(Told(1, 0.0, {"requests": Left(0, DAY), "tokens": Left(0, DAY)}))
     assert told.wait(0.0, 10) == 7.0
+
+
+def test_a_word_that_binds_no_more_when_another_is_over_holds_nobody_up_any_longer() -> None:
+    admission = core()
+    for number in range(30):
+        call(admission, number / 10.0, {})
+    turned_away = Place(Quota("m"), 10, lambda: None)
+    admission.enter(turned_away, 3.5)
+    assert turned_away.call is not None
+    slow = Failure("rate_limit", "retry", sent=False, retry_after=0.1)
+    admission.failed(turned_away.call, slow, ProviderError("Slow down."), 3.6)
+    assert admission.learned.rate is not None
+    announced = admission._model("m").announced
+    announced.turned_away(doubtful=True)
+    for _ in range(3):
+        announced.answered(Told(1, 0.0), 4.0, doubtful=True)  # it is heeded once more
+    admission.announced("m", {"requests": Left(0, 5.0), "tokens": Left(0, 50.0)}, None, 10.0)
+    waiting = Place(Quota("m"), 10, lambda: None)
+    admission.enter(waiting, 10.1)
+    admission.serve(14.9)
+    assert waiting.call is None
+    admission.serve(15.1)
+    assert waiting.call is not None

@@ -255,9 +255,8 @@ class Admission:
             wait = model.pace.wait(now)
         if quota.tpm is not None:
             wait = max(wait, model.window.wait(now, place.tokens, quota.tpm))
-        if model.announced.binding(paced=self.learned.rate is not None):
-            wait = max(wait, model.announced.wait(now, place.tokens))
-        return wait
+        said = model.announced.wait(now, place.tokens)  # first: with what is over may go what made it binding
+        return max(wait, said) if model.announced.binding(paced=self.learned.rate is not None) else wait
 
     def _admit(self, place: Place, model: _Model, now: float) -> None:
         model.queue.remove(place)
