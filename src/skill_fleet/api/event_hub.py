@@ -121,7 +121,8 @@ class EventHub:
                 with contextlib.suppress(StorageError):
                     await self._look()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._more.wait(), self._poll_seconds)
+                    async with asyncio.timeout(self._poll_seconds):
+                        await self._more.wait()
         finally:
             for watch in self._watches.values():
                 watch.wake()
@@ -164,7 +165,8 @@ class Listener:
         if found or self.ended is not None or self._hub.stopping:
             return found
         try:
-            await asyncio.wait_for(self._watch.moved.wait(), patience)
+            async with asyncio.timeout(patience):
+                await self._watch.moved.wait()
         except TimeoutError:
             return []
         return await self._ready()

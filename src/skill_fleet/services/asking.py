@@ -134,7 +134,8 @@ class Helper:
             raise _busy(foreseen)
         self._waiting += 1
         try:
-            await asyncio.wait_for(self._turn.acquire(), patience)
+            async with asyncio.timeout(patience):
+                await self._turn.acquire()
         except TimeoutError:
             raise _busy(foreseen) from None
         finally:

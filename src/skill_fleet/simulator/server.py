@@ -111,7 +111,8 @@ class Simulator:
         try:
             ready()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), self._decider.settings.max_seconds)
+                async with asyncio.timeout(self._decider.settings.max_seconds):
+                    await self._stop.wait()
         finally:
             server.close()
             for connection in list(self._connections):

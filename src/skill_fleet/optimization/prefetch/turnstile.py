@@ -11,6 +11,9 @@ from skill_fleet.config.settings import Phase
 from skill_fleet.llm.calls.engine import AsyncMeteredEngine, MeteredEngine
 from skill_fleet.llm.fleet_lm import FleetLM
 
+_LOOP_SECONDS = 5.0
+"""For so long a sync call in the thread of an event loop waits for a place."""
+
 
 class Turnstile:
     """Where every paid attempt of one search passes, whoever makes it; first come, first served.
@@ -31,10 +34,18 @@ class Turnstile:
         return {phase: self._behind(lm) for phase, lm in lms.items()}
 
     def acquire(self) -> None:
-        """Take a place for an attempt."""
+        """Take a place for an attempt.
+
+        In the thread of an event loop it goes without one in the end: the loop stands still meanwhile, and
+        perhaps it is the loop's own tasks that have all the places.
+        """
         place = self._asked()
         try:
-            place.result()
+            place.result(_LOOP_SECONDS if _in_a_loop() else None)
+        except TimeoutError:
+            if place.cancel():
+                with self._lock:
+                    self.free -= 1
         except BaseException:
             self._withdraw(place)
             raise
@@ -55,7 +66,7 @@ class Turnstile:
         """Give it back: to who waits longest."""
         with self._lock:
             self.free += 1
-            while self._waiting and self.free:
+            while self._waiting and self.free > 0:
                 place = self._waiting.popleft()
                 if place.set_running_or_notify_cancel():  # not given up by now
                     self.free -= 1
@@ -64,7 +75,7 @@ class Turnstile:
     def _asked(self) -> Future[None]:
         place: Future[None] = Future()
         with self._lock:
-            if self.free:
+            if self.free > 0:
                 self.free -= 1
                 place.set_result(None)
             else:
@@ -78,6 +89,14 @@ class Turnstile:
     def _behind(self, lm: FleetLM) -> FleetLM:
         engine = lm.engine.behind(place=self)
         return lm.copy(engine=engine, async_engine=AsyncMeteredEngine(engine))
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def is_fleet(lm: Any) -> bool:
