@@ -14,7 +14,7 @@ def test_only_the_holder_of_the_job_counts(database: Any) -> None:
     first = database.take_up("job")
     assert database.readings(first).count("t", "a") == 1
     second = database.take_up("job")
-    with pytest.raises(LeaseLost, match="job was taken up by another process"):
+    with pytest.raises(LeaseLost, match="is not this process's any more"):
         database.readings(first).count("t", "b")
     assert database.readings(second).count("t", "c") == 2
     with pytest.raises(LeaseLost):

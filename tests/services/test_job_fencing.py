@@ -21,6 +21,7 @@ from skill_fleet.foundation.errors import LeaseLost, StorageError
 from skill_fleet.jobs.child import Child
 from skill_fleet.jobs.records import Job, JobEvent, Lease
 from skill_fleet.jobs.store import JobStore
+from skill_fleet.optimization.ending import sealed
 from skill_fleet.services.context import Context
 from skill_fleet.services.job_create import create
 from skill_fleet.services.job_ending import Ended
@@ -154,11 +155,24 @@ def test_taken_up_between_its_test_and_publishing_it_publishes_nothing(one: Stan
     assert one.paid_twice() == 0
 
 
-def test_who_lost_the_job_counts_no_reading_of_the_sealed_test(one: Stand) -> None:
+def test_who_lost_the_job_counts_no_reading_of_the_sealed_test(
+    one: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = one.job("r", small_run())  # it finds something better, which is a reading
-    with pytest.raises(LeaseLost):
-        done(one, job, Happens(one, "tested", another_takes_it_up))
+    store = Happens(one, "never", another_takes_it_up)
+    counted = sealed.counted_reading
+
+    def lost_when_it_has_measured(*given: Any) -> int:
+        store._now()
+        return counted(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sealed, "counted_reading", lost_when_it_has_measured)
+        with pytest.raises(LeaseLost):
+            done(one, job, store)
+    assert store.happened == 1
     assert readings(one) == []
+    assert run_result(one, job)["optimized"]["test"] is None, "nobody sees what is not counted"
     assert done(one, job, one.store).status == "succeeded"
     assert readings(one) == [1]
     assert run_result(one, job)["test_reads"] == 1
