@@ -167,6 +167,7 @@ def test_names_of_variables_are_no_keys(cli, name):
         (("a\nb: c", "--model", "openai/x"), "cannot be called"),
         (("a",), "give --model, or --command"),
         (("a", "--model", "gpt-4"), "is not of the form provider/name"),
+        (("a", "--model", "openai/a\nb"), "'openai/a\\nb' is not of the form provider/name"),
         (("a", "--model", "nobody/x"), "There is no route to nobody/x"),
         (("a", "--model", "openai/x", "--timeout", "300"), "timeout: "),
         (("a", "--model", "openai/x", "--price-in", "1"), "go together"),

@@ -23,7 +23,7 @@ PHASES: tuple[Phase, ...] = ("profiling", "optimization", "evaluation", "judge")
 def _provider_and_name(model: str) -> str:
     provider, slash, name = model.partition("/")
     if not (provider and slash and name) or any(character.isspace() for character in model):
-        raise ValueError(f"'{model}' is not of the form provider/name, for example openai/gpt-4o-mini")
+        raise ValueError(f"{model!r} is not of the form provider/name, for example openai/gpt-4o-mini")
     return model
 
 
