@@ -112,6 +112,6 @@ def whole_of(tmp_path_factory):
                 place = Place(tmp_path_factory.mktemp("whole"), {})
                 result = place.optimize(place.request(optimizer, num_threads=1, **options)).result
                 kept.write_bytes(pickle.dumps(result))
-            return pickle.loads(kept.read_bytes())  # noqa: S301 - our own, of this session
+            return pickle.loads(kept.read_bytes())  # noqa: S301 - our own, of this test run
 
     return whole
