@@ -36,5 +36,22 @@ def test_code_is_read_by_one_thread_at_a_time_and_once(monkeypatch):
     assert (most[0], reads) == (1, [code])
 
 
+def test_what_fails_once_is_read_again(monkeypatch):
+    tries = []
+
+    def half_an_entry_at_first(of):
+        tries.append(of)
+        if len(tries) < 3:
+            raise KeyError("half an entry")
+        return "def code(): ..."
+
+    monkeypatch.setattr(inspect, "getsource", half_an_entry_at_first)
+
+    def code() -> None: ...
+
+    assert advice._source(code) == "def code(): ..."
+    assert tries == [code] * 3
+
+
 def test_what_has_no_code_is_told_by_its_name():
     assert advice._source(len) == "len"

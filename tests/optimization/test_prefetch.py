@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import dspy
 import pytest
+from dspy.propose import grounded_proposer
 from dspy.utils.callback import BaseCallback
 from prefetch_problem import HashModel, TwoSteps, ours, right_six_times_of_ten, stock
 
@@ -104,6 +105,34 @@ def test_ghost_is_stock(case, stock_of, tmp_path):
         model = HashModel(latency=0.02)
         shares.append(model_share(case, tmp_path / str(len(shares)), model))
     assert shares[-1] >= SHARES.get(case, 0), shares
+
+
+def test_code_that_cannot_be_read_at_first_is_in_the_proposals_all_the_same(stock_of, tmp_path, monkeypatch):
+    """As when another thread has just dropped it from Python's cache of sources: DSPy would go without it."""
+    whole = stock_of("miprov2")
+    tries = itertools.count()
+    read = grounded_proposer.get_dspy_source_code
+
+    def dropped_every_other_time(program):
+        if next(tries) % 2 == 0:
+            raise KeyError("prefetch_problem.py")
+        return read(program)
+
+    monkeypatch.setattr(grounded_proposer, "get_dspy_source_code", dropped_every_other_time)
+    for threads in (1, THREADS):
+        done = searched("miprov2", tmp_path / str(threads), HashModel(latency=LATENCY), threads=threads)
+        assert (done.hash, done.calls) == (whole.hash, whole.calls), threads
+
+
+def test_a_program_without_code_is_proposed_for_without_it_as_dspy_does(stock_of, tmp_path, monkeypatch):
+    def none(_program):
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr(grounded_proposer, "get_dspy_source_code", none)
+    one = searched("miprov2", tmp_path / "1", HashModel(), threads=1)
+    many = searched("miprov2", tmp_path / "many", HashModel(latency=LATENCY))
+    assert (one.hash, one.calls) == (many.hash, many.calls)
+    assert one.calls < stock_of("miprov2").calls, "what describes the program is not asked for"
 
 
 def model_share(case, folder, model):

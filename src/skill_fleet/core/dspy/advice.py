@@ -6,7 +6,6 @@
 import functools
 import inspect
 import json
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +14,10 @@ from dspy.predict.refine import OfferFeedback, inspect_modules
 from dspy.utils.exceptions import AdapterParseError
 
 from skill_fleet.core.dspy.attempts import PERFECT, Attempt, Reward
+from skill_fleet.core.dspy.source_code import read_alone
 
 HINT = "hint_"
 _NOTHING = "N/A"
-_READING = threading.Lock()
 
 
 def advise(program: dspy.Module, reward: Reward, attempt: Attempt) -> Mapping[str, str]:
@@ -76,17 +75,15 @@ class Hinting(dspy.Adapter):
 
 def _source(of: Any) -> str:
     """The code of a class or function, the same in every thread: it is part of a prompt."""
-    # `inspect` reads files through a cache that threads may not share: one of them would find half an entry.
-    with _READING:
-        return _read(of)
+    try:
+        return read_alone(lambda: _read(of))
+    except (OSError, TypeError):
+        return str(getattr(of, "__qualname__", of))
 
 
 @functools.lru_cache(maxsize=256)
 def _read(of: Any) -> str:
-    try:
-        return inspect.getsource(of)
-    except (OSError, TypeError):
-        return str(getattr(of, "__qualname__", of))
+    return inspect.getsource(of)
 
 
 def _shown(value: Any) -> str:

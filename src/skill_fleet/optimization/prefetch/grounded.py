@@ -6,13 +6,15 @@ keeps the instruction it has in the place of that proposal, as it does in the pl
 DSPy asks for and never takes. So the search has one choice less; all that is drawn at random stays as it is.
 """
 
+import contextlib
 from typing import Any
 
 import dspy
-from dspy.propose import GroundedProposer
+from dspy.propose import GroundedProposer, grounded_proposer
 from dspy.teleprompt import mipro_optimizer_v2
 from typing_extensions import override
 
+from skill_fleet.core.dspy.source_code import read_alone
 from skill_fleet.llm.calls.proposals import Withheld
 from skill_fleet.optimization.prefetch.guard import Name, usable
 
@@ -30,6 +32,7 @@ GROUNDED_NAMES = (
             set_history_randomly verbose rng init_temperature""".split()
         ),
     ),
+    Name("dspy.propose.grounded_proposer:get_dspy_source_code", ("module",)),
     Name(
         "dspy.propose.grounded_proposer:GroundedProposer.propose_instruction_for_predictor",
         ("program", "predictor", "pred_i", "demo_candidates", "demo_set_i", "trial_logs", "tip"),
@@ -42,7 +45,18 @@ GROUNDED_NAMES = (
 
 
 class Proposer(GroundedProposer):
-    """DSPy's, for which a proposal that is withheld is the instruction that the predictor has."""
+    """DSPy's, for which a proposal that is withheld is the instruction that the predictor has.
+
+    It reads the program's code apart from DSPy's, which goes without where that fails: in one of several
+    threads it may fail by chance.
+    """
+
+    def __init__(self, *, program: Any, program_aware: bool = True, **options: Any) -> None:
+        super().__init__(program=program, program_aware=False, **options)
+        if program_aware:
+            with contextlib.suppress(Exception):  # then it goes without, as DSPy does
+                self.program_code_string = read_alone(lambda: grounded_proposer.get_dspy_source_code(program))
+                self.program_aware = True
 
     def propose_instruction_for_predictor(
         self, program: Any, predictor: Any, pred_i: int, *args: Any, **options: Any
