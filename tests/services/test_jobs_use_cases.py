@@ -315,14 +315,14 @@ def test_pause_and_resume_put_the_next_attempt_into_the_queue(rig):
     paused = asyncio.run(jobs.pause_job(rig.service, job.job_id, None))
     assert paused.status == "paused"
     assert asyncio.run(jobs.pause_job(rig.service, job.job_id, None)).version == paused.version
-    raised = {"budget": {"max_calls": 30}}
+    raised = {"budget": {"max_calls": 30, "max_tokens": 7000}}
     resumed = asyncio.run(jobs.resume_job(rig.service, job.job_id, None, raised))
     assert (resumed.status, resumed.attempt, resumed.max_calls) == ("queued", 2, 30)
-    assert (resumed.max_tokens, resumed.max_minutes) == (None, 5.0)
+    assert (resumed.max_tokens, resumed.max_minutes) == (7000, 5.0)
     assert rig.service.jobs.request_of(job.job_id)["budget"] == {
         "max_cost": None,
         "max_calls": 30,
-        "max_tokens": None,
+        "max_tokens": 7000,
         "max_minutes": 5.0,
     }
     assert rig.queue.told == [
