@@ -112,7 +112,11 @@ def test_answers_are_the_same_in_another_process() -> None:
         "inputs = dict(task_description='Plan database backups and hiring', user_context='{}',"
         ' taxonomy_structure=\'{"technical_skills": {"data": {}, "law": {}}}\', existing_skills=\'[]\')\n'
         "answer = dspy.Predict(UnderstandTask)(**inputs)\n"
-        "print(answer)"
+        "print(answer)\n"
+        "from skill_fleet.llm.offline.induction import lessons\n"
+        "tasks = ['Order python sets in c++ queries', 'Combine python sets in c++ queries', 'Thank people']\n"
+        "paths = ['technical_skills/programming/x', 'technical_skills/programming/y', 'life/notes/z']\n"
+        "print(lessons([{'task': t, 'expected_path': p} for t, p in zip(tasks, paths)]))"
     )
     outputs = {
         subprocess.run(
@@ -122,9 +126,10 @@ def test_answers_are_the_same_in_another_process() -> None:
             text=True,
             check=True,
         ).stdout
-        for seed in ("1", "2")
+        for seed in ("1", "2", "3", "4")
     }
     assert len(outputs) == 1
+    assert "Put python, sets or c++ tasks under technical_skills/programming." in outputs.pop()
 
 
 def test_rollouts_and_candidates_differ_only_above_temperature_zero() -> None:

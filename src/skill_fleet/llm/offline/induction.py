@@ -151,7 +151,7 @@ def _homes(records: Sequence[Record]) -> list[Lesson]:
             (value for name, value in record.items() if isinstance(value, str) and "path" not in name), ""
         )
         if path and said:
-            words["/".join(path[:2])].update({word.lower() for word in text.content_words(said)})
+            words["/".join(path[:2])].update(word.lower() for word in text.content_words(said))
     out = []
     for branch, counts in words.items():
         own = [
