@@ -110,16 +110,16 @@ def test_ghost_is_stock(case, stock_of, tmp_path):
 def test_code_that_cannot_be_read_at_first_is_in_the_proposals_all_the_same(stock_of, tmp_path, monkeypatch):
     """As when another thread has just dropped it from Python's cache of sources: DSPy would go without it."""
     whole = stock_of("miprov2")
-    tries = itertools.count()
     read = grounded_proposer.get_dspy_source_code
-
-    def dropped_every_other_time(program):
-        if next(tries) % 2 == 0:
-            raise KeyError("prefetch_problem.py")
-        return read(program)
-
-    monkeypatch.setattr(grounded_proposer, "get_dspy_source_code", dropped_every_other_time)
     for threads in (1, THREADS):
+        tries = itertools.count()
+
+        def dropped_at_first(program, tries=tries):
+            if next(tries) == 0:
+                raise KeyError("prefetch_problem.py")
+            return read(program)
+
+        monkeypatch.setattr(grounded_proposer, "get_dspy_source_code", dropped_at_first)
         done = searched("miprov2", tmp_path / str(threads), HashModel(latency=LATENCY), threads=threads)
         assert (done.hash, done.calls) == (whole.hash, whole.calls), threads
 

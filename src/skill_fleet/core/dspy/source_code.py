@@ -11,14 +11,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _READING = threading.Lock()
-_TRIES = 3
+_TRIES = 5
 
 
 def read_alone(read: Callable[[], T]) -> T:
     """What is read of code, while no other thread reads any by this function.
 
     Others read code without asking: a traceback is formatted, or DSPy looks who has called. What fails for
-    that does not fail again, so it is tried three times.
+    that does not fail again, so it is tried five times.
 
     Args:
         read: Reads it.
