@@ -25,8 +25,9 @@ from skill_fleet.core.programs.history import exclusive, holds, keep_version
 from skill_fleet.core.programs.recipes.rebuild import code_digest
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.clock import iso
-from skill_fleet.foundation.errors import IntegrityError, LeaseLost, StorageError
+from skill_fleet.foundation.errors import IntegrityError, StorageError
 from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.ownership import require_own
 from skill_fleet.optimization.session import Session
 
 Published = Literal["candidate", "baseline", "incumbent"]
@@ -145,12 +146,7 @@ def _replaced(session: Session, chosen: dspy.Module) -> bool:
         there = holds(output, program_hash(chosen))
         if _digest(output) not in {None, session.output_found}:
             return there is not None  # another run may have found the same program
-        try:
-            session.may_write()
-        except LeaseLost as lost:
-            raise Halt("lease", lost) from None
-        except StorageError as error:
-            raise Halt("storage", error) from None
+        require_own(session)
         if there is None or there.run_id != run_id:
             keep_version(output, at=iso(session.clock.now()), how="optimize")
         save_artifact(chosen, output, _facts(session, chosen))

@@ -14,7 +14,7 @@ from skill_fleet.evaluation.measurement import Measurement, identity_of
 from skill_fleet.foundation.errors import DataError
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.halt import Halt
-from skill_fleet.optimization.searching.ownership import require_own
+from skill_fleet.optimization.ownership import require_own
 from skill_fleet.optimization.searching.stages import Baseline
 from skill_fleet.optimization.session import Session
 

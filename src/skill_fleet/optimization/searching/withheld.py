@@ -18,7 +18,7 @@ from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.estimates.estimate import sizes_of
 from skill_fleet.optimization.estimates.run_size import RunSize
 from skill_fleet.optimization.interval import NOTHING, exactly
-from skill_fleet.optimization.searching.ownership import require_own
+from skill_fleet.optimization.ownership import require_own
 from skill_fleet.optimization.searching.stages import Baseline
 from skill_fleet.optimization.session import Session
 

@@ -1,7 +1,7 @@
-"""Whose a run is, asked right before a list of its search is written.
+"""Whose a run is, asked right before a list of its search or its program is written.
 
-Another process may have taken the run up while a call was out. It goes by the lists in the run's folder, and
-what it wrote there must not be lost.
+Another process may have taken the run up while a call was out. It goes by what is in the run's folder and at
+its output, and what it wrote there must not be lost.
 """
 
 from skill_fleet.foundation.errors import LeaseLost, StorageError
