@@ -2,13 +2,13 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from skill_fleet.config.paths import Workspace
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ConfigError, StorageError
+from skill_fleet.foundation.write_ahead import write_ahead
 from skill_fleet.jobs.connection import Database
 from skill_fleet.jobs.tables import SCHEMA
 from skill_fleet.llm.journal.database_engine import place_of, postgres_engine
@@ -93,7 +93,7 @@ def _embedded(folder: Path, patience_seconds: float, clock: Clock) -> Database:
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
         execution_options={"schema_translate_map": {SCHEMA: None}},
     )
-    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "connect", lambda connection, _: _on_connect(connection, clock))
     sa.event.listen(engine, "begin", _on_begin)
     queue = sa.URL.create("sqlite", database=str(folder / "queue.sqlite")).render_as_string()
     return Database(
@@ -108,9 +108,8 @@ def _embedded(folder: Path, patience_seconds: float, clock: Clock) -> Database:
     )
 
 
-def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
-    # Write-ahead stays with the file; asking for it again takes no lock.
-    connection.execute("pragma journal_mode=wal")
+def _on_connect(connection: sqlite3.Connection, clock: Clock) -> None:
+    write_ahead(connection, seconds=_BUSY_SECONDS, clock=clock)
     connection.execute("pragma synchronous=normal")
     connection.execute("pragma foreign_keys=on")
 

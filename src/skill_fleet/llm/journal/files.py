@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import StorageError
+from skill_fleet.foundation.write_ahead import write_ahead
 
 _LEDGER_VERSION = 1
 _RESPONSES_VERSION = 1
@@ -59,7 +60,7 @@ def _prepare(db: sqlite3.Connection, ledger: Path, responses: Path, clock: Clock
     # A ledger line is short, and a commit writes whole pages. Only a new file takes it.
     run("pragma ledger.page_size=2048")
     for schema in ("main", "ledger"):
-        _write_ahead(db, schema, clock)
+        write_ahead(db, seconds=_BUSY_MILLISECONDS / 1000, clock=clock, schema=schema)
         run(f"pragma {schema}.synchronous=normal")
     for schema, version, statements in (
         ("main", _RESPONSES_VERSION, _RESPONSES_SCHEMA),
@@ -75,19 +76,6 @@ def _prepare(db: sqlite3.Connection, ledger: Path, responses: Path, clock: Clock
         db.executescript(statements)
         if found < version:
             run(f"pragma {schema}.user_version={version}")
-
-
-def _write_ahead(db: sqlite3.Connection, schema: str, clock: Clock) -> None:
-    # SQLite does not wait for a lock here, so processes that open a new journal together would fail.
-    until = clock.monotonic() + _BUSY_MILLISECONDS / 1000
-    while True:
-        try:
-            db.execute(f"pragma {schema}.journal_mode=wal")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or clock.monotonic() >= until:
-                raise
-            clock.sleep(0.01)
 
 
 def explained(error: Exception, ledger: Path, responses: Path) -> Exception:
