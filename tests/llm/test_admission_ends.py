@@ -86,7 +86,7 @@ def test_a_server_out_of_order_that_says_when_to_come_again_is_waited_for_when_t
 def test_a_time_to_wait_that_is_none_is_not_heeded(asked: float) -> None:
     core = Admission(60.0, 120.0, random.Random(1))
     core.failed(go(core, 0.0), Failure("rate_limit", "retry", sent=False, retry_after=asked), ERROR, 0.0)
-    assert 1.0 <= core.paused_until <= 1.1, "as where nothing was said"
+    assert 1.0 <= core.rate.paused_until <= 1.1, "as where nothing was said"
 
 
 def test_a_server_out_of_order_cannot_make_everybody_wait_longer_than_the_longest_pause() -> None:

@@ -256,7 +256,7 @@ class Account:
 def test_a_refused_key_ends_all_waiting_calls_and_those_that_come_but_not_of_another_account() -> None:
     one, other = Account(), Account()
     under_way = [one.ask(0.0) for _ in range(16)]
-    one.core.paused_until = 5.0
+    one.core.rate.paused_until = 5.0
     waiting = [one.ask(1.0) for _ in range(16)]
     one.core.failed(under_way[0].call, AUTH, NO_KEY, 1.0)
     assert {place.error for place in waiting} == {NO_KEY}
@@ -334,4 +334,4 @@ def test_a_call_turned_away_pauses_and_is_no_outage() -> None:
     for place in [made.ask(0.0) for _ in range(4 * IN_A_ROW)]:
         made.core.failed(place.call, LIMIT, DOWN, 0.0)
     assert made.core.breaker.state == "closed"
-    assert 1.0 <= made.core.paused_until <= 1.1
+    assert 1.0 <= made.core.rate.paused_until <= 1.1

@@ -120,23 +120,23 @@ def test_how_often_a_number_was_left_is_forgotten_after_two_thousand_others() ->
 def test_no_rate_is_learned_from_a_header_before_some_good_answers() -> None:
     admission = core()
     call(admission, 0.0, {"requests": Left(0, DAY)})
-    assert admission.learned.rate is None
+    assert admission.rate.learned.rate is None
 
 
 def test_a_rate_known_from_headers_alone_is_dropped_when_they_are_found_wrong() -> None:
     admission = core()
     for number in range(6):
         call(admission, float(number), {"requests": Left(5 - number, 1_000.0)})
-    assert admission.learned.rate is not None
+    assert admission.rate.learned.rate is not None
     call(admission, 500.0, {"requests": Left(0, 1_000.0)})
-    assert admission.learned.rate is None
+    assert admission.rate.learned.rate is None
 
 
 def test_what_is_said_of_tokens_is_no_rate_of_requests() -> None:
     admission = core()
     for number in range(20):
         call(admission, number * 100.0, {"tokens": Left(0, 50.0)})
-    assert admission.learned.rate is None
+    assert admission.rate.learned.rate is None
 
 
 def test_a_word_that_was_contradicted_is_heeded_again_when_a_call_is_turned_away() -> None:
@@ -171,7 +171,7 @@ def test_a_word_that_binds_no_more_when_another_is_over_holds_nobody_up_any_long
     assert turned_away.call is not None
     slow = Failure("rate_limit", "retry", sent=False, retry_after=0.1)
     admission.failed(turned_away.call, slow, ProviderError("Slow down."), 3.6)
-    assert admission.learned.rate is not None
+    assert admission.rate.learned.rate is not None
     announced = admission._model("m").announced
     announced.turned_away(doubtful=True)
     for _ in range(3):

@@ -92,8 +92,8 @@ def test_calls_at_once_are_told_from_a_rate() -> None:
         server, clients=32, items=400, retry_after="none", latency=lambda rng: rng.uniform(4, 6)
     )
     found = made.run()
-    assert made.core.crowd.most is not None
-    assert 3 <= made.core.crowd.most <= 6
+    assert made.core.rate.crowd.most is not None
+    assert 3 <= made.core.rate.crowd.most <= 6
     assert found.wall <= 1.25 * 400 * 5 / 4
     assert found.rejected_share(60.0) <= 0.04
 
@@ -101,7 +101,7 @@ def test_calls_at_once_are_told_from_a_rate() -> None:
 def test_the_limit_of_a_rate_is_not_taken_for_calls_at_once() -> None:
     made = Simulation(SlidingWindow(10), clients=64, items=3_000, retry_after="whole", latency=steadily)
     made.run()
-    assert made.core.crowd.most is None
+    assert made.core.rate.crowd.most is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,13 +134,13 @@ def steady_bound(clients: int) -> float:
 def admissions(made: Simulation) -> list[float]:
     """The times at which calls are let go, as they come."""
     gone: list[float] = []
-    take = made.core.learned.take
+    take = made.core.rate.learned.take
 
     def noted(call: object) -> None:
         gone.append(call.at)
         take(call)
 
-    made.core.learned.take = noted
+    made.core.rate.learned.take = noted
     return gone
 
 
@@ -207,7 +207,7 @@ def test_after_a_pause_calls_go_one_by_one() -> None:
         core.answered(place.call, 1, 0.3)
     waiting = [asked(core, 0.5) for _ in range(20)]
     assert not any(place.call for place in waiting)
-    core.serve(core.paused_until)
+    core.serve(core.rate.paused_until)
     assert sum(place.call is not None for place in waiting) == 1
 
 
@@ -308,7 +308,7 @@ def test_one_retry_after_of_a_second_is_one_second() -> None:
     for place in under_way[1:]:
         core.answered(place.call, 1, 0.1)
     core.failed(under_way[0].call, Failure("rate_limit", "retry", sent=False, retry_after=1.0), SLOW, 0.2)
-    assert core.paused_until <= 1.31
+    assert core.rate.paused_until <= 1.31
 
 
 def test_a_refusal_that_says_that_there_is_room_holds_nobody_up() -> None:
@@ -317,7 +317,7 @@ def test_a_refusal_that_says_that_there_is_room_holds_nobody_up() -> None:
     core.announced("m", {"requests": Left(59, 1.0)}, place.call, 0.1)
     alone = core.failed(place.call, Failure("rate_limit", "retry", sent=False, retry_after=1.0), SLOW, 0.1)
     assert alone
-    assert core.learned.rate is None
+    assert core.rate.learned.rate is None
     assert asked(core, 0.1).call is not None
 
 
@@ -331,11 +331,11 @@ def test_a_window_that_still_holds_the_first_herd_says_nothing_of_the_pace() -> 
     waiting = [asked(core, 0.3) for _ in range(2)]
     for place in waiting:
         core.serve(place.due)
-    rate = core.learned.rate
+    rate = core.rate.learned.rate
     second = waiting[1].call
     core.failed(second, Failure("rate_limit", "retry", sent=False, retry_after=0.03), SLOW, second.at + 0.01)
-    assert core.learned.rate == rate
-    assert core.paused_until >= second.at + 0.03
+    assert core.rate.learned.rate == rate
+    assert core.rate.paused_until >= second.at + 0.03
 
 
 @pytest.mark.parametrize("clients", [16, 64])

@@ -166,7 +166,7 @@ def test_what_a_model_is_allowed_counts_by_model_and_by_loop() -> None:
 
 def test_a_learned_number_of_calls_at_once_is_one_too() -> None:
     made = Account()
-    made.core.crowd.most = 2
+    made.core.rate.crowd.most = 2
     made.call(0.0, HERE, "another")
     assert not made.stands_still()
     second = made.call(0.0, ELSEWHERE)

@@ -16,13 +16,13 @@ from typing import Protocol, Self
 from dspy._vendor.lm15.serde import response_to_dict
 from dspy.lm15 import Request, Response
 
-from skill_fleet.foundation.errors import LeaseLost, ProviderError, StorageError
-from skill_fleet.llm.call_context import CallContext, current_subject
+from skill_fleet.foundation.errors import LeaseLost, StorageError
+from skill_fleet.llm.call_context import CallContext
 from skill_fleet.llm.calls.answers import as_text, total, unusable
 from skill_fleet.llm.calls.meter import Meter
-from skill_fleet.llm.calls.proposals import TOO_LONG
 from skill_fleet.llm.calls.remembered import unchangeable
-from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, note_attempts, understand
+from skill_fleet.llm.calls.tries import Attempt, Tries
+from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, understand
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.limits.limiter import Broken, Ticket
@@ -32,8 +32,6 @@ from skill_fleet.llm.pricing import cost_of, worst_case
 _GLANCE = 0.2
 # Bytes of a prompt to a token, about: what a provider counts against its limit until it knows better.
 _BYTES_A_TOKEN = 4
-# Most attempts to connect to an address where nobody ever was.
-_KNOCKS = 3
 
 
 class Shown(Protocol):
@@ -74,12 +72,10 @@ class Paying:
         self._worst = worst_case(meter.spec, meter.price, len(document), request.config.max_tokens)
         self._prompt_tokens = len(document) // _BYTES_A_TOKEN
         self._attempt = ""
-        self._made = 0
-        self._used_up = 0
+        self._tries = Tries(meter, key)
         self._placed = self._ahead = False
         self._ticket: Ticket | None = None
         self._before: Ticket | None = None  # of the last attempt
-        self._turned_away: float | None = None  # when first
         self.shown: Shown | None = None
 
     def __enter__(self) -> Self:
@@ -90,7 +86,7 @@ class Paying:
         with self._given_back():
             if meter.limiter is not None:
                 self._ahead = self._ahead or meter.model.ahead(meter.gate.shut)
-                if self._ahead and not self._made:
+                if self._ahead and not self._tries.made:
                     meter.limiter.asked_anew(meter.spec.model)
                 self._ticket = meter.limiter.admit(
                     meter.quota, self._expected(), self._waits_no_more, self._before
@@ -107,7 +103,7 @@ class Paying:
         with self._given_back():
             if meter.limiter is not None:
                 self._ahead = self._ahead or await meter.model.awaited_ahead(meter.gate.shut)
-                if self._ahead and not self._made:
+                if self._ahead and not self._tries.made:
                     meter.limiter.asked_anew(meter.spec.model)
                 self._ticket = await meter.limiter.aadmit(
                     meter.quota, self._expected(), self._waits_no_more, self._before
@@ -235,7 +231,7 @@ class Paying:
                 raise meter.gate.close(Halt("lease", error)).again() from error
             raise meter.storage_halt(error) from error
         meter.line.traffic.count("made")
-        self._made += 1
+        self._tries.made += 1
 
     def _leave(self, *, met: bool, lead: bool = False) -> None:
         """Give back what the attempt held; a ticket that has not ended is dropped.
@@ -275,105 +271,26 @@ class Paying:
                 self._book(None, "abandoned", billed=True)
                 return None
             failure = understand(error)
-            nobody = self._nobody_there(failure)
-            met = failure.remedy != "stop" and not self._refused(failure)
-            pause = self._failed(error, failure)
+            nobody = self._tries.nobody_there(failure)
+            met = failure.remedy != "stop" and not self._tries.refused(failure)
+            pause = self._failed(error, failure, nobody_there=nobody)
             lead = nobody and pause is not None
             return pause
         finally:
             self._leave(met=met, lead=lead)
 
-    def _failed(self, error: Exception, failure: Failure) -> float | None:
-        meter = self._meter
+    def _failed(self, error: Exception, failure: Failure, *, nobody_there: bool) -> float | None:
+        meter, tries = self._meter, self._tries
         counts = True
-        if not isinstance(error, UnusableAnswer):
+        if not isinstance(error, UnusableAnswer):  # what that cost is booked already
             said = explained(error, failure, meter.spec.model)
             if failure.remedy != "give_up":
                 meter.gate.account.failed(said)
             self._book(None, failure.code, billed=failure.sent)
-            counts = self._told(failure, said)
-        self._used_up += counts
-        nobody = self._nobody_there(failure)
-        if failure.remedy == "retry" and not self._last(nobody_there=nobody):
-            if meter.gate.closed is not None:
-                raise meter.gate.closed.again() from error
-            return self._pause(failure, counts=counts)
-        note_attempts(error, self._made)
-        stop = failure.remedy == "stop" or nobody or self._refused(failure)
-        self._raise_halt(error, failure, stop=stop)
-        return None
-
-    def _raise_halt(self, error: Exception, failure: Failure, *, stop: bool) -> None:
-        """Raise what a failure that holds comes to beyond the call, if to anything."""
-        meter = self._meter
-        halts = stop or meter.on_failure == "halt"
-        # Whose own request was why: there a search can go on without it. That is known of an
-        # answer of no use and of a request that is refused; a server that fails may be about to be gone.
-        own = not stop and (failure.remedy == "give_up" or isinstance(error, UnusableAnswer))
-        said = explained(error, failure, meter.spec.model)
-        # Also noted where the gate has been closed meanwhile: whoever resumes does not pay for it again.
-        less = meter.without_it(self._key, said) if halts and own else None
-        if meter.gate.closed is not None:
-            raise meter.gate.closed.again() from error
-        if less is not None:
-            raise less from error
-        if halts:
-            halt = Halt("provider", said, current_subject() if own else None)
-            raise meter.gate.close(halt).again() from error
-
-    def _last(self, *, nobody_there: bool) -> bool:
-        if self.shown is not None and self.shown.any:
-            return True
-        if self._ticket is not None and self._ticket.overdue:
-            return True
-        attempts = self._meter.line.retry.attempts
-        return self._used_up >= (min(_KNOCKS, attempts) if nobody_there else attempts)
-
-    def _nobody_there(self, failure: Failure) -> bool:
-        """Whether there is no connection to an address that never answered this process: it may be wrong."""
-        meter = self._meter
-        return meter.limiter is not None and failure.unreached and not meter.model.reached
-
-    def _told(self, failure: Failure, said: ProviderError) -> bool:
-        """Tell the limiter of a failure.
-
-        Returns:
-            Whether the attempt is one of those that the call has. Where the provider is away it is not: how
-            long that is borne, the breaker decides. But an address where nobody ever was is soon found out.
-            Nor is it one that was turned away for the rate, for as long: there was no room yet.
-        """
-        if self._ticket is None:
-            return True
-        self._ticket.failed(failure, said)
-        if failure.code == "rate_limit":
-            return not self._room_may_come()
-        return not self._ticket.excused or not (failure.sent or self._meter.model.reached)
-
-    def _room_may_come(self) -> bool:
-        """Whether the call was turned away for the first time not long ago: others may have had the luck."""
-        now = self._meter.line.clock.monotonic()
-        self._turned_away = now if self._turned_away is None else self._turned_away
-        return now - self._turned_away < self._meter.line.retry.outage
-
-    def _refused(self, failure: Failure) -> bool:
-        """Whether a provider that has answered nothing yet refuses a request: it would refuse any.
-
-        What is withheld is not refused. Nor is a proposal that is too long: an optimizer can write a shorter
-        one, and a model that only proposes is asked nothing else.
-        """
-        meter = self._meter
-        if meter.limiter is None or meter.model.answered or failure.remedy != "give_up":
-            return False
-        too_long = failure.code == TOO_LONG
-        return failure.code != "content_filter" and not (too_long and meter.proposing is not None)
-
-    def _pause(self, failure: Failure, *, counts: bool) -> float:
-        retry = self._meter.line.retry
-        if self._ticket is not None and not self._ticket.alone and (not counts or failure.retry_after):
-            return 0.0  # the limiter lets nobody through before it makes sense
-        if failure.code == "truncated":
-            return 0.0  # it was too long, whatever the time
-        return retry.pause(max(1, self._used_up), failure.retry_after, self._key)
+            counts = tries.told(failure, said, self._ticket)
+        final = self.shown is not None and self.shown.any
+        attempt = Attempt(error, failure, self._ticket, counts=counts, nobody_there=nobody_there, final=final)
+        return tries.after(attempt)
 
     def _rest(self, seconds: float) -> None:
         """Wait before the next attempt, but no longer than calls may be made."""

@@ -12,17 +12,14 @@ from dataclasses import dataclass, field
 
 from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.failures import Failure
+from skill_fleet.llm.limits.account_rate import AccountRate
 from skill_fleet.llm.limits.announced import Announced, Told
 from skill_fleet.llm.limits.breaker import Breaker
 from skill_fleet.llm.limits.callers import Call, Place
-from skill_fleet.llm.limits.chance import Chance
-from skill_fleet.llm.limits.learned_crowd import LearnedCrowd
-from skill_fleet.llm.limits.learned_rate import LearnedRate
 from skill_fleet.llm.limits.pace import Pace, TokenWindow, per_minute
 from skill_fleet.llm.limits.rate_headers import Kind, Left
 
 _FORGOTTEN = 10.0
-_GUESS = 1.0
 _SOONER = 0.001
 _TAKEN = 1.0
 """Seconds in which leave has to be taken, where others wait."""
@@ -55,18 +52,14 @@ class Admission:
 
     def __init__(self, longest_pause: float, outage_seconds: float, rng: random.Random) -> None:
         self.breaker = Breaker(outage_seconds, rng)
-        self.learned = LearnedRate(1.0 / longest_pause)
-        self.crowd = LearnedCrowd()
-        self.chance = Chance()
-        self.paused_until = -math.inf
-        self.admitted = self.rejected = 0
+        self.rate = AccountRate(longest_pause, rng)
+        self.admitted = 0
         self.under_way: set[Call] = set()
         self._longest = longest_pause
-        self._rng = rng
         self._models: dict[str, _Model] = {}
         self._arrivals = 0
         self._wanted = -math.inf
-        self._turned_away = self._answered = 0
+        self._answered = 0
         self._untaken: list[Place] = []
         self._in_front: list[Place] = []
         self.due = math.inf
@@ -150,10 +143,7 @@ class Admission:
     def answered(self, call: Call, tokens: int | None, now: float) -> None:
         """A call was answered."""
         self._ended(call, tokens)
-        self._turned_away = 0
-        self.learned.answered(call)
-        self._told(call, now, refused=False)
-        self.crowd.answered(call.under_way)
+        self.rate.answered(call, now)
         self._answered += 1
         self._believed(call, call.word or Told(call.number, call.at), now)
         self.breaker.answered(now, probe=call.probe)
@@ -169,7 +159,9 @@ class Admission:
         asked = _sane(failure.retry_after)
         alone = True
         if failure.code == "rate_limit":
-            alone = self._limited(call, asked, error, now)
+            self._model(call.model).announced.turned_away(doubtful=call.doubtful)
+            alone = self.rate.turned_away(call, asked, now, more=self.waiting + self.in_flight > 0)
+            self.breaker.limited(now, error, probe=call.probe)
         elif failure.code in _REFUSALS:
             self.breaker.refused(now, call.model, error, probe=call.probe)
         elif failure.code in _LOCAL:
@@ -242,9 +234,7 @@ class Admission:
         self._in_front = heads
 
     def _account_wait(self, now: float) -> float:
-        if self.crowd.most is not None and self.in_flight >= self.crowd.most:
-            return math.inf
-        return max(self.paused_until - now, self.breaker.wait(now), self.learned.wait(now))
+        return max(self.rate.wait(now, self.in_flight), self.breaker.wait(now))
 
     def _model_wait(self, place: Place, model: _Model, now: float) -> float:
         quota = place.quota
@@ -256,7 +246,7 @@ class Admission:
         if quota.tpm is not None:
             wait = max(wait, model.window.wait(now, place.tokens, quota.tpm))
         said = model.announced.wait(now, place.tokens)  # first: with what is over may go what made it binding
-        return max(wait, said) if model.announced.binding(paced=self.learned.rate is not None) else wait
+        return max(wait, said) if model.announced.binding(paced=self.rate.learned.rate is not None) else wait
 
     def _admit(self, place: Place, model: _Model, now: float) -> None:
         model.queue.remove(place)
@@ -274,7 +264,7 @@ class Admission:
         if place.quota.tpm is not None:
             call.spent = model.window.take(now, place.tokens)
         model.announced.sent(call.number, place.tokens)
-        self.learned.take(call)
+        self.rate.learned.take(call)
         self.under_way.add(call)
         place.call = call
         if place.loop is not None:
@@ -309,77 +299,11 @@ class Admission:
         """A good answer that says what is left: that may be wrong, or all that is known of the rate."""
         model = self._model(call.model)
         if model.announced.answered(word, now, doubtful=call.doubtful):
-            self.learned.contradicted()
+            self.rate.learned.contradicted()
             return
         requests = word.said.get("requests")
         if requests is not None and requests.remaining == 0 and self._answered >= _ENOUGH:
-            self.learned.exhausted(now, word.at + min(requests.reset, self._longest))
-
-    def _limited(self, call: Call, asked: float | None, error: ProviderError, now: float) -> bool:
-        """A call was turned away for its rate.
-
-        Returns:
-            Whether that is put down to chance: neither the pace is lowered for it, nor anybody else held up.
-        """
-        self.rejected += 1
-        self._model(call.model).announced.turned_away(doubtful=call.doubtful)
-        call.accepted = False
-        tried = self._told(call, now, refused=True)
-        if tried or (not self.learned.is_late(call) and self._explained(call, now)):
-            self.breaker.limited(now, error, probe=call.probe)
-            return True
-        before = self.learned.rate
-        fresh = self.learned.rejected(
-            call,
-            now,
-            min(asked or 0.0, self._longest),
-            chance=self.chance.share,
-            more=self.waiting + self.in_flight > 0,
-        )
-        if fresh:
-            self._turned_away += 1
-            if before is not None:
-                if self.crowd.rejected(call.under_way):
-                    self.learned.forget()
-                elif self.chance.blame(now, before):
-                    self.learned.try_less(now)
-        paced = before is not None
-        if asked is not None:
-            self._pause(asked, now)
-        elif fresh:
-            guess = _GUESS / 2 if paced else _GUESS
-            self._pause(guess * 2.0 ** (min(self._turned_away, 30) - 1), now)
-        self.breaker.limited(now, error, probe=call.probe)
-        return False
-
-    def _explained(self, call: Call, now: float) -> bool:
-        """Whether a refusal is put down to chance; now and then that is put to the test."""
-        if not self.chance.explains(*self.learned.lately(), room=call.room):
-            return False
-        if not self.chance.on_trial and self.learned.rate is not None:
-            made = self.learned.made(now)
-            if self.chance.doubts(now, made):
-                self.chance.highest = made
-                self.learned.try_less(now)
-        return True
-
-    def _told(self, call: Call, now: float, *, refused: bool) -> bool:
-        """What became of a call says whether calls are turned away by chance.
-
-        Returns:
-            Whether it has just been found out.
-        """
-        if self.learned.is_late(call) or not self.chance.ended(now, refused=refused):
-            return False
-        self.learned.tried(None if self.chance.helped else self.chance.highest if self.chance.share else 0.0)
-        return True
-
-    def _pause(self, seconds: float, now: float) -> None:
-        """Everybody waits; a little longer than asked, and not all processes equally long."""
-        until = now + min(self._longest, seconds * self._rng.uniform(1.0, 1.1))
-        if until > self.paused_until:
-            self.paused_until = until
-            self.learned.hold(until)
+            self.rate.learned.exhausted(now, word.at + min(requests.reset, self._longest))
 
 
 def _sane(seconds: float | None) -> float | None:

@@ -40,13 +40,13 @@ def state_of(core: Admission, now: float) -> LimiterState:
     """The account as it is now; its owner has locked it."""
     silent, because = core.breaker.silence(now)
     return LimiterState(
-        max(0.0, core.paused_until - now),
+        max(0.0, core.rate.paused_until - now),
         core.breaker.state,
-        core.learned.rate,
+        core.rate.learned.rate,
         core.in_flight,
         core.waiting,
         core.admitted,
-        core.rejected,
+        core.rate.rejected,
         silent,
         because,
         core.breaker.outage,

@@ -34,7 +34,7 @@ def stands_still(core: Admission, place: Place, loop: object, *, streams: bool) 
     own = [call for call in core.under_way if call.loop is loop and (streams or not call.begun)]
     if core.breaker.state == "half_open" and any(call.probe for call in own):
         return True
-    crowd, quota = core.crowd.most, place.quota
+    crowd, quota = core.rate.crowd.most, place.quota
     if crowd is not None and len(own) == core.in_flight >= crowd:
         return True
     return quota.in_flight is not None and sum(call.model == quota.model for call in own) >= quota.in_flight
