@@ -36,18 +36,14 @@ class Interval:
     def times(self, other: "Interval") -> "Interval":
         """The product of two numbers that vary independently: `plus`, of their logarithms.
 
-        An end of 0 is the limit of ever smaller ones.
+        What may be 0 is not known to any factor: with it, ends multiply as they are.
         """
         most = self.most * other.most
-        if self.low > 0 and other.low > 0:
-            middle = math.sqrt(self.low * self.high * other.low * other.high)
-            half = math.hypot(math.log(self.high / self.low), math.log(other.high / other.low)) / 2
-            return _likely(middle / math.exp(half), middle * math.exp(half), most)
-        if self.low > 0:
-            return _likely(0, other.high * math.sqrt(self.low * self.high), most)
-        if other.low > 0:
-            return _likely(0, self.high * math.sqrt(other.low * other.high), most)
-        return _likely(0, self.high * other.high, most)
+        if self.low <= 0 or other.low <= 0:
+            return _likely(0, self.high * other.high, most)
+        middle = math.sqrt(self.low * self.high * other.low * other.high)
+        half = math.hypot(math.log(self.high / self.low), math.log(other.high / other.low)) / 2
+        return _likely(middle / math.exp(half), middle * math.exp(half), most)
 
     def along(self, other: "Interval") -> "Interval":
         """The sum of two numbers that are high together and low together: their ends add."""
