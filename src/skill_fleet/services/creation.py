@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 from skill_fleet.core.dspy.attempts import MOST
 from skill_fleet.core.dspy.step_names import StepNames
@@ -112,8 +113,8 @@ def create_skill(
 
     Returns:
         `path`, `name`, `taxonomy_path`, `description`, `quality` (the guard's, in [0, 1]), `parts`,
-        `findings`, `drafts` (the quality of each), `program`, `notes` on it, `model`, `simulated`, `calls`,
-        what of `bill`, and `error`: why fewer drafts were made than asked for, or null.
+        `findings`, `drafts` (the quality of each), `program`, `notes` on it and on drafts left out, `model`,
+        `simulated`, `calls`, what of `bill`, and `error`: what stopped it before all were made, or null.
 
     Raises:
         DataError: A skill is already there, or no draft is a valid skill.
@@ -136,6 +137,9 @@ def create_skill(
             stopped = without_run(halt.error)
         best = max(drafts, key=lambda draft: (is_valid(draft.findings), draft.quality))
         costs = model.costs()
+    if stopped is None and len(drafts) < request.best_of:
+        left_out = request.best_of - len(drafts)
+        notes = (*notes, f"{left_out} of {request.best_of} drafts did not have the form that was asked for.")
     with exclusive(context.workspace.state):  # nobody writes one of the same name after it was looked for
         announced = repeatable is not None and repeatable.announce(best.skill.render())
         path = write_draft(context, best, output=request.output, force=request.force, announced=announced)
@@ -185,7 +189,7 @@ def _drafts(
     whole = max(request.best_of, request.refine)
     if on_draft is not None:
         on_draft(0, whole)
-    with _readable():
+    with _readable(request):
         made = _predictions(request, program, model, inputs, reader)
         for number, prediction in enumerate(made, start=1):
             skill = Skill.parse(str(prediction.skill_content))
@@ -222,24 +226,42 @@ def _predictions(
 def _drawn(
     number: int, program: dspy.Module, model: Metered, inputs: Mapping[str, str]
 ) -> Iterator[dspy.Prediction]:
-    yield program(**inputs)
-    for rollout in range(1, number):
-        with dspy.context(lm=model.lm.copy(rollout_id=rollout, temperature=1.0)):
-            made = program(**inputs)
+    """Drafts, the first as asked for and the others drawn anew; one that cannot be read is left out.
+
+    Raises:
+        AdapterParseError: None could be read; the error of the first.
+    """
+    # What cannot be read is in the journal: the same command would never get beyond it.
+    failure: AdapterParseError | None = None
+    readable = 0
+    for rollout in range(number):
+        lm = model.lm if rollout == 0 else model.lm.copy(rollout_id=rollout, temperature=1.0)
+        try:
+            with dspy.context(lm=lm):
+                made = program(**inputs)
+        except AdapterParseError as error:
+            failure = failure or error
+            continue
+        readable += 1
         yield made
+    if not readable and failure is not None:
+        raise failure
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
-    """An answer without form is the model's failure."""
-    from dspy.utils.exceptions import AdapterParseError
-
+def _readable(request: CreationRequest) -> Iterator[None]:
+    """Answers without form are the model's failure."""
     try:
         yield
     except AdapterParseError as error:
+        option, drafts = (
+            ("--refine", request.refine) if request.refine > 1 else ("--best-of", request.best_of)
+        )
+        more = f", or {option} {min(2 * drafts, MOST)}" if drafts < MOST else ""
+        each = f", in none of {drafts} drafts" if drafts > 1 else ""
         raise ProviderError(
-            "The model's answer does not have the form that was asked for, twice.",
-            hint="Try another model, or --best-of 2.",
+            f"The model's answer does not have the form that was asked for, twice{each}.",
+            hint=f"Try another model{more}.",
             code="unreadable_answer",
         ) from error
 
