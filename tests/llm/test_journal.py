@@ -380,6 +380,57 @@ def test_an_answer_paid_after_the_cache_was_deleted_by_hand_is_kept(tmp_path):
     second.close()
 
 
+def test_processes_under_way_meet_again_in_the_file_that_one_of_them_made_anew(tmp_path: Path) -> None:
+    """Whoever still holds the removed file goes over to the new one, although there is one again."""
+    place = (tmp_path / "state" / "ledger.sqlite", tmp_path / "cache" / "responses.sqlite")
+    first, second = Journal(*place), Journal(*place)
+    pay(first, "old"), pay(second, "older")
+    shutil.rmtree(tmp_path / "cache")
+    pay(first, "a1")  # makes it anew
+    for journal, key in [(second, "b1"), (second, "b2"), (first, "a2"), (second, "b3")]:
+        pay(journal, key)
+    third = Journal(*place)
+    assert [third.lookup(key) for key in ("a1", "b1", "b2", "a2", "b3")] == [
+        '"a1"',
+        '"b1"',
+        '"b2"',
+        '"a2"',
+        '"b3"',
+    ]
+    assert third.spent("run").settled == 7
+    for journal in (second, first, third):
+        journal.close()
+    last = Journal(*place)
+    assert last.stats()["responses"] == 5, "nor is anything gone when they end"
+    last.close()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_file_that_cannot_be_made_anew_is_made_as_soon_as_it_can(journal: Journal, times: int) -> None:
+    pay(journal, "old")
+    cache = journal.responses.parent
+    shutil.rmtree(cache)
+    cache.write_text("in the way")
+    for number in range(times):
+        attempt = journal.open_attempt("run", f"k{number}", "evaluation", "m")
+        with pytest.raises(StorageError) as caught:
+            journal.settle(attempt, f"k{number}", "m", '"x"', USAGE)
+        assert str(cache) in caught.value.message, "the ledger is not what is in the way"
+        assert "closed" not in caught.value.message
+        assert journal.lookup(f"k{number}") is None
+    cache.unlink()
+    assert pay(journal, "new") == '"new"'
+    with sqlite3.connect(journal.responses) as db:
+        assert db.execute("select key from response").fetchall() == [("new",)]
+    db.close()
+
+
+def test_what_goes_wrong_is_said_with_one_full_stop(journal: Journal) -> None:
+    journal.close()
+    with pytest.raises(StorageError, match=r"closed database\.$"):
+        journal.stats()
+
+
 def test_what_was_spent_is_told_by_phase(journal: Journal) -> None:
     pay(journal, "a")
     pay(journal, "b", usage=Usage(10, 5, None))

@@ -1,6 +1,7 @@
 """The journal's two SQLite files: how they are made, opened together, and explained when they fail."""
 
 import copy
+import os
 import sqlite3
 from pathlib import Path
 
@@ -78,14 +79,31 @@ def _prepare(db: sqlite3.Connection, ledger: Path, responses: Path, clock: Clock
             run(f"pragma {schema}.user_version={version}")
 
 
+def file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path, by device and number; None where there is none.
+
+    The number of one that is open is given to no other, also after it was removed.
+
+    Raises:
+        OSError: It cannot be found out.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - on the hot path
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
 def explained(error: Exception, ledger: Path, responses: Path) -> Exception:
     """A new error that says what a failure of the files means to the user; any other is only copied."""
     if isinstance(error, sqlite3.Error):
+        said = str(error)
         return StorageError(
-            f"The journal ({ledger}, {responses}) cannot be used: {error}.", hint=_hint(str(error))
+            f"The journal ({ledger}, {responses}) cannot be used: {said.rstrip('.')}.", hint=_hint(said)
         )
     if isinstance(error, OSError):
-        return StorageError(f"The journal {ledger} cannot be written: {error.strerror}.")
+        place = error.filename or ledger
+        return StorageError(f"The journal cannot be written: {place}: {error.strerror}.")
     return copy.copy(error)
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import StorageError
-from skill_fleet.llm.journal.files import explained, opened
+from skill_fleet.llm.journal.files import explained, file_at, opened
 from skill_fleet.llm.journal.group_commit import GroupCommit
 from skill_fleet.llm.journal.ledger import CLEAR_PAID_ONLY_BY, PAID_ONLY_BY, SPENT
 from skill_fleet.llm.journal.memo import Memo
@@ -62,6 +62,7 @@ class Journal:
         self._paid_before: set[str] = set()
         with self._translated():
             self._db = opened(ledger, responses, clock)
+            self._file = file_at(responses)
 
     @property
     def place(self) -> str:
@@ -273,10 +274,8 @@ class Journal:
             if works == 1 and not answers:
                 yield  # one statement, which commits itself
                 return
-            if answers and not os.path.exists(self.responses):  # noqa: PTH110 - on the hot path
-                # People delete the cache by hand: an answer written to the unlinked file would be lost.
-                self._db.close()
-                self._db = opened(self.ledger, self.responses, self._clock)
+            if answers:
+                self._follow_the_file()
             # Two files are locked in one order, before either is written; the ledger alone, when it is.
             self._db.execute("begin immediate" if answers else "begin")
             try:
@@ -286,6 +285,16 @@ class Journal:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("rollback")
                 raise
+
+    def _follow_the_file(self) -> None:
+        # People delete the cache by hand: an answer written to the unlinked file would be lost. Another
+        # process may have made it anew since, so it is not enough that there is one.
+        if self._file is not None and file_at(self.responses) == self._file:
+            return
+        # Where this fails the old one stays open, and the next answer tries again.
+        made, file = opened(self.ledger, self.responses, self._clock), file_at(self.responses)
+        before, self._db, self._file = self._db, made, file
+        before.close()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

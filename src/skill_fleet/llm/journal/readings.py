@@ -104,4 +104,4 @@ class FileReadings:
             raise self._unusable(error) from error
 
     def _unusable(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"The ledger {self._ledger} cannot be used: {error}.")
+        return StorageError(f"The ledger {self._ledger} cannot be used: {str(error).rstrip('.')}.")
