@@ -153,6 +153,17 @@ def test_a_late_failure_is_booked_and_never_undoes_an_answer(stores: Any) -> Non
     assert (spent.settled, spent.failed, spent.lost, spent.usd_unknown_calls) == (1, 1, 0, 0)
 
 
+def test_what_a_failure_cost_is_not_forgotten_by_a_second_one(stores: Any) -> None:
+    """An interrupt comes after the first was noted, and before its caller knew."""
+    journal = stores.open()
+    attempt = journal.open_attempt("run", "k", "evaluation", "m", reserved_tokens=900)
+    journal.fail(attempt, "truncated", usage=USAGE, billed=True)
+    before = journal.spent("run")
+    journal.fail(attempt, "abandoned", billed=True)
+    assert journal.spent("run") == before
+    assert before.output_tokens == USAGE.output_tokens
+
+
 def test_clearing_answers_never_touches_the_ledger(stores: Any, pay: Pay) -> None:
     journal = stores.open()
     for number in range(5):

@@ -77,7 +77,7 @@ SETTLE = (
 
 FAIL = (
     sa.update(ATTEMPT)
-    .where(ATTEMPT.c.attempt == _given(ATTEMPT, "attempt"), ATTEMPT.c.state != "settled")
+    .where(ATTEMPT.c.attempt == _given(ATTEMPT, "attempt"), ATTEMPT.c.state.in_(("open", "lost")))
     .values(
         {
             "state": "failed",

@@ -181,10 +181,11 @@ class Journal:
         now = self._clock.now()
 
         def failure() -> None:
-            # An interrupt may come after the answer was stored and before its caller knew.
+            # An interrupt may come after the outcome was noted and before its caller knew.
             self._db.execute(
                 "update ledger.attempt set state='failed', reason=?, possibly_billed=?,"
-                " input_tokens=?, output_tokens=?, usd=?, ended_at=? where attempt=? and state<>'settled'",
+                " input_tokens=?, output_tokens=?, usd=?, ended_at=?"
+                " where attempt=? and state in ('open', 'lost')",
                 (reason, int(billed), *tokens, now, attempt),
             )
 
