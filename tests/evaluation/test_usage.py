@@ -75,3 +75,19 @@ def test_an_unknown_price_is_not_zero(prices):
 def test_an_answer_without_a_call_costs_nothing_and_no_answer_has_no_cost():
     assert cost_per_answer([UsageMeter().taken()], {}).to_json() == {"calls": 0, "tokens": 0, "usd": 0}
     assert cost_per_answer([], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt", "answer"),
+    [("gemini/m", 10, 8), ("xai/m", 10, 8), ("anthropic/m", 14, 3), ("openai/m", 10, 3)],
+)
+def test_tokens_that_a_provider_counts_apart_are_an_answers_too(model, prompt, answer):
+    meter = UsageMeter()
+    entry = {
+        "prompt_tokens": 10,
+        "completion_tokens": 3,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 5 if "x" in model or "gem" in model else 2},
+    }
+    meter.add_usage(model, entry)
+    assert meter.taken().tokens == {model: Tokens(prompt, answer)}

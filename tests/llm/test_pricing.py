@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec, PriceOverride
-from skill_fleet.llm.pricing import Price, cost_of, price_of, worst_case
+from skill_fleet.llm.pricing import Price, bill_of, price_of, worst_case
 from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.llm.testing import ScriptedModel, request_text
 
@@ -21,6 +21,10 @@ OWN = PriceOverride(input_per_million=3, output_per_million=15)
 def response(model: str = "m", **usage: Any) -> Response:
     message = Message.assistant([TextPart("x")])
     return Response(id=None, model=model, message=message, finish_reason="stop", usage=Usage(**usage))
+
+
+def cost_of(spec: ModelSpec, price: Price | None, asked: Request, answer: Response) -> float | None:
+    return bill_of(spec, price, asked, answer).usd
 
 
 def request(model: str = "openai/m", text: str = "x") -> Request:

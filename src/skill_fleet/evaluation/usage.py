@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from skill_fleet.llm.billed import counted, documented
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -46,8 +48,9 @@ class UsageMeter:
 
     def add_usage(self, lm: str, usage_entry: Mapping[str, Any]) -> None:
         """One call is over."""
+        used = _billed(lm, usage_entry)
         with self._lock:
-            self._entries.append((lm, usage_entry.get("prompt_tokens"), usage_entry.get("completion_tokens")))
+            self._entries.append((lm, used.input, used.output))
 
     def taken(self) -> AnswerUsage:
         """What was used so far."""
@@ -61,6 +64,25 @@ class UsageMeter:
             for model, calls in sorted(by_model.items())
         }
         return AnswerUsage(len(entries), tokens)
+
+
+def _billed(lm: str, entry: Mapping[str, Any]) -> Tokens:
+    """The tokens of a call as they are billed: DSPy tells the counters of a provider as it sent them."""
+    from dspy.lm15 import Usage
+
+    prompt, answer = (entry.get(f"{part}_tokens_details") or {} for part in ("prompt", "completion"))
+    usage = Usage(
+        input_tokens=entry.get("prompt_tokens"),
+        output_tokens=entry.get("completion_tokens"),
+        total_tokens=entry.get("total_tokens"),
+        cache_read_tokens=prompt.get("cached_tokens"),
+        cache_write_tokens=prompt.get("cache_creation_tokens"),
+        reasoning_tokens=answer.get("reasoning_tokens"),
+    )
+    used = counted(documented(lm.partition("/")[0]), usage)
+    if used is None:
+        return Tokens(usage.input_tokens, usage.output_tokens)
+    return Tokens(used.input, used.output)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What a call costs, offline: the operator's price, else the snapshot that ships with DSPy, else unknown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skill_fleet.config.load import environment
 from skill_fleet.config.settings import ModelSpec
+from skill_fleet.llm.billed import Billed, billed
 from skill_fleet.llm.budget import Worst
+from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.providers.routes import LITELLM, is_local
 
 
@@ -41,21 +43,71 @@ def _listed(spec: ModelSpec) -> tuple[str, str]:
     return (provider, name) if slash else ("openai", model)
 
 
-def cost_of(spec: ModelSpec, price: Price | None, request: Any, response: Any) -> float | None:
-    """Dollars for one answer, or None where price or usage is unknown.
+def bill_of(spec: ModelSpec, price: Price | None, request: Any, response: Any) -> Usage:
+    """What one answer is billed: its tokens, the thinking and cached ones among them, and dollars.
 
-    Cached and reasoning tokens are priced by DSPy's own rules where its snapshot is used.
+    Dollars are None where price or usage is unknown. The price of the operator is that of every token; by the
+    list of DSPy, cached and reasoning tokens have their own.
     """
-    usage = response.usage
-    if price is None or usage.input_tokens is None or usage.output_tokens is None:
-        return None
+    used = billed(spec, response)
+    if used is None:
+        return Usage(response.usage.input_tokens, response.usage.output_tokens, None)
+    if price is None:
+        return Usage(used.input, used.output, None)
     if spec.price is None and not spec.offline:
-        from dspy.clients.costs import estimate_cost
+        return Usage(used.input, used.output, _by_list(spec, used, request, response))
+    return Usage(used.input, used.output, float(used.input * price.input + used.output * price.output))
 
-        provider, name = _listed(spec)
-        dollars, _ = estimate_cost(response, provider=provider, requested_model=name, request=request)
-        return None if dollars is None else float(dollars)
-    return float(usage.input_tokens * price.input + usage.output_tokens * price.output)
+
+# What DSPy's `estimate_cost` takes a provider's counters to leave out.
+_LISTED_CACHE_BESIDE = frozenset(
+    {"anthropic", "meta-anthropic", "deepseek-anthropic", "moonshotai-anthropic"}
+)
+_LISTED_REASONING_BESIDE = frozenset({"gemini", "vertex", "vertex-express", "xai"})
+# Names that vendors give the tier without a price of its own; DSPy knows them in one spelling each.
+_USUAL_TIERS = frozenset({"on_demand", "auto", "default", "standard"})
+
+
+def _by_list(spec: ModelSpec, used: Billed, request: Any, response: Any) -> float | None:
+    """Dollars by the prices that ship with DSPy; None where they do not cover the answer."""
+    from dspy.clients.costs import estimate_cost
+
+    provider, name = _listed(spec)
+    usage = response.usage
+    cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+    reasoning = usage.reasoning_tokens or 0
+    counted = replace(
+        usage,
+        input_tokens=used.input - cached if provider in _LISTED_CACHE_BESIDE else used.input,
+        output_tokens=used.output - reasoning if provider in _LISTED_REASONING_BESIDE else used.output,
+    )
+    dollars, _ = estimate_cost(
+        replace(response, usage=counted, provider_data=_tier_as_known(response.provider_data)),
+        provider=provider,
+        requested_model=name,
+        request=_tier_left_out(request),
+    )
+    return None if dollars is None else float(dollars)
+
+
+def _tier_as_known(said: Any) -> Any:
+    """What a provider said, the usual tier by the name that DSPy has for it."""
+    if not isinstance(said, dict):
+        return said
+    counters = said.get("usageMetadata")
+    tier = said.get("service_tier") or (counters.get("serviceTier") if isinstance(counters, dict) else None)
+    return {**said, "service_tier": "default"} if _usual(tier) else said
+
+
+def _tier_left_out(request: Any) -> Any:
+    """A request without a tier where it asks for the usual one."""
+    if request is None or not _usual(request.config.service_tier):
+        return request
+    return replace(request, config=replace(request.config, service_tier=None))
+
+
+def _usual(tier: object) -> bool:
+    return isinstance(tier, str) and tier.lower() in _USUAL_TIERS
 
 
 def worst_case(

@@ -12,6 +12,7 @@ from skill_fleet.config.load import environment, model_spec
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import ConfigError, ProviderError
+from skill_fleet.llm.billed import billed
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.calls.engine import Inner
 from skill_fleet.llm.failures import explained, understand
@@ -45,8 +46,8 @@ class Trial:
         answer: What stands in that field, else the whole text, shortened; None where nothing came.
         parsed: Whether DSPy's chat adapter found the field it asked for; None where nothing came.
         finish_reason: As the provider said; None where it said none.
-        input_tokens: As the provider said; None is unknown.
-        output_tokens: The same.
+        input_tokens: As billed, cached ones among them; None is unknown.
+        output_tokens: The same, the thinking among them.
         usd: What it cost; None is unknown.
         limits: What the provider's headers told of limits.
         context_length: Most input tokens by DSPy's list; None where the model is not in it.
@@ -212,15 +213,15 @@ def _seen(trial: Trial, watch: _Watch, problem: Problem | None) -> Trial:
     trial = replace(trial, problem=problem, latency_seconds=seconds, limits=watch.limits)
     if watch.response is None:
         return trial
-    usage = watch.response.usage
+    used = billed(trial.spec, watch.response)
     text = watch.response.message.text
     return replace(
         trial,
         answer=line_of(text) if text else None,
         parsed=False,
         finish_reason=watch.response.finish_reason,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
+        input_tokens=None if used is None else used.input,
+        output_tokens=None if used is None else used.output,
     )
 
 

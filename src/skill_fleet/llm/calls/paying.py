@@ -26,7 +26,7 @@ from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, underst
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.limits.limiter import Broken, Ticket
-from skill_fleet.llm.pricing import cost_of, worst_case
+from skill_fleet.llm.pricing import bill_of, worst_case
 
 # How often one who waits looks whether it may still go on, in seconds.
 _GLANCE = 0.2
@@ -176,8 +176,7 @@ class Paying:
             UnusableAnswer: It is none.
         """
         meter = self._meter
-        dollars = cost_of(meter.spec, meter.price, self._request, response)
-        usage = Usage(response.usage.input_tokens, response.usage.output_tokens, dollars)
+        usage = bill_of(meter.spec, meter.price, self._request, response)
         if self._ticket is not None:
             self._ticket.answered(total(usage))  # first: others need not wait until it is written
         meter.model.answers(usage.output_tokens)

@@ -155,8 +155,15 @@ def door_of(spec: ModelSpec) -> str:
     route = route_of(spec.model)
     if route.prefix != "openai" or spec.api_base is None or _REASONING.match(spec.model.partition("/")[2]):
         return route.door
-    own = origin_of(str(route.address)) == origin_of(spec.api_base)
-    return route.door if own else COMPATIBLE
+    return route.door if has_own_address(spec) else COMPATIBLE
+
+
+def has_own_address(spec: ModelSpec) -> bool:
+    """Whether a model is asked at its provider's own address: no other server answers in its name."""
+    route = _BY_PREFIX.get(spec.provider)
+    if spec.api_base is None or (route is not None and route.address is None):
+        return True
+    return route is not None and origin_of(str(route.address)) == origin_of(spec.api_base)
 
 
 def usual_keys(provider: str) -> tuple[str, ...]:
