@@ -1,21 +1,21 @@
 """Optimizations through a simulated provider with faults: ours and stock DSPy's, and what each should keep.
 
 The provider lives in a process of its own and keeps books of what it served and billed. A case is run without
-faults and with them; its laws compare the two runs with each other and the bill with the books.
+faults and with them; `chaos_laws` compares the two runs with each other and the bill with the books.
 """
 
 import contextlib
 import json
-import logging
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import dspy
+from chaos_watch import watched
 from dspy.clients.base_lm import GLOBAL_HISTORY
 from prefetch_problem import quiet
 
@@ -95,7 +95,7 @@ class Outcome:
         usd: The same; None where it does not know.
         possibly_billed: Attempts that ours says may have been billed.
         excluded: Examples in no mean.
-        failed_scores: Scores that a failure was given inside `dspy.Evaluate`.
+        failed_scores: Scores that a failure was given, wherever scores are given (`chaos_watch`).
         error: Code and sentence of what ended it.
         wall: Seconds.
         resume: How to go on with a run of ours that was stopped; empty where it was not, or nobody says.
@@ -224,7 +224,7 @@ def ours(root: Path, case: Case, url: str) -> Outcome:
     """The product's own run."""
     plan, loaded = place(root, case, url)
     folder = new_run(loaded.workspace.runs, SYSTEM_CLOCK)
-    with _watched() as failed, quiet():
+    with watched() as failed, quiet():
         began = time.monotonic()
         value = run(plan, folder, loaded).result.to_json()
         wall = time.monotonic() - began
@@ -254,7 +254,7 @@ def stock(root: Path, case: Case, url: str) -> Outcome:
     )  # fmt: skip
     scores: dict[str, float | None] = {}
     found, error = None, ""
-    with _watched() as failed, quiet(), dspy.context(lm=lm):
+    with watched() as failed, quiet(), dspy.context(lm=lm):
         began = time.monotonic()
         try:
             judge = dspy.Evaluate(
@@ -310,74 +310,9 @@ def _compiled(plan: Plan, case: Case, lm: Any) -> dspy.Module:
     return mipro.compile(program, **data, num_trials=trials, minibatch=False, seed=case.seed + 1)
 
 
-@contextlib.contextmanager
-def _watched() -> Iterator[list[str]]:
-    """The scores that `dspy.Evaluate` gives to examples of which the program made nothing."""
-    failed: list[str] = []
-    real = dspy.Evaluate.__call__
-
-    def watched(self: Any, *args: Any, **options: Any) -> Any:
-        found = real(self, *args, **options)
-        failed.extend(str(score) for _, made, score in found.results if not _fields(made))
-        return found
-
-    dspy.Evaluate.__call__ = watched
-    logger = logging.getLogger("dspy")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield failed
-    finally:
-        logger.setLevel(level)
-        dspy.Evaluate.__call__ = real
-
-
-def _fields(made: Any) -> list[str]:
-    """What a program answered; a failure that was caught has nothing."""
-    answer = made[0] if isinstance(made, tuple) else made  # GEPA has it with its trace
-    return list(answer.keys()) if isinstance(answer, dspy.Prediction) else []
-
-
 def _flat(baseline: Mapping[str, Any], optimized: Mapping[str, Any]) -> dict[str, float | None]:
     sides = {"baseline": baseline, "optimized": optimized}
     return {f"{side}.{part}": mean for side, means in sides.items() for part, mean in means.items()}
-
-
-def broken_laws(found: Outcome, clean: Outcome, books: Books, *, passing: bool) -> list[str]:
-    """What a run of ours did not keep of what it promises, in words; nothing when all is well.
-
-    Args:
-        found: The run with faults.
-        clean: The run without.
-        books: The provider's, of the run with faults.
-        passing: Whether every fault passes by itself when the call is made again.
-    """
-    laws = {
-        f"{found.calls} calls counted, {books.requests} served": found.calls == books.requests,
-        f"{found.tokens[0]} tokens known, {books.read_tokens} read": found.tokens[0] == books.read_tokens,
-        f"${found.usd[0]} known, ${books.read_usd} read": abs((found.usd[0] or 0) - books.read_usd) < 1e-9,
-        f"{books.tokens} tokens billed, not in {found.tokens}": within(books.tokens, found.tokens),
-        f"${books.usd} billed, not in {found.usd}": within(books.usd, found.usd),
-        f"{found.failed_scores} failures were scored": found.failed_scores == 0,
-    }
-    if passing:
-        laws |= {
-            f"it {found.status}: {found.error}": found.status == "succeeded",
-            "another program": found.hash == clean.hash,
-            f"other scores: {found.scores}": found.scores == clean.scores,
-            f"{found.excluded} examples are excluded": found.excluded == 0,
-        }
-    else:
-        said = found.excluded > 0 or (found.status in {"stopped", "failed"} and found.error != "")
-        laws["neither exclusions nor a cause are reported"] = said or found.hash == clean.hash
-        laws["it stopped without a word on how to go on"] = found.error == "" or found.resume != ""
-    return [law for law, kept in laws.items() if not kept]
-
-
-def within(number: float, ends: Sequence[float | None]) -> bool:
-    """Whether a number lies between two ends, the upper of which may be open."""
-    low, high = ends
-    return low is not None and number >= low - 1e-9 and (high is None or number <= high + 1e-9)
 
 
 def as_json(outcome: Outcome) -> str:
