@@ -16,8 +16,9 @@ from skill_fleet.llm.failures import UnusableAnswer
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.models import Connections
 from skill_fleet.optimization.planning.plan import make_plan
-from skill_fleet.optimization.records.events import EventLog
+from skill_fleet.optimization.records.events import EventLog, read_events
 from skill_fleet.optimization.records.runs import find_run, new_run
+from skill_fleet.optimization.searching.pace import Pace
 from skill_fleet.optimization.searching.quarantine import SetAside, set_aside
 from skill_fleet.optimization.searching.stages import Baseline
 from skill_fleet.optimization.searching.withheld import RoundProposals
@@ -51,7 +52,9 @@ def opened(place):
         )
         sessions.append(session)
         train = [dspy.Example(id=f"example {number}", ticket="One.") for number in range(examples)]
-        return session, Baseline(dspy.Module(), train, [], Measurement(()), 1.0, 1.0, None)
+        return session, Baseline(
+            dspy.Module(), train, [], Measurement(()), 1.0, Pace(1.0, 0.0, 0.0, 0.0), None
+        )
 
     yield open_
     for session in sessions:
@@ -118,7 +121,7 @@ class Owned:
 
     Args:
         place: Where the run is.
-        lost_at: The time, counted from 1.
+        lost_at: The time, counted from 1; the first is that at which the baseline is written down.
         name: Of the list in which the other noted it.
         noted: What it noted.
         answer: What this process is told from then on.
@@ -143,11 +146,50 @@ class Owned:
 
 
 @pytest.mark.parametrize(("answer", "reason"), NO)
+def test_who_lost_the_run_in_the_baseline_leaves_what_it_goes_by_to_who_has_it(place, answer, reason):
+    """Each of the two would set aside what failed for it alone, and go on without it."""
+    owned = Owned(place, 1, "set_aside.json", "of another", answer)
+    request = place.request("gepa", num_threads=1, rounds=1)
+    done = place.optimize(request, may_write=owned.may_write)
+    assert (done.result.status, done.result.stop_reason) == ("stopped", reason)
+    folder = find_run(place.loaded.workspace.runs, done.result.run_id)
+    assert folder.set_aside.read_text() == owned.left
+    assert not folder.baseline.exists()
+
+
+def test_what_was_set_aside_before_the_search_is_decided_once(place):
+    """By the one look at the list before the baseline: what comes there meanwhile is another's."""
+    request = place.request("gepa", num_threads=1, rounds=1)
+    validation = make_plan(request, place.loaded).split.validation
+    failing, control = validation[3], Control()
+
+    def meanwhile(event):
+        (folder,) = place.loaded.workspace.runs.iterdir()
+        if event.kind == "progress" and event.data.get("stage") == "baseline":
+            (folder / "set_aside.json").write_text(json.dumps(["of another"]))
+        if event.kind == "baseline":
+            control.interrupt()
+
+    def wrap(inner):
+        return Filtered(inner, failing.fields["ticket"], always=True)
+
+    first = place.optimize(request, wrap=wrap, listener=meanwhile, control=control).result
+    folder = find_run(place.loaded.workspace.runs, first.run_id)
+    assert json.loads(folder.set_aside.read_text()) == [failing.id]
+    # The provider answers it by now. What the search began without it goes on without it.
+    again = place.resume(first.run_id, request).result
+    assert json.loads(folder.set_aside.read_text()) == [failing.id]
+    assert again.calls["excluded"] == 1
+    measured = [event["examples"] for event in read_events(folder.events) if event["kind"] == "baseline"]
+    assert measured == [len(validation) - 1] * 2
+
+
+@pytest.mark.parametrize(("answer", "reason"), NO)
 @pytest.mark.parametrize("threads", [1, 8])
 def test_who_lost_the_run_while_a_proposal_was_out_leaves_the_list_to_who_has_it(
     place, answer, reason, threads
 ):
-    made, owned = [], Owned(place, 2, "withheld.json", ANOTHERS, answer)
+    made, owned = [], Owned(place, 3, "withheld.json", ANOTHERS, answer)
     request = place.request("gepa", num_threads=threads, rounds=1)
     which = share_of(0.5)
     done = place.optimize(request, wrap=wrapping(made, which), may_write=owned.may_write)
@@ -163,7 +205,7 @@ def test_who_lost_the_run_while_a_proposal_was_out_leaves_the_list_to_who_has_it
 
 def test_who_lost_the_run_forgets_nothing_of_what_was_withheld(place):
     place.loaded = load(place.root, environ={"SKILL_FLEET_CALLS__MAX_FAILED_SHARE": "0"})
-    owned = Owned(place, 1, "withheld.json", ANOTHERS, LeaseLost("Somebody else has the job."))
+    owned = Owned(place, 2, "withheld.json", ANOTHERS, LeaseLost("Somebody else has the job."))
     request = place.request("gepa", num_threads=1, rounds=1)
     done = place.optimize(request, wrap=wrapping([], every), may_write=owned.may_write)
     assert (done.result.status, done.result.stop_reason) == ("stopped", "lease")
@@ -172,14 +214,16 @@ def test_who_lost_the_run_forgets_nothing_of_what_was_withheld(place):
 
 
 class Filtered:
-    """A model that withholds its answer about a ticket, as soon as the program is not the plain one."""
+    """A model that withholds its answer about a ticket: always, or once the program is not the plain one."""
 
-    def __init__(self, inner, ticket):
+    def __init__(self, inner, ticket, *, always=False):
         self.inner = inner
         self.ticket = ticket
+        self.always = always
 
     def complete(self, request):
-        if self.ticket in (request.messages[-1].text or "") and "If the ticket" in str(request.system):
+        grown = self.always or "If the ticket" in str(request.system)
+        if grown and self.ticket in (request.messages[-1].text or ""):
             raise UnusableAnswer("The provider's content filter withheld the answer.", code="content_filter")
         return self.inner.complete(request)
 
@@ -187,7 +231,7 @@ class Filtered:
 @pytest.mark.parametrize(("answer", "reason"), NO)
 def test_who_lost_the_run_while_an_example_failed_leaves_the_list_to_who_has_it(place, answer, reason):
     noted = {"item_id": "of another", "round": 1, "reason": "Filtered."}
-    owned = Owned(place, 1, "quarantine.json", noted, answer)
+    owned = Owned(place, 2, "quarantine.json", noted, answer)
     request = place.request("gepa", num_threads=1, rounds=1)
     ticket = make_plan(request, place.loaded).split.train[0].fields["ticket"]
 

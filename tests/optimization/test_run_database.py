@@ -203,7 +203,7 @@ def test_a_reading_that_cannot_be_counted_stops_the_run_which_goes_on_for_nothin
 def test_who_loses_the_job_before_the_reading_is_noted_notes_none(
     places, postgres_url, prepared, monkeypatch
 ):
-    """It asked whether it may, and then another process took the job up."""
+    """It asked whether it may, as it had for the baseline, and then another process took the job up."""
     place = on_database(places("database"), postgres_url)
     name, options = FINISHED
     plan = make_plan(place.request(name, **options), place.loaded)
@@ -222,7 +222,7 @@ def test_who_loses_the_job_before_the_reading_is_noted_notes_none(
     monkeypatch.setattr(sealed, "readings_of", meanwhile)
     _, connections = counted(lambda _: None)
     lost = run(plan, folder, place.loaded, connections=connections, lease=lease, may_write=may_write)
-    assert done == ["asked", "taken up"]
+    assert done == ["asked", "asked", "taken up"]
     assert (lost.result.status, lost.result.stop_reason) == ("stopped", "lease")
     assert lost.error.code == "lease_lost"
     assert lost.result.optimized["test"] is None

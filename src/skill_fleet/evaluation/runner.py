@@ -115,7 +115,8 @@ def _collect(
         if on_outcome is not None:
             on_outcome(len(outcomes), len(names), outcomes[index])
     if course.given_up:
-        raise _given_up(failures, len(outcomes), len(names))
+        ordered = [failures[index] for index in sorted(failures)]
+        raise too_many_failed(ordered, len(outcomes), len(names))
     return Measurement(tuple(outcomes[index] for index in sorted(outcomes)))
 
 
@@ -146,14 +147,22 @@ def _failure(found: Attempt) -> NoScore | None:
     return None if found.crash is None else NoScore("program", found.crash)
 
 
-def _given_up(failures: dict[int, NoScore], tried: int, total: int) -> SkillFleetError:
-    """The most frequent cause, as the user's error; of equally frequent ones that of the first example."""
-    ordered = [failures[index] for index in sorted(failures)]
-    reason, count = Counter(failure.reason for failure in ordered).most_common(1)[0]
-    example = next(failure for failure in ordered if failure.reason == reason)
-    whole = f"{tried} examples" if tried == total else f"the {tried} examples tried (there are {total})"
-    same = "" if count == len(ordered) else f"{count} of them "
-    message = f"{len(ordered)} of {whole} failed, {same}like this: {example.message}"
+def too_many_failed(
+    failures: Sequence[NoScore], tried: int, total: int, what: str = "examples"
+) -> SkillFleetError:
+    """The most frequent cause, as the user's error; of equally frequent ones that of the first example.
+
+    Args:
+        failures: In the order of the examples, one at least.
+        tried: How many examples ended.
+        total: How many there are.
+        what: Which examples.
+    """
+    reason, count = Counter(failure.reason for failure in failures).most_common(1)[0]
+    example = next(failure for failure in failures if failure.reason == reason)
+    whole = f"{tried} {what}" if tried == total else f"the {tried} {what} tried (there are {total})"
+    same = "" if count == len(failures) else f"{count} of them "
+    message = f"{len(failures)} of {whole} failed, {same}like this: {example.message}"
     if reason == "metric_error":
         hint = "What scores gives every answer, also a wrong one, a number in [0, 1]."
         return MetricError(message, hint=hint)

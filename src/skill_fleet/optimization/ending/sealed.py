@@ -35,18 +35,18 @@ _UNITS = {
 def held_for_test(session: Session, baseline: Baseline, incumbent: Incumbent | None) -> Limits:
     """What the search must leave for the sealed test: its calls at what a run of the program takes.
 
-    Where that is half a cap or more nothing is held: a search without room is no search.
+    Where that is half a cap or more nothing is held: a search without room is no search. A resumed run holds
+    what its first process held, unless a cap was changed.
     """
     limits = session.account.limits
     programs = 1 + _runs_of_result(session.plan)
     programs += 0 if incumbent is None else runs_per_answer(incumbent.program)
     runs = programs * len(session.plan.split.test)
-    calls = math.ceil(runs * baseline.calls_per_run * 1.1)
-    spent = session.line.journal.spent(session.folder.run_id)
-    per_call = max(1, spent.settled)
-    tokens = math.ceil(calls * 1.3 * (spent.input_tokens + spent.output_tokens) / per_call)
-    usd = calls * 1.3 * spent.usd / per_call
-    minutes = calls * 1.1 * session.account.elapsed() / 60 / max(1, spent.calls)
+    pace = baseline.pace
+    calls = math.ceil(runs * pace.calls_per_run * 1.1)
+    tokens = math.ceil(calls * 1.3 * pace.tokens_per_call)
+    usd = calls * 1.3 * pace.usd_per_call
+    minutes = calls * 1.1 * pace.minutes_per_call
     held = Limits(usd=usd, calls=calls, tokens=tokens, minutes=minutes)
     kept: dict[str, float | int | None] = {}
     for name in ("usd", "calls", "tokens", "minutes"):

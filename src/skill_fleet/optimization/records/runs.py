@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "set_aside.json"
 
     @property
+    def baseline(self) -> Path:
+        """What a run of the program and a call took in the baseline, decided once."""
+        return self.path / "baseline.json"
+
+    @property
     def quarantine(self) -> Path:
         """Examples that failed for good in a search, each with its round; absent where none did."""
         return self.path / "quarantine.json"

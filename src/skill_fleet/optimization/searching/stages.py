@@ -1,19 +1,22 @@
 """The stages of a run before its verdict: preflight, baseline, rounds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import dspy
 
 from skill_fleet.core.programs.recipes.sampled import Sampled
+from skill_fleet.evaluation.course import most_of
 from skill_fleet.evaluation.judged import Judged
 from skill_fleet.evaluation.measurement import Measurement, Outcome, identity_of
-from skill_fleet.evaluation.runner import measure
-from skill_fleet.foundation.errors import MetricError, NoSignal
+from skill_fleet.evaluation.runner import measure, too_many_failed
+from skill_fleet.foundation.errors import DataError, MetricError, NoSignal
 from skill_fleet.foundation.files import read_json, write_json
 from skill_fleet.llm.budget import Gate
 from skill_fleet.optimization.conclusions.foresight import spread
+from skill_fleet.optimization.ownership import require_own
+from skill_fleet.optimization.searching.pace import Pace, Watch, known_pace, note_pace
 from skill_fleet.optimization.session import Session
 
 _PREFLIGHT_EXAMPLES = 3
@@ -32,7 +35,7 @@ class Baseline:
         validation: Validation examples to choose by.
         measured: On those validation examples.
         demo_threshold: Quality from which an own answer may serve as a demonstration.
-        calls_per_run: Most model calls one run of the program took, on average over the examples.
+        pace: What a run of the program and a call took.
         spread: To assume of differences between programs: see `foresight`.
     """
 
@@ -41,7 +44,7 @@ class Baseline:
     validation: Sequence[dspy.Example]
     measured: Measurement
     demo_threshold: float
-    calls_per_run: float
+    pace: Pace
     spread: float | None
 
 
@@ -51,8 +54,10 @@ def measure_baseline(session: Session) -> Baseline:
     Examples that fail for good are set aside here, once: a search cannot tell a failure from a bad score.
 
     Raises:
-        Halt: A cap is reached, or no call can succeed.
-        ProviderError: Most examples fail.
+        Halt: A cap is reached, or no call can succeed; or the run is not this process's any more.
+        ProviderError: Most examples fail, of all or of one set.
+        ProgramError: The same, because of the program.
+        DataError: What an earlier process of the run wrote down was edited, or leaves a set empty.
         MetricError: The metric breaks on an answer.
         NoSignal: The metric says the same of every example.
     """
@@ -65,18 +70,20 @@ def measure_baseline(session: Session) -> Baseline:
     if plan.reward is not None:
         _try_reward(session, program, plan.reward, train[:_PREFLIGHT_EXAMPLES], gate)
     session.emit("preflight", examples=min(_PREFLIGHT_EXAMPLES, len(train)))
-    aside = set(_set_aside(session) or ())
-    train, validation = _without(train, aside), _without(validation, aside)
-    before = session.line.traffic.made + session.line.traffic.from_journal
+    known, pace = _set_aside(session), known_pace(session)
+    train, validation = _without(train, known or ()), _without(validation, known or ())
+    _require_examples(session, train, validation)
+    watch = Watch(session)
     found = measured(session, program, [*train, *validation], gate, "baseline")
     require_scores(found)
-    calls = session.line.traffic.made + session.line.traffic.from_journal - before
-    if _set_aside(session) is None:
-        failed = [outcome.item_id for outcome in found.excluded]
-        write_json(session.folder.set_aside, failed)
-        train, validation = _without(train, set(failed)), _without(validation, set(failed))
-        aside = set(failed)
-    session.excluded |= aside
+    for what, examples in (("training", train), ("validation", validation)):
+        _require_most(session, found, what, examples)
+    aside = [outcome.item_id for outcome in found.excluded] if known is None else known
+    if known is None or pace is None:
+        pace = pace or watch.pace(len(found.outcomes))
+        _note(session, aside, pace)
+    train, validation = _without(train, aside), _without(validation, aside)
+    session.excluded |= set(aside)
     if aside:
         session.warn("examples_excluded", f"{len(aside)} examples failed for good and were set aside.")
     _require_signal(found)
@@ -92,7 +99,7 @@ def measure_baseline(session: Session) -> Baseline:
         validation,
         on_validation,
         demo_threshold(scores, target),
-        calls / max(1, len(found.outcomes)),
+        pace,
         spread(found),
     )
 
@@ -173,10 +180,50 @@ def _require_signal(found: Measurement) -> None:
         )
 
 
+def _require_most(session: Session, found: Measurement, what: str, examples: Sequence[dspy.Example]) -> None:
+    """Of each set by itself enough must be left: a small one may be lost whole within the share of both.
+
+    Nothing is written down of it, so that a resumed run asks again.
+    """
+    ids = {identity_of(example)[0] for example in examples}
+    failed = [one.no_score for one in found.excluded if one.item_id in ids and one.no_score is not None]
+    most = min(most_of(session.loaded.settings.calls.max_failed_share, len(examples)), len(examples) - 1)
+    if failed and len(failed) > most:
+        raise too_many_failed(failed, len(examples), len(examples), f"{what} examples")
+
+
+def _require_examples(
+    session: Session, train: Sequence[dspy.Example], validation: Sequence[dspy.Example]
+) -> None:
+    """What was set aside by an earlier process must have left something of each set."""
+    split = session.plan.split
+    for what, before, left in (
+        ("training", split.train, train),
+        ("validation", split.validation, validation),
+    ):
+        if before and not left:
+            raise DataError(
+                f"All {len(before)} {what} examples were set aside before the search, by "
+                f"{session.folder.set_aside}: nothing is left to search with.",
+                hint="Without that file a resumed run finds out again which examples fail.",
+            )
+
+
 def _set_aside(session: Session) -> list[str] | None:
     path = session.folder.set_aside
     return read_json(path, what="list of examples set aside") if path.exists() else None
 
 
-def _without(examples: Sequence[dspy.Example], ids: set[str]) -> list[dspy.Example]:
+def _note(session: Session, aside: Sequence[str], pace: Pace) -> None:
+    """Write down what the whole run goes by, whoever goes on with it.
+
+    Raises:
+        Halt: The run is not this process's any more, or nobody can say so: nothing is written.
+    """
+    require_own(session)
+    note_pace(session, pace)
+    write_json(session.folder.set_aside, list(aside))
+
+
+def _without(examples: Sequence[dspy.Example], ids: Collection[str]) -> list[dspy.Example]:
     return [example for example in examples if identity_of(example)[0] not in ids]

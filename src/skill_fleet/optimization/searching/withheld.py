@@ -147,7 +147,7 @@ def _borne(session: Session, baseline: Baseline, share: float) -> int:
     """
     if share == 0:
         return 0
-    sizes = sizes_of(session.plan, RunSize(exactly(baseline.calls_per_run), 0, 0))
+    sizes = sizes_of(session.plan, RunSize(exactly(baseline.pace.calls_per_run), 0, 0))
     asked = session.plan.optimizer.estimate_calls(sizes).get("optimization", NOTHING)
     return max(_FEWEST, int(share * asked.high))
 
