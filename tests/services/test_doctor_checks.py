@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_fleet.services.context import open_context
-from skill_fleet.services.doctor import examine
+from skill_fleet.services.doctor import examination, examine
 from skill_fleet.services.doctor.disk import filesystem, locked_twice, locking_trouble
 from skill_fleet.services.doctor.journal import journal
 from skill_fleet.services.doctor.versions import fits, numbers, unfit, versions
@@ -137,6 +137,106 @@ def test_a_damaged_ledger(checks, workspace):
     assert "damaged" in check.message
 
 
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b", "a b", "ä;&=b"])
+def test_a_sound_ledger_is_sound_wherever_it_is_and_nothing_is_made_beside_it(
+    tmp_path, monkeypatch, clock, name
+):
+    workspace = tmp_path / name
+    state = workspace / ".skill-fleet"
+    state.mkdir(parents=True)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    with closing(sqlite3.connect(state / "ledger.sqlite")) as db:
+        db.execute("create table t (x)")
+        db.executemany("insert into t values (?)", ((n,) for n in range(10_000)))
+        db.commit()
+    before = sorted(tmp_path.rglob("*"))
+    (check,) = journal(open_context(workspace, clock=clock))
+    assert (check.status, check.message) == ("ok", f"{state / 'ledger.sqlite'}: sound, 0.1 MB.")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_ledger_is_kept_and_a_locked_one_is_left_where_it_is(checks, workspace):
+    state = workspace / ".skill-fleet"
+    state.mkdir()
+    ledger = state / "ledger.sqlite"
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
+        db.execute("create table t (x)")
+        db.execute("begin exclusive")
+        (check,) = checks("", "ledger")
+        assert check.status == "warning"
+        assert "cannot be looked at: database is locked" in check.message
+        assert "is damaged" not in check.message
+        assert "aside" not in check.hint
+        db.execute("rollback")
+    assert [one.status for one in checks("", "ledger")] == ["ok"]
+    ledger.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    (check,) = checks("", "ledger")
+    assert (check.status, "is damaged" in check.message) == ("error", True)
+    assert "Keep it: what was paid stands in it." in check.hint
+
+
+def test_damage_that_only_a_whole_look_finds(checks, workspace):
+    state = workspace / ".skill-fleet"
+    state.mkdir()
+    ledger = state / "ledger.sqlite"
+    with closing(sqlite3.connect(ledger)) as db:
+        db.execute("create table t (x)")
+        db.executemany("insert into t values (?)", (("x" * 400,) for _ in range(200)))
+        db.commit()
+    torn = bytearray(ledger.read_bytes())
+    torn[3 * 4096 : 5 * 4096] = b"\xff" * 8192
+    ledger.write_bytes(torn)
+    (check,) = checks("", "ledger")
+    assert (check.status, "is damaged" in check.message) == ("error", True)
+
+
+@contextmanager
+def kept_out(folder):
+    """A folder of another user's: for root, who may look everywhere, by being nobody meanwhile."""
+    folder.chmod(0)
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+def test_a_state_folder_of_somebody_else_is_told_and_nothing_breaks(checks, workspace, monkeypatch):
+    for parent in workspace.parents:
+        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(0o711)
+    monkeypatch.delenv("DSPY_CACHEDIR", raising=False)
+    state = workspace / ".skill-fleet"
+    state.mkdir()
+    (state / "ledger.sqlite").write_bytes(b"")
+    checks("")  # what is imported on the way is there
+    with kept_out(state):
+        found = {one.name: one for one in examine(workspace, offline=True)}
+    assert found["ledger"].message == f"{state}/ledger.sqlite cannot be looked at: Permission denied."
+    assert found["state"].status == "error"
+    assert found["state"].message == f"{state} cannot be written: {state} is not writable."
+    assert "cannot be written" in found["cache"].message
+    assert {one.status for name, one in found.items() if name in {"state", "cache", "ledger"}} == {"error"}
+    assert not any("Unexpected" in one.message for one in found.values())
+
+
+def test_a_look_that_a_file_breaks_off_is_told_and_the_others_go_on(checks, workspace, monkeypatch):
+    def broken(_):
+        raise PermissionError(13, "Permission denied", "/somewhere")
+        yield
+
+    monkeypatch.setattr(examination, "_HERE", (broken, *examination._HERE))
+    found = checks("")
+    assert [one.message for one in found if one.name == "broken"] == [
+        "/somewhere cannot be looked at: Permission denied."
+    ]
+    assert "training set" in {one.name for one in found}
+
+
 def test_a_large_ledger_is_looked_at_in_part(workspace, clock, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(workspace / "xdg"))
     state = workspace / ".skill-fleet"
@@ -232,6 +332,23 @@ def test_a_package_that_is_missing_or_unfit():
     assert said[0].startswith("ruamel.yaml 0.")
     assert said[0].endswith("is installed, and <0.1 is needed.")
     assert said[1:] == ["no-such-package is not installed."]
+
+
+@pytest.mark.parametrize("missing", ["optuna", "gepa"])
+def test_a_package_of_those_named_that_is_missing_is_told(monkeypatch, missing):
+    import importlib.metadata
+
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == missing:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    first = next(iter(versions()))
+    assert (first.status, f"{missing} missing" in first.message) == ("error", True)
+    assert first.hint == "Install skill-fleet anew."
 
 
 def test_poisoned_releases(monkeypatch):

@@ -23,8 +23,8 @@ _NETWORKED = frozenset(
 def disk(context: Context) -> Iterator[Check]:
     """The folders of state and cache."""
     for name, folder in (("state", context.workspace.state), ("cache", context.workspace.cache)):
-        nearest = next(place for place in (folder, *folder.parents) if place.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        nearest = next(place for place in (folder, *folder.parents) if _there(place))
+        if not nearest.is_dir() or not _writable(nearest):
             wrong = "not writable" if nearest.is_dir() else "not a directory"
             yield Check(name, "error", f"{folder} cannot be written: {nearest} is {wrong}.")
             continue
@@ -38,6 +38,19 @@ def disk(context: Context) -> Iterator[Check]:
         if trouble:
             hint = "Keep it on a local disk (DSPY_CACHEDIR, --workspace)."
             yield Check(name, "error", f"SQLite cannot work in {nearest}: {trouble}.", hint)
+
+
+def _there(place: Path) -> bool:
+    """Whether it is there, and may be seen."""
+    try:
+        return place.exists()
+    except PermissionError:
+        return False  # the folder it is in says why
+
+
+def _writable(folder: Path) -> bool:
+    """Whether this user may write there: the one that files are opened as, where the system can tell."""
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _space(name: str, folder: Path, nearest: Path) -> Check:

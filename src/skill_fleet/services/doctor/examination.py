@@ -43,7 +43,17 @@ def examine(workspace: Path | None, *, offline: bool = False, every: bool = Fals
     chosen = models_of(context, every=every)
     reach = None if offline else Reach.begun(context, chosen, NETWORK_SECONDS)
     checks += [*configuration(context), *models(context, chosen), *limits(context, chosen), *proxies(context)]
-    rest = [check for look in _HERE for check in look(context)]
+    rest = [check for look in _HERE for check in _looked(look, context)]
     if reach is not None:
         checks += reach.checks(context.clock)
     return [*checks, *rest]
+
+
+def _looked(look: Look, context: Context) -> Iterator[Check]:
+    """What one look finds; a file that it may not see ends it, and is told."""
+    try:
+        yield from look(context)
+    except OSError as error:
+        place = error.filename or context.workspace.root
+        said = f"{place} cannot be looked at: {error.strerror or error}."
+        yield Check(look.__name__, "error", said, "Look as the user it belongs to, or let this one read it.")

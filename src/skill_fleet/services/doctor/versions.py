@@ -10,6 +10,7 @@ from skill_fleet import __version__
 from skill_fleet.services.doctor.check import Check
 
 _NAMED = ("dspy", "gepa", "optuna")
+_ANEW = "Install skill-fleet anew."
 _OLDEST_SQLITE = (3, 35)
 # Two releases of litellm sent what they found in the environment to strangers.
 _POISONED = {"litellm": frozenset({"1.82.7", "1.82.8"})}
@@ -19,19 +20,26 @@ _BOUND = re.compile(r"(>=|<=|==|!=|<|>)\s*([0-9][0-9.]*)\s*$")
 
 def versions() -> Iterator[Check]:
     """The versions in use; and each package that is missing, unfit, or known to be harmful."""
-    found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _NAMED)
+    found = {name: _installed(name) for name in _NAMED}
+    named = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
     python = platform.python_version()
-    yield Check(
-        "versions",
-        "ok",
-        f"skill-fleet {__version__}, {found}, Python {python}, SQLite {sqlite3.sqlite_version}.",
-    )
+    said = f"skill-fleet {__version__}, {named}, Python {python}, SQLite {sqlite3.sqlite_version}."
+    whole = None not in found.values()
+    yield Check("versions", "ok" if whole else "error", said, "" if whole else _ANEW)
     yield from unfit(importlib.metadata.requires("skill-fleet") or [])
     yield from _poisoned()
     yield from _fallback()
     if numbers(sqlite3.sqlite_version) < _OLDEST_SQLITE:
         hint = "Use a Python that comes with a newer one."
         yield Check("versions", "error", f"SQLite {sqlite3.sqlite_version} is older than 3.35.", hint)
+
+
+def _installed(name: str) -> str | None:
+    """The version of a package; None where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def unfit(requirements: list[str]) -> Iterator[Check]:
@@ -45,12 +53,10 @@ def unfit(requirements: list[str]) -> Iterator[Check]:
         if parts is None or parts[3]:
             continue
         name, bounds = parts[1], parts[2].strip()
-        try:
-            installed = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            yield Check("versions", "error", f"{name} is not installed.", "Install skill-fleet anew.")
-            continue
-        if not fits(installed, bounds):
+        installed = _installed(name)
+        if installed is None:
+            yield Check("versions", "error", f"{name} is not installed.", _ANEW)
+        elif not fits(installed, bounds):
             said = f"{name} {installed} is installed, and {bounds} is needed."
             yield Check("versions", "error", said, f"Install {name}{bounds}.")
 
@@ -89,7 +95,7 @@ def _fallback() -> Iterator[Check]:
     from skill_fleet.llm.providers.provider import has_native_client
 
     if not has_native_client():
-        found = importlib.metadata.version("dspy")
+        found = _installed("dspy") or "(missing)"
         yield Check(
             "versions",
             "warning",
@@ -101,10 +107,7 @@ def _fallback() -> Iterator[Check]:
 
 def _poisoned() -> Iterator[Check]:
     for name, releases in _POISONED.items():
-        try:
-            installed = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        installed = _installed(name)
         if installed in releases:
             yield Check(
                 "versions",
