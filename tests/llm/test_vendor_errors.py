@@ -4,53 +4,20 @@ The bodies are those of the vendors' documentation or of their servers; all of t
 HTTP, from a server on this machine.
 """
 
-import asyncio
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
-from dspy.lm15 import Message, Request
 from dspy.utils.exceptions import LMServerError
 
-from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import KeyMissing
 from skill_fleet.llm.failures import Failure, explained, understand
-from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.llm.providers.vendor_words import retyped
-from wires import Reply, anthropic_error, google_error, openai_error, wire_server
+from vendor_cases import LONG, SERVER, Case, failed, give_up, reply, stop, wait
+from wires import anthropic_error, google_error, openai_error
 
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    model: str
-    reply: Reply
-    failure: Failure
-
-
-def stop(code: str) -> Failure:
-    return Failure(code, "stop", sent=False)
-
-
-def give_up(code: str, *, sent: bool = False) -> Failure:
-    return Failure(code, "give_up", sent=sent, answered=sent)
-
-
-def wait(seconds: float | None = None, code: str = "rate_limit") -> Failure:
-    return Failure(code, "retry", sent=False, retry_after=seconds)
-
-
-SERVER = Failure("server", "retry", sent=True)
-LONG = give_up("context_window_exceeded")
 RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
 OPENAI_LONG = (
     "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. "
     "Please reduce the length of the messages."
 )
-
-
-def reply(status: int, body: Any, **headers: str) -> Reply:
-    return Reply(body, status, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 CASES = [
@@ -399,22 +366,6 @@ CASES = [
         stop("unsupported_model"),
     ),
 ]
-
-
-def failed(case: Case, *, awaited: bool = False) -> Exception:
-    request = Request(model=case.model, messages=(Message.user("hello"),))
-    with wire_server(case.reply) as server:
-        base = f"{server.url}/v1" if case.model.startswith("openai/") else server.url
-        provider = Provider(
-            ModelSpec(model=case.model, api_base=base, api_key_env="K"), {"K": "planted-key-1"}
-        )
-        try:
-            with pytest.raises(Exception) as caught:  # noqa: PT011 - what it is is looked at
-                asyncio.run(provider.acomplete(request)) if awaited else provider.complete(request)
-        finally:
-            provider.close()
-    assert len(server.asked) == 1
-    return caught.value
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

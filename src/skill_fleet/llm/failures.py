@@ -6,7 +6,7 @@ DSPy's public errors are the vocabulary; `dspy.utils.exceptions` lists them.
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dspy.utils.exceptions import (
@@ -69,6 +69,7 @@ _LONGEST_WORDS = 160
 _LONGEST_SENTENCE = 200
 _SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z(\"'])")
 _ATTEMPTS = "_attempts_at_the_call"
+_BEGUN = "_answer_had_begun"
 
 
 class UnusableAnswer(LMProviderError):
@@ -115,6 +116,11 @@ class Failure:
 
 def understand(error: Exception) -> Failure:
     """What a failed attempt means."""
+    failure = _understood(error)
+    return replace(failure, sent=True) if error.__dict__.get(_BEGUN) else failure
+
+
+def _understood(error: Exception) -> Failure:
     code = str(getattr(error, "code", None) or type(error).__name__)
     after = getattr(error, "retry_after", None)
     if isinstance(error, UnusableAnswer):
@@ -153,6 +159,11 @@ def _sent(error: Exception) -> bool:
         # No connection was made. Any other break, a read that timed out too, may have come after the work.
         return not {type(cause).__name__ for cause in _chain(error)} & _UNSENT
     return not isinstance(error, (LMRateLimitError, LMLockTimeoutError))
+
+
+def note_begun(error: Exception) -> None:
+    """Keep with an error that some of the answer had come before it: whatever it is, that may be billed."""
+    error.__dict__[_BEGUN] = True
 
 
 def note_attempts(error: Exception, number: int) -> None:

@@ -22,6 +22,7 @@ from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.llm.providers.bounded_stream import abounded, bounded
 from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT
 from skill_fleet.llm.providers.vendor_words import typed
+from skill_fleet.llm.providers.whole_streams import awhole, whole
 
 
 class LitellmClient:
@@ -78,21 +79,27 @@ class LitellmClient:
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The answer as it comes."""
+        return whole(self._events(request))
+
+    def astream(self, request: Request) -> AsyncIterator[Any]:
+        """The answer as it comes, awaited."""
+        return awhole(self._awaited_events(request))
+
+    def close(self) -> None:
+        """No call after this one; the connections are litellm's."""
+        self._engine.close()
+
+    def _events(self, request: Request) -> Iterator[Any]:
         source = self._engine.stream(self._routed(request))
         with typed(self._model, "litellm"), closing(bounded(source, self._seconds, self._late)) as events:
             yield from events
 
-    async def astream(self, request: Request) -> AsyncIterator[Any]:
-        """The answer as it comes, awaited."""
+    async def _awaited_events(self, request: Request) -> AsyncIterator[Any]:
         with typed(self._model, "litellm"):
             source = self._awaited.stream(self._routed(request))
             async with aclosing(abounded(source, self._seconds, self._late)) as events:
                 async for event in events:
                     yield event
-
-    def close(self) -> None:
-        """No call after this one; the connections are litellm's."""
-        self._engine.close()
 
     def _routed(self, request: Request) -> Request:
         return replace(request, model=self._wire)

@@ -31,6 +31,7 @@ from skill_fleet.llm.providers.routes import (
 from skill_fleet.llm.providers.stream_usage import StreamUsage
 from skill_fleet.llm.providers.transport import AsyncTransport, Transport
 from skill_fleet.llm.providers.vendor_words import typed
+from skill_fleet.llm.providers.whole_streams import awhole, whole
 
 
 class NativeClient:
@@ -73,20 +74,26 @@ class NativeClient:
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The answer as it comes."""
-        with typed(self._model, self._prefix), closing(self._engine.stream(self._routed(request))) as events:
-            yield from events
+        return whole(self._events(request))
 
-    async def astream(self, request: Request) -> AsyncIterator[Any]:
+    def astream(self, request: Request) -> AsyncIterator[Any]:
         """The answer as it comes, awaited."""
-        with typed(self._model, self._prefix):
-            async with aclosing(self._awaited_engine().stream(self._routed(request))) as events:
-                async for event in events:
-                    yield event
+        return awhole(self._awaited_events(request))
 
     def close(self) -> None:
         """Close the connections of threads; those of a loop close with it."""
         self._engine.close()
         self._transport.close()
+
+    def _events(self, request: Request) -> Iterator[Any]:
+        with typed(self._model, self._prefix), closing(self._engine.stream(self._routed(request))) as events:
+            yield from events
+
+    async def _awaited_events(self, request: Request) -> AsyncIterator[Any]:
+        with typed(self._model, self._prefix):
+            async with aclosing(self._awaited_engine().stream(self._routed(request))) as events:
+                async for event in events:
+                    yield event
 
     def _routed(self, request: Request) -> Request:
         return replace(request, model=self._wire)

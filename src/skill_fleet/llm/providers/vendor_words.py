@@ -1,11 +1,9 @@
 """What vendors mean where DSPy's client types an error by its status, or by a word too many.
 
-Each rule is for the answer of some vendor, as its documentation or its own server shows it; `tests/llm/
-test_vendor_errors.py` has them all. An error that no rule knows stays as it is.
+What they say is in `vendor_tables`; here is when it is looked at. An error that no rule knows stays as it is.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,57 +23,13 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from skill_fleet.llm.asked_wait import asked_wait
 from skill_fleet.llm.failures import UnusableAnswer
+from skill_fleet.llm.providers import vendor_tables as tables
 
-# Anthropic and xAI say so with 400 and 403, others in words of their own.
-_NO_MONEY = re.compile(
-    r"credit balance is too low|insufficient (?:balance|credits?|funds)|out of credits"
-    r"|used all available credits|(?:does ?n.t|not) have any credits|requires more credits"
-    r"|reached your specified api usage limits",
-    re.IGNORECASE,
-)
-# Google and xAI answer 400 to a wrong key.
-_BAD_KEY = re.compile(r"api key not valid|api key expired|(?:incorrect|invalid) api key", re.IGNORECASE)
-# The clients that litellm has for OpenAI, Google and AWS, before they send anything; litellm says 500 to it.
-_NO_KEY = re.compile(
-    r"missing credentials|unable to locate credentials|default credentials were not found"
-    r"|api_key client option must be set",
-    re.IGNORECASE,
-)
-# vLLM, SGLang, llama.cpp, LM Studio, Groq, DeepSeek, Mistral: 400 without OpenAI's code.
-_TOO_LONG = re.compile(
-    r"maximum context length|context[ _](?:length|window|size)|context the overflows|prompt is too long"
-    r"|input is too long|too many tokens|input token count|reduce the length of the messages"
-    r"|longer than the model's context",
-    re.IGNORECASE,
-)
-_TOO_LONG_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error"})
-_NO_MODEL = re.compile(r"not a valid model id|no models? loaded|model .{0,200}\bnot found\b", re.IGNORECASE)
-_BY_WORDS: tuple[tuple[re.Pattern[str], type[LMError]], ...] = (
-    (_NO_MONEY, LMBillingError),
-    (_BAD_KEY, LMAuthError),
-    (_TOO_LONG, ContextWindowExceededError),
-    (_NO_MODEL, LMUnsupportedModelError),
-)
-_FLAGGED = re.compile(r"\bflagged\b|requires moderation", re.IGNORECASE)
-_WAIT = re.compile(
-    r"(?:try again|retry) (?:in|after) (?:(\d{1,4})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d+)?) ?(ms|s)\b)?",
-    re.IGNORECASE,
-)
-# Gemini's reasons to withhold an answer: it came with 200, and was paid.
-_WITHHELD = frozenset(
-    {"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "promptFeedback"}
-)
-_BROKEN = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE"})
-# A gateway that passes on its upstream's error with 200 puts the status into the error's code.
-_BY_CODE: dict[str, type[LMError]] = {
-    "401": LMAuthError,
-    "402": LMBillingError,
-    "403": LMAuthError,
-    "429": LMRateLimitError,
-}
 _TOO_LARGE = 413
 _TOO_MANY = 429
+_UNAUTHORIZED = 401
 _FORBIDDEN = 403
 
 
@@ -84,10 +38,11 @@ def retyped(error: LMError) -> LMError:
 
     The time to wait that a message names (`Please try again in 20s`) is filled in where no header does.
     """
-    kind = _kind(error)
-    meant = error if kind is None else kind if isinstance(kind, LMError) else _as(kind, error)
+    passed_on = _passed_on(error)
+    kind = _kind(passed_on)
+    meant = passed_on if kind is None else kind if isinstance(kind, LMError) else _as(kind, passed_on)
     if isinstance(meant, (LMRateLimitError, LMServerError)) and meant.retry_after is None:
-        meant.retry_after = _wait_in(meant.message or "")
+        meant.retry_after = asked_wait(meant.message or "")
     return meant
 
 
@@ -129,67 +84,122 @@ def usual_form(body: bytes) -> bytes:
     ).encode()
 
 
-def _kind(error: LMError) -> type[LMError] | LMError | None:
-    said, code = error.message or "", error.provider_code or ""
+def _passed_on(error: LMError) -> LMError:
+    """The error that came with 200 or in a stream, as what its code says, where that is a status."""
+    untyped = type(error) in {LMProviderError, LMServerError} and (error.status or 0) < 300
+    code = error.provider_code or ""
+    if not untyped or len(code) != 3 or not code.isdecimal():
+        return error
+    kind = tables.of_status(int(code))
+    return error if kind is None else _as(kind, error, int(code))
+
+
+def _kind(error: LMError) -> type[LMError] | LMError | None:  # noqa: PLR0911 - one line a type
+    said = error.message or ""
     if not isinstance(error, LMProviderError):
         untrusted = isinstance(error, LMTransportError) and "CERTIFICATE_VERIFY_FAILED" in said
         return LMConfigurationError if untrusted else None  # it would not pass by itself
+    if (sure := tables.BY_CODE.get(error.provider_code or "")) is not None:
+        return sure
     if isinstance(error, LMRateLimitError):
-        # Groq: this one request is over what a whole minute allows, and will be again.
-        return ContextWindowExceededError if error.status == _TOO_LARGE else None
+        return _turned_away(error, said)
     if isinstance(error, ContextWindowExceededError):
-        # Words like "would exceed the limit of 40,000 input tokens per minute".
-        return LMRateLimitError if error.status == _TOO_MANY else None
+        return _no_length(error, said)
     if isinstance(error, LMAuthError):
         return _refused_key(error, said)
     if isinstance(error, LMServerError):
-        passed_on = _BY_CODE.get(code) if error.status is None or error.status < 300 else None
-        return LMNotConfiguredError if _NO_KEY.search(said) else passed_on
-    return _bad_request(error, said, code) if isinstance(error, LMInvalidRequestError) else None
+        return LMNotConfiguredError if tables.NO_KEY.search(said) else None
+    if isinstance(error, LMInvalidRequestError):
+        return _bad_request(error, said)
+    return _untyped(error, said) if type(error) is LMProviderError else None
+
+
+def _turned_away(error: LMError, said: str) -> type[LMError] | None:
+    if tables.NO_MONEY.search(said):
+        return LMBillingError
+    # Groq says 413 where this one request is over what a whole minute allows, OpenAI 429: it always will be.
+    never = error.status == _TOO_LARGE or _never_fits(said)
+    return ContextWindowExceededError if never else None
+
+
+def _never_fits(said: str) -> bool:
+    """Whether one request needs more than a whole minute has room for."""
+    found = tables.ROOM_AND_NEED.search(said)
+    return found is not None and 0 < int(found["room"]) < int(found["need"])
+
+
+def _no_length(error: LMError, said: str) -> type[LMError] | None:
+    """What is no matter of length, though "limit", "exceed" and "token" are in its words."""
+    if error.status == _TOO_MANY:
+        return None if _never_fits(said) else LMRateLimitError
+    return LMAuthError if error.status in {_UNAUTHORIZED, _FORBIDDEN} else None
 
 
 def _refused_key(error: LMError, said: str) -> type[LMError] | LMError | None:
-    if _NO_MONEY.search(said):
+    if tables.NO_MONEY.search(said):
         return LMBillingError
-    if error.status == _FORBIDDEN and _FLAGGED.search(said):
-        flagged = _as(LMInvalidRequestError, error)
-        flagged.provider_code = "content_filter"
-        return flagged
+    return _filtered(error) if error.status == _FORBIDDEN and tables.FLAGGED.search(said) else None
+
+
+def _bad_request(error: LMError, said: str) -> type[LMError] | LMError | None:
+    if isinstance(error, LMUnsupportedModelError):
+        return None
+    if (unusable := _unusable(error.provider_code or "", said)) is not None:
+        return unusable
+    if tables.FLAGGED.search(said):
+        return _filtered(error)
+    if tables.RESTRICTED.search(said):
+        shut = _as(LMAuthError, error)
+        shut.advice = "The provider has shut this account: ask its support."
+        return shut
+    return _by_words(said)
+
+
+def _unusable(code: str, said: str) -> UnusableAnswer | None:
+    """The answer that was worked on, and is withheld or broken off; None of an error that is none."""
+    reason: str | None = code
+    if code == tables.IN_A_STREAM:
+        told = tables.STREAMED_REASON.search(said)
+        reason = None if told is None else "promptFeedback" if told[1] else told[2]
+    broken_words = code == tables.IN_A_STREAM and tables.BROKEN_WORDS.search(said)
+    if reason in tables.BROKEN or (reason is None and broken_words):
+        return UnusableAnswer(
+            f"The provider broke the answer off: {said}", code="broken_off", finish_reason=reason
+        )
+    if reason in tables.WITHHELD or code == tables.IN_A_STREAM or tables.BLOCKED_ANSWER.search(said):
+        why = reason if reason in tables.WITHHELD else None
+        return UnusableAnswer(
+            f"The provider's filter withheld the answer: {said}", code="content_filter", finish_reason=why
+        )
     return None
 
 
-def _bad_request(error: LMError, said: str, code: str) -> type[LMError] | LMError | None:
-    if isinstance(error, LMUnsupportedModelError):
+def _untyped(error: LMError, said: str) -> type[LMError] | None:
+    """An error of a stream whose code DSPy's client does not know."""
+    if error.status is not None or not error.provider_code:
         return None
-    if code in _WITHHELD:
-        withheld = f"The provider's filter withheld the answer: {said}"
-        return UnusableAnswer(withheld, code="content_filter", finish_reason=code)
-    if code in _BROKEN:
-        broken = f"The provider broke the answer off: {said}"
-        return UnusableAnswer(broken, code="broken_off", finish_reason=code)
-    if code in _TOO_LONG_CODES:
-        return ContextWindowExceededError
-    return next((kind for words, kind in _BY_WORDS if words.search(said)), None)
+    return LMServerError if tables.OVERLOADED.search(said) else _by_words(said)
 
 
-def _as(kind: type[LMError], error: LMError) -> LMError:
+def _by_words(said: str) -> type[LMError] | None:
+    return next((kind for words, kind in tables.MEANING if words.search(said)), None)
+
+
+def _filtered(error: LMError) -> LMError:
+    """A question that a filter refuses: nothing was worked on."""
+    filtered = _as(LMInvalidRequestError, error)
+    filtered.provider_code = "content_filter"
+    return filtered
+
+
+def _as(kind: type[LMError], error: LMError, status: int | None = None) -> LMError:
     """The same facts under another name."""
     return kind(
         message=error.message,
         model=error.model,
         provider=error.provider,
         provider_code=error.provider_code,
-        status=error.status,
+        status=error.status if status is None else status,
         request_id=error.request_id,
         retry_after=error.retry_after,
     )
-
-
-def _wait_in(said: str) -> float | None:
-    """Seconds to wait that a message names: `1m30s`, `20ms`, `6.5s`."""
-    found = _WAIT.search(said)
-    if found is None or not any(found.groups()[:3]):
-        return None
-    hours, minutes, rest, unit = found.groups()
-    seconds = float(rest or 0) / (1000 if (unit or "").lower() == "ms" else 1)
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds
