@@ -1,6 +1,8 @@
 """A clock for tests: nobody waits."""
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -36,3 +38,11 @@ def time_goes_by_until(done: Any, clock: FakeClock, seconds: float) -> Any:
         except TimeoutError:
             continue
     raise AssertionError("it hangs")
+
+
+def soon(true: Callable[[], object]) -> None:
+    """Wait until something is true that another thread brings about."""
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.002)

@@ -109,7 +109,7 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
             return _guarded(session, resumed=resumed)
         finally:
             session.drain()
-            session.line.journal.close()
+            session.line.close()
 
 
 def _guarded(session: Session, *, resumed: bool) -> Finished:
@@ -149,23 +149,21 @@ def _stages(session: Session) -> Halt | None:
     hold = held_for_test(session, baseline, incumbent)
     best, pool, halt = search_rounds(session, baseline, hold)
     note_choice(session, baseline, best, pool)
+    # Whatever comes now, the search was paid for.
+    keep_candidate(session, best.program)
     if best.from_round == 0 and halt is None:
         warn_of_nothing(session)
     if halt is None:
         try_metric(session, baseline, best, hold)
     if halt is not None and halt.cause != "budget":
-        # The run will be gone on with: the output stays as it is, the best so far is kept.
-        keep_candidate(session, best.program)
-        return halt
+        return halt  # the run will be gone on with: the output stays as it is
     try:
         verdicts = sealed_test(session, baseline, best, incumbent)
         note_selection(session, pool)
         _publish(session, baseline, best, incumbent, *verdicts)
     except Halt as stopped:
         halt = halt or stopped
-        if halt.cause != "budget":
-            keep_candidate(session, best.program)
-        else:
+        if halt.cause == "budget":
             _publish(session, baseline, best, incumbent, None, None)
     return halt
 

@@ -104,8 +104,8 @@ def metered(
     calls = context.settings.calls
     connections = Connections.of(context.loaded.environ, context.models, calls=calls, clock=context.clock)
     journal = open_journal(context.loaded, context.clock, context.lease)
+    line = Line(journal, _booked_on(context, purpose), context.clock, Retry.of(calls))
     try:
-        line = Line(journal, _booked_on(context, purpose), context.clock, Retry.of(calls))
         hand = control or Control()
         line.patience.listener = hand.on_wait
         gate = hand.watch(Gate(_account(context, line, caps)))
@@ -124,7 +124,7 @@ def metered(
     except Halt as halt:
         raise without_run(halt.error) from None
     finally:
-        journal.close()
+        line.close()
 
 
 def _booked_on(context: Context, purpose: str) -> str:

@@ -131,6 +131,11 @@ class Line:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     patience: Patience = field(default_factory=Patience, repr=False)
 
+    def close(self) -> None:
+        """Book the streams that nobody read to their end, and close the journal. No call may be under way."""
+        self.readers.close()
+        self.journal.close()
+
     def acquaintance(self, spec: ModelSpec) -> Acquaintance:
         """What is known of a model, whatever phase asks it."""
         with self.lock:

@@ -38,6 +38,8 @@ from skill_fleet.foundation.clock import Clock
 from skill_fleet.llm.calls.line import Flight
 from skill_fleet.llm.calls.meter import Meter
 from skill_fleet.llm.calls.paying import Paying
+from skill_fleet.llm.calls.readers import Hold
+from skill_fleet.llm.calls.reading import Reading
 from skill_fleet.llm.failures import UnusableAnswer
 
 _WORD = re.compile(r"\s*\S+|\s+")
@@ -134,9 +136,9 @@ class _Passed:
             if not self.any:
                 self.begun()
             self.flight.read_at = self.clock.monotonic()
-            if not self.any and self._start is not None:
+            first, self.any = not self.any, True  # before: what fails while the reader has it is his
+            if first and self._start is not None:
                 yield self._start
-            self.any = True
             yield self._piece(event)
             self.flight.read_at = None
 
@@ -197,13 +199,18 @@ def _words(response: Response) -> str:
     return "".join(part.text for part in response.message.parts if isinstance(part, TextPart))
 
 
-def streamed(meter: Meter, request: Request) -> Iterator[Any]:
+def streamed(meter: Meter, request: Request) -> Reading:
     """The events of one answer: stored, shared with an equal call under way, or paid for as they come.
 
     Raises:
         Halt: As for a whole answer.
         dspy LMError: As for a whole answer; also where it broke off after words of it were passed on.
     """
+    hold = Hold()
+    return Reading(meter.line.readers, hold, _events(meter, request, hold))
+
+
+def _events(meter: Meter, request: Request, hold: Hold) -> Generator[Any, None, None]:
     document, key, context = meter.keyed(request)
     paid: _Paid | None = None
     while True:
@@ -217,32 +224,37 @@ def streamed(meter: Meter, request: Request) -> Iterator[Any]:
         if flight.thread == threading.get_ident() or not meter.line.joined(flight, landing):
             # It cannot go on while we wait for it, or nobody reads it: one of our own, which nobody joins.
             paying = Paying(meter, request, document, key, context)
-            paid = yield from _paid(meter, request, paying, Flight(threading.get_ident()))
+            paid = yield from _paid(meter, request, paying, Flight(threading.get_ident()), hold)
             yield from paid.rest()
             return
     try:
         stored = meter.landed(key, context)
         if stored is None:
-            paid = yield from _paid(meter, request, Paying(meter, request, document, key, context), flight)
+            paying = Paying(meter, request, document, key, context)
+            paid = yield from _paid(meter, request, paying, flight, hold)
     finally:
         meter.line.land(key, flight)  # before the rest: those who wait have no use for it
     yield from paid.rest() if paid is not None else as_events(stored)
 
 
-def _paid(meter: Meter, request: Request, paying: Paying, flight: Flight) -> Generator[Any, None, _Paid]:
+def _paid(
+    meter: Meter, request: Request, paying: Paying, flight: Flight, hold: Hold
+) -> Generator[Any, None, _Paid]:
     way = Way()
     while True:
         passed = paying.shown = _Passed(flight, meter.line.clock, paying.begun)
         with paying:  # also left by a caller who does not want the rest: that is booked
-            with _read(meter, flight, paying):
+            with _read(meter, flight, paying, hold):
                 response, end = yield from _passing(meter.inner, request, passed, way)
             return _Paid(paying.settled(response), passed, end)
 
 
-def _read(meter: Meter, flight: Flight, paying: Paying) -> contextlib.AbstractContextManager[None]:
+def _read(
+    meter: Meter, flight: Flight, paying: Paying, hold: Hold
+) -> contextlib.AbstractContextManager[None]:
     """A stream that its reader leaves alone gives back what others wait for."""
     line = meter.line
-    return line.readers.watched(lambda: line.left_alone(flight), paying.let_go)
+    return line.readers.watched(hold, lambda: line.left_alone(flight), paying.let_go)
 
 
 def _passing(
@@ -300,7 +312,7 @@ async def _awaited_paid(
                 bill.append(_Paid(paying.settled(await meter.inner.acomplete(request)), passed, None))
                 return
             source = AsyncResponseStream(meter.inner.astream(request), request)
-            with _read(meter, flight, paying), way.by_stream():
+            with _read(meter, flight, paying, Hold()), way.by_stream():
                 async with contextlib.aclosing(source) as stream:
                     async for event in stream.events():
                         way.begun = True

@@ -169,7 +169,7 @@ class Bench:
             return Searched(student, before, found, halt, made, models, best, session.plan, gain, alike)
         finally:
             session.drain()
-            session.line.journal.close()
+            session.line.close()
 
     def _opened(self, place: str, case: Case, asked: Asked) -> Session:
         root = Path(self._folder.name) / place

@@ -120,8 +120,8 @@ def take_profile(
         MetricError: The metric breaks on most answers.
     """
     journal = open_journal(loaded, clock)
+    line = Line(journal, run_id, clock, Retry.of(loaded.settings.calls))
     try:
-        line = Line(journal, run_id, clock, Retry.of(loaded.settings.calls))
         gate = (control or Control()).watch(Gate(Account(plan.request.limits, clock)))
         started = clock.monotonic()
         lms = build_lms(plan.models, line, gate, connections, "raise")
@@ -140,7 +140,7 @@ def take_profile(
     except Halt as halt:
         raise halt.error from None
     finally:
-        journal.close()
+        line.close()
     usages = [outcome.usage for outcome in found.outcomes if outcome.usage is not None]
     if not usages:
         raise ProviderError(f"None of {len(found.outcomes)} examples was answered: nothing can be profiled.")

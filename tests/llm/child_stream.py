@@ -1,0 +1,31 @@
+"""Begins two streams and ends, started by `test_streams_forgotten.py`: child_stream.py DIRECTORY.
+
+One of them is forgotten just before, the other is still there.
+"""
+
+import sys
+from pathlib import Path
+
+from dspy.lm15 import Message, Request
+
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.foundation.clock import SYSTEM_CLOCK
+from skill_fleet.llm.budget import Account, Gate, Limits
+from skill_fleet.llm.calls.engine import Line, MeteredEngine
+from skill_fleet.llm.journal.journal import Journal
+from streaming_models import WordByWord
+
+
+def begun(engine: MeteredEngine, text: str) -> object:
+    stream = engine.stream(Request(model="offline/scripted", messages=(Message.user(text),)))
+    next(stream)
+    return stream
+
+
+root = Path(sys.argv[1])
+line = Line(Journal(root / "ledger", root / "responses"), "run", SYSTEM_CLOCK)
+gate = Gate(Account(Limits(), SYSTEM_CLOCK))
+model = WordByWord(answer=lambda _: "One two three.")
+made = MeteredEngine(model, ModelSpec(model="offline/scripted"), line, gate, None)
+kept, forgotten = begun(made, "kept"), begun(made, "forgotten")
+del forgotten
