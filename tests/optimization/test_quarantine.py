@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from skill_fleet.config.load import load
+from skill_fleet.core.programs.artifact import load_artifact
+from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.foundation.errors import DataError, ProviderError
 from skill_fleet.llm.failures import UnusableAnswer
 from skill_fleet.optimization.planning.plan import make_plan
@@ -12,6 +15,24 @@ from skill_fleet.optimization.records.runs import find_run
 from skill_fleet.optimization.session import Control
 
 OPTIMIZERS = ("gepa", "miprov2", "bootstrap_random_search")
+
+
+class Refusing:
+    """A model that withholds every answer about some tickets, from the first."""
+
+    def __init__(self, inner, tickets):
+        self.inner = inner
+        self.tickets = tickets
+
+    def complete(self, request):
+        asked = (request.messages[-1].text or "").partition("[[ ## ticket ## ]]")[2]
+        if any(ticket in asked for ticket in self.tickets):
+            raise UnusableAnswer("The provider's content filter withheld the answer.", code="content_filter")
+        return self.inner.complete(request)
+
+
+def refusing(items):
+    return lambda inner: Refusing(inner, [item.fields["ticket"] for item in items])
 
 
 class Filtered:
@@ -134,3 +155,88 @@ def test_a_list_that_was_edited_by_hand_is_named_in_a_sentence(places, text):
     assert isinstance(error, DataError), error
     assert error.message.count(". ") == 0
     assert str(path) in error.message
+
+
+def test_what_a_search_found_is_kept_where_the_sealed_test_fails(places):
+    place = places("one")
+    request = place.request("gepa", num_threads=1, rounds=1)
+    stopped = place.optimize(request, wrap=refusing(make_plan(request, place.loaded).split.test))
+    assert isinstance(stopped.error, ProviderError)
+    assert (stopped.result.status, stopped.result.stop_reason) == ("stopped", "provider")
+    assert stopped.result.resume
+    folder = find_run(place.loaded.workspace.runs, stopped.result.run_id)
+    kept = load_artifact(folder.candidate, search=place.root)
+    assert program_hash(kept.program) == stopped.result.program_hash
+    plain = program_hash(make_plan(request, place.loaded).entry.build())
+    assert stopped.result.program_hash not in {None, plain}
+    again = place.resume(folder.run_id, request).result
+    assert again.status == "succeeded"
+    assert again.program_hash == stopped.result.program_hash
+    searching = [result.calls["by_phase"]["optimization"] for result in (stopped.result, again)]
+    assert searching[0] == searching[1] > 0
+
+
+def with_share(place, share):
+    place.loaded = load(place.root, environ={"SKILL_FLEET_CALLS__MAX_FAILED_SHARE": share})
+    return place
+
+
+def stopped_after_the_baseline(place, request, **options):
+    control = Control()
+
+    def stop(event):
+        if event.kind == "baseline":
+            control.interrupt()
+
+    return place.optimize(request, listener=stop, control=control, **options)
+
+
+@pytest.mark.parametrize(
+    ("share", "part", "lost"),
+    [
+        ("0.5", "validation", 24),
+        ("0.5", "validation", 13),
+        ("0.5", "training", 21),
+        ("1", "validation", 24),
+        ("1", "training", 40),
+    ],
+)
+def test_a_set_of_which_too_much_fails_is_refused_before_the_search(place, share, part, lost):
+    """24 of 64 examples are less than half of them, and all there are to choose by."""
+    place = with_share(place, share)
+    request = place.request("labeled_few_shot", rounds=1)
+    split = make_plan(request, place.loaded).split
+    items = split.train if part == "training" else split.validation
+    done = stopped_after_the_baseline(place, request, wrap=refusing(items[-lost:]))
+    assert isinstance(done.error, ProviderError), done.error
+    assert done.error.message.startswith(f"{lost} of {len(items)} {part} examples failed, like this: ")
+    assert (done.result.status, done.result.stop_reason) == ("stopped", "provider")
+    # Nothing was decided: the model may answer when it is asked again.
+    folder = find_run(place.loaded.workspace.runs, done.result.run_id)
+    assert not folder.set_aside.exists()
+    again = place.resume(folder.run_id, request).result
+    assert (again.status, again.calls["excluded"]) == ("succeeded", 0)
+
+
+@pytest.mark.parametrize(("share", "lost"), [("0.5", 12), ("1", 23)])
+def test_a_set_of_which_enough_is_left_is_searched_with(place, share, lost):
+    place = with_share(place, share)
+    request = place.request("labeled_few_shot", rounds=1)
+    items = make_plan(request, place.loaded).split.validation
+    done = stopped_after_the_baseline(place, request, wrap=refusing(items[-lost:]))
+    assert done.result.stop_reason == "interrupted", done.error
+    folder = find_run(place.loaded.workspace.runs, done.result.run_id)
+    assert set(json.loads(folder.set_aside.read_text())) == {item.id for item in items[-lost:]}
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_run_whose_list_leaves_a_set_empty_is_not_gone_on_with(place, part):
+    request = place.request("labeled_few_shot", rounds=1)
+    first = stopped_after_the_baseline(place, request).result
+    folder = find_run(place.loaded.workspace.runs, first.run_id)
+    items = getattr(make_plan(request, place.loaded).split, part)
+    folder.set_aside.write_text(json.dumps([item.id for item in items]))
+    error = place.resume(folder.run_id, request).error
+    assert isinstance(error, DataError), error
+    assert str(folder.set_aside) in error.message
+    assert error.message.startswith(f"All {len(items)} {'training' if part == 'train' else part} examples")
