@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.evaluation.measurement import Measurement, Outcome
-from skill_fleet.evaluation.score import Score
+from skill_fleet.evaluation.score import NoScore, Score
 from skill_fleet.evaluation.usage import AnswerUsage, Tokens
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.optimization.choosing import best_of
@@ -92,6 +92,33 @@ def test_the_front_is_marked_best_first():
     ]
     assert entries[0]["tokens_per_answer"] == 500
     assert entries[0]["usd_per_answer"] == 0.0
+
+
+def without_scores(name, number=1):
+    """A program whose every answer was withheld."""
+    lost = NoScore("content_filter", "It was withheld.")
+    outcomes = (Outcome(f"q{n}", f"g{n}", None, lost, 0.0) for n in range(10))
+    return Candidate(dspy.Module(), name, number, Measurement(tuple(outcomes)))
+
+
+def test_a_program_without_a_score_has_no_quality_rather_than_none_of_it():
+    entries = points([without_scores("lost"), candidate("bad", [0.0] * 10, 50), BEST], "best", PRICES)
+    assert [(e["program_hash"], e["quality"], e["on_front"]) for e in entries] == [
+        ("best", pytest.approx(0.9), True),
+        ("bad", 0.0, True),
+        ("lost", None, False),
+    ]
+    assert chosen(without_scores("lost")) == "best"
+    near = candidate("near", [0.89] * 5 + [0.9] * 5, 200)
+    pool = [without_scores("plain", number=0), BEST, near]
+    assert cheapest_of_equals(BEST, pool, PRICES).hash == "near"
+
+
+def test_of_equally_good_programs_one_of_unknown_cost_is_named_last():
+    outcomes = (Outcome(f"q{n}", f"g{n}", Score(0.9), None, 0.0) for n in range(10))
+    unknown = Candidate(dspy.Module(), "unknown", 1, Measurement(tuple(outcomes)))
+    entries = points([unknown, BEST], "best", PRICES)
+    assert [entry["program_hash"] for entry in entries] == ["best", "unknown"]
 
 
 def test_optimism_is_what_the_choice_flattered():

@@ -8,6 +8,7 @@ At equal quality the cheaper program may be taken. Equal is not "not shown to di
 nothing. So both are asked, a mean at most `MARGIN` below the best one's and no difference in a paired test.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from skill_fleet.llm.pricing import price_of
 MARGIN = 0.02
 ALPHA = 0.05
 _SAME = 1e-9
+_UNKNOWN = -1.0
 
 Prices = Mapping[str, tuple[float, float] | None]
 
@@ -45,10 +47,9 @@ class Candidate:
     measured: Measurement
 
     @property
-    def quality(self) -> float:
-        """Mean quality on the validation set."""
-        mean = self.measured.mean
-        return 0.0 if mean is None else mean
+    def quality(self) -> float | None:
+        """Mean quality on the validation set; None where no example has a score."""
+        return self.measured.mean
 
     def cost(self, prices: Prices) -> CostPerAnswer | None:
         """What one answer takes, on average over the validation set."""
@@ -77,24 +78,29 @@ def cheapest_of_equals(best: Candidate, candidates: Sequence[Candidate], prices:
         candidates: All, the plain program (round 0) among them.
         prices: As `prices_of` gives them.
     """
-    plain = max((one.quality for one in candidates if one.round == 0), default=-1.0)
-    equals = [one for one in candidates if one.quality > plain + _SAME and _about_as_good(best, one)]
+    plain = max((_known(one) for one in candidates if one.round == 0), default=_UNKNOWN)
+    equals = [one for one in candidates if _known(one) > plain + _SAME and _about_as_good(best, one)]
     costs = {one.hash: one.cost(prices) for one in [best, *equals]}
     in_dollars = all(cost is not None and cost.usd is not None for cost in costs.values())
 
     def price(one: Candidate) -> tuple[float, float, float, float]:
         cost = costs[one.hash]
         if cost is None:
-            return (float("inf"),) * 3 + (-one.quality,)
+            return (math.inf,) * 3 + (-_known(one),)
         usd = cost.usd if in_dollars and cost.usd is not None else 0.0
-        tokens = float("inf") if cost.tokens is None else cost.tokens
-        return (usd, tokens, cost.calls, -one.quality)
+        tokens = math.inf if cost.tokens is None else cost.tokens
+        return (usd, tokens, cost.calls, -_known(one))
 
     return min([best, *equals], key=price)
 
 
+def _known(one: Candidate) -> float:
+    """The quality, to put programs into an order: an unknown one is below all that are known."""
+    return _UNKNOWN if one.quality is None else one.quality
+
+
 def _about_as_good(best: Candidate, other: Candidate) -> bool:
-    if best.quality - other.quality > MARGIN + _SAME:
+    if _known(best) - _known(other) > MARGIN + _SAME:
         return False
     a, b, groups = paired(best.measured, other.measured)
     return bool(a) and compare_paired(a, b, groups, alpha=ALPHA).verdict != "worse"
@@ -102,6 +108,8 @@ def _about_as_good(best: Candidate, other: Candidate) -> bool:
 
 def points(candidates: Sequence[Candidate], chosen: str, prices: Prices) -> list[dict[str, Any]]:
     """Quality against cost, one entry a program, best first: the `pareto` of a result.
+
+    A program of which no quality is known is the last, and not on the front.
 
     Args:
         candidates: All that were measured.
@@ -111,19 +119,24 @@ def points(candidates: Sequence[Candidate], chosen: str, prices: Prices) -> list
     costs = [one.cost(prices) for one in candidates]
     in_dollars = all(cost is not None and cost.usd for cost in costs)
     spent = [None if cost is None else cost.usd if in_dollars else cost.tokens for cost in costs]
-    front = pareto([(one.quality, price) for one, price in zip(candidates, spent, strict=True)])
+    front = pareto([(_known(one), price) for one, price in zip(candidates, spent, strict=True)])
     entries = [
         {
             "round": one.round,
             "program_hash": one.hash,
             "quality": one.quality,
             **_named(cost),
-            "on_front": on_front,
+            "on_front": on_front and one.quality is not None,
             "chosen": one.hash == chosen,
         }
         for one, cost, on_front in zip(candidates, costs, front, strict=True)
     ]
-    return sorted(entries, key=lambda entry: (-entry["quality"], entry["tokens_per_answer"] or 0.0))
+    return sorted(entries, key=_rank)
+
+
+def _rank(entry: Mapping[str, Any]) -> tuple[float, float]:
+    quality, tokens = entry["quality"], entry["tokens_per_answer"]
+    return math.inf if quality is None else -quality, math.inf if tokens is None else tokens
 
 
 def _named(cost: CostPerAnswer | None) -> dict[str, float | None]:
