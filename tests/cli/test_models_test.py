@@ -10,9 +10,12 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from dspy import lm15
 
 from command_programs import script
-from skill_fleet.services.models_diagnosis import connection_problem
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.llm.failures import explained, understand
+from skill_fleet.services.models_diagnosis import connection_problem, diagnosed
 from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings, running
 
 MODEL = "openai/offline/rules-v1"
@@ -177,6 +180,28 @@ def test_causes_beneath_an_error(error, code):
     found = connection_problem(outer, "https://llm.example/v1", {})
     assert (found and found.code) == code
     assert found is None or found.hint
+
+
+@pytest.mark.parametrize(("status", "timeout"), [(504, 119), (408, 119), (504, 5)])
+def test_a_servers_own_time_out_is_not_taken_for_ours(cli, registered, status, timeout):
+    with answering(status, b'{"error": {"message": "upstream timed out"}}') as url:
+        registered(f"{url}/v1", "--timeout", str(timeout))
+        error = cli("models", "test", "it", "--json").json["models"][0]["error"]
+    assert "did not answer within" not in error["message"], error
+    assert "upstream timed out" in error["message"]
+    assert "timeout (below" not in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "said", "hint"), [(119, "115 s", "See whether"), (50, "50 s", "Raise its")]
+)
+def test_the_time_that_was_waited_is_the_one_that_is_told(timeout, said, hint):
+    spec = ModelSpec(model="openai/m", api_base="http://h.example/v1", timeout=timeout)
+    late = lm15.TimeoutError("No complete answer")
+    told = explained(late, understand(late), spec.model)
+    found = diagnosed(late, told, spec, {})
+    assert found.message == f"http://h.example/v1 did not answer within {said}."
+    assert found.hint.startswith(hint)
 
 
 def test_behind_a_proxy_it_is_the_proxy_that_is_away():

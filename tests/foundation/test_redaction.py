@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_fleet.foundation.redaction import secrets_of, without_keys, without_password, without_secrets
+from skill_fleet.foundation.redaction import (
+    arguments_without_keys,
+    secrets_of,
+    without_keys,
+    without_password,
+    without_secrets,
+)
 
 ADDRESS = "postgresql://me:p%40ssword@db.example/fleet"
 
@@ -66,8 +72,40 @@ def test_nothing_of_it_is_left_in_any_form(secret: str, before: str, after: str)
         assert gone >= len(secret) * 8 / 6 - 2  # but for a character at each end that is half another's
 
 
-def test_an_address_is_shown_without_its_password() -> None:
-    assert without_password("https://me:word@host/v1") == "https://[key]@host/v1"
+@pytest.mark.parametrize("login", ["me:word", "me:p@ssw0rd", "me@work:p@@ss", "me:a?b@c#d", "token"])
+@pytest.mark.parametrize("around", ["{}", "cannot reach {}.", "{} (a/b@c)"])
+def test_an_address_is_shown_without_its_password(login: str, around: str) -> None:
+    text, left = (around.format(f"https://{who}@host/v1") for who in (login, "[key]"))
+    assert without_password(text) == left
+    assert without_keys(text) == left
+    assert without_password("https://host/v1/@scope/name") == "https://host/v1/@scope/name"
+
+
+def test_an_address_is_shown_as_it_is_where_nothing_in_it_is_secret() -> None:
+    for text in ("https://host/v1?page=2&sort=name", "http://h/design?design=x", "see http://h, or a@b.c"):
+        assert without_password(text) == text
+
+
+@pytest.mark.parametrize("name", ["api_key", "key", "x-goog-api-key", "access_token", "sig", "Client-Secret"])
+def test_a_key_among_the_parameters_of_an_address_is_not_shown(name: str) -> None:
+    text = f"http://host/v1?page=2&{name}=abcdef&limit=3#top"
+    assert without_password(f"http://h/?{name}=abc&sort=up#top") == f"http://h/?{name}=[key]&sort=up#top"
+    for shown in (without_password(text), without_keys(text)):
+        assert shown.startswith(f"http://host/v1?page=2&{name}=[key]")
+    assert without_password(f"http://host/v1?{name}=abc") == f"http://host/v1?{name}=[key]"
+
+
+@pytest.mark.parametrize("option", ["--api-key", "--token", "-key", "--openai_api_key", "--client-secret"])
+def test_a_key_among_the_arguments_of_a_command_is_not_shown(option: str) -> None:
+    command = ["ask", option, "mine", "--max-tokens", "100", "--key-file", "/a/b", "sk-" + "a1B2c3D4" * 4]
+    shown = ["ask", option, "[key]", "--max-tokens", "100", "--key-file", "/a/b", "[key]"]
+    assert arguments_without_keys(command) == shown
+    assert arguments_without_keys([option]) == [option]
+    assert arguments_without_keys([f"{option}=mine", "x"]) == [f"{option}=[key]", "x"]
+    assert arguments_without_keys([f"{option}", "--verbose", "x"]) == [option, "--verbose", "x"]
+
+
+def test_nothing_is_shown_without_a_password() -> None:
     assert without_password(None) is None
 
 
@@ -120,6 +158,6 @@ def test_nothing_is_left_of_what_looks_like_a_key(key: str, around: str) -> None
 
 def test_a_long_text_is_looked_through_in_no_time() -> None:
     began = time.process_time()
-    for hard in ("sk-a1-", "a1_", "sk-", "a", "*", "-_1"):
+    for hard in ("sk-a1-", "a1_", "sk-", "a", "*", "-_1", "://", "?key", "?", "://a:b?key="):
         without_keys(hard * (20_000 // len(hard)))
     assert time.process_time() - began < 5

@@ -17,11 +17,13 @@ from skill_fleet.llm.providers.routes import (
     door_of,
     effective_address,
     is_loopback,
+    list_of_models,
     origin_of,
     route_of,
     takes_seed,
     usual_keys,
 )
+from wires import Reply, chat, wire_server
 
 
 def spec(model: str, base: str | None = None, **changes: object) -> ModelSpec:
@@ -120,6 +122,42 @@ def test_what_is_no_address_is_said_so_before_any_call(base: str) -> None:
         with pytest.raises(ConfigError, match="api_base") as caught:
             client_of(spec(model, base), "k")
         assert base.strip() not in caught.value.message.split() or base == "/v1"
+
+
+def test_an_address_with_parameters_is_refused_and_they_are_not_repeated() -> None:
+    """The path of a request would follow them: `/v1?key=…/chat/completions`."""
+    for model in ("openai/m", "ollama/m", "azure/m", "litellm/openai/m"):
+        with pytest.raises(ConfigError, match="parameters") as caught:
+            client_of(spec(model, "http://host/v1?api_key=planted"), "k")
+        assert "planted" not in caught.value.message + caught.value.hint
+        assert "api_key_env" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "asked"),
+    [
+        ("azure/m", "https://me.openai.azure.com", "https://me.openai.azure.com/openai/v1/models"),
+        ("azure/m", "https://me.openai.azure.com/openai", "https://me.openai.azure.com/openai/v1/models"),
+        ("azure/m", "https://me.openai.azure.com/openai/v1/", "https://me.openai.azure.com/openai/v1/models"),
+        ("azure/m", "https://gate.example/a", "https://gate.example/a/openai/v1/models"),
+        ("gemini/m", "https://gate.example", "https://gate.example/v1beta/models?pageSize=1000"),
+        ("anthropic/m", None, "https://api.anthropic.com/v1/models?limit=1000"),
+        ("openai/m", None, "https://api.openai.com/v1/models"),
+        ("ollama/m", None, "http://localhost:11434/v1/models"),
+    ],
+)
+def test_where_the_list_of_models_is(model: str, base: str | None, asked: str) -> None:
+    assert list_of_models(spec(model, base)) == asked
+
+
+@pytest.mark.parametrize("path", ["", "/", "/openai", "/openai/v1", "/gateway", "/openai/deployments/m"])
+def test_azures_list_is_asked_where_its_calls_go(path: str) -> None:
+    with wire_server(Reply(chat())) as server:
+        entry = spec("azure/m", f"{server.url}{path}")
+        client = client_of(entry, "planted-key-1")
+        client.complete(Request(model="azure/m", messages=(Message.user("x"),)))
+        client.close()
+    assert server.url + server.asked[0].path == list_of_models(entry).replace("/models", "/chat/completions")
 
 
 def test_azure_without_an_address_is_asked_for_it() -> None:

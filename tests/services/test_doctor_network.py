@@ -102,12 +102,38 @@ def test_each_wire_has_its_address_and_header(found, model, path, header):
     with serving(body=b'{"data": [{"id": "m"}]}') as (url, asked):
         (check,) = found(url, "provider", model=model)
     assert check.status == "ok"
-    assert asked[0][0] == path
+    assert asked[0][0].partition("?")[0] == path
     assert KEY in asked[0][1][header]
     assert [name for name, value in asked[0][1].items() if KEY in value and name != header] in (
         [],
         ["api-key"],
     )
+
+
+@pytest.mark.parametrize(("model", "page"), [("gemini/m", "pageSize=1000"), ("anthropic/m", "limit=1000")])
+def test_a_model_beyond_the_first_page_of_a_list_is_found(found, model, page):
+    with serving(body=b'{"data": [{"id": "m"}]}') as (url, asked):
+        found(url, "provider", model=model)
+    assert asked[0][0].endswith(f"/models?{page}")
+
+
+def test_azure_with_a_host_only_is_asked_where_its_calls_go(found):
+    with serving(body=b'{"data": [{"id": "m"}]}') as (url, asked):
+        (check,) = found(url, "provider", model="azure/m")
+    assert check.status == "ok"
+    assert asked[0][0] == "/openai/v1/models"
+
+
+def test_a_question_is_shown_without_its_headers():
+    assert KEY not in repr(Question("http://h/models", {"authorization": f"Bearer {KEY}"}))
+
+
+def test_an_address_with_a_key_among_its_parameters_is_not_shown_nor_asked(found):
+    with serving() as (url, asked):
+        checks = found(f"{url}/v1?api_key={KEY}", "model", "provider")
+    assert [(check.name, check.status) for check in checks] == [("model", "error")]
+    assert KEY not in str(checks)
+    assert asked == []
 
 
 def test_the_simulator_is_asked_without_a_call(found):

@@ -12,6 +12,8 @@ from service_rig import opened_rig, rig
 
 from skill_fleet.config.settings import Settings
 from skill_fleet.jobs.records import ApiKey
+from skill_fleet.llm.models import phase_models
+from skill_fleet.services.catalog import list_models
 from skill_fleet.services.configuration import configuration_view, database_in_words, show_settings
 from skill_fleet.services.context import Context, open_context
 from skill_fleet.services.doctor import examine
@@ -23,6 +25,8 @@ OWN = """
 models:
   registry:
     local: { model: openai/x, api_base: "http://me:hunter2@box.example:8080/v1", api_key_env: BOX_KEY }
+    odd: { model: openai/y, api_base: "http://me:p@ss-hunter2@box.example/v1?api_key=hunter2" }
+    own: { model: command/mine, command: [mine, --api-key, hunter2, --token=hunter2, "http://a:hunter2@h/"] }
 server: { allowed_hosts: [fleet.example] }
 """
 
@@ -61,6 +65,8 @@ def test_no_secret_is_shown_anywhere(context):
         configuration_view(context, None),
         configuration_view(context, key("read")),
         show_settings(context),
+        list_models(context),
+        phase_models(context.loaded, {"evaluation": "odd", "judge": "own"}).identity(),
     ):
         assert "hunter2" not in json.dumps(shown)
     row = show_settings(context)[-1]
@@ -131,3 +137,13 @@ def test_a_damaged_embedded_database_is_named(workspace, monkeypatch):
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database at all " * 100)
     assert checks_of(workspace, monkeypatch, None)["database"][0] == "error"
+
+
+def test_a_command_is_shown_with_everything_but_its_keys(context):
+    shown = ["mine", "--api-key", "[key]", "--token=[key]", "http://[key]@h/"]
+    assert configuration_view(context, None)["models"]["registry"]["own"]["command"] == shown
+    (listed,) = (one for one in list_models(context) if one["name"] == "own")
+    assert listed["command"] == shown
+    rows = {row["key"]: row["value"] for row in show_settings(context)}
+    assert rows["models.registry.own.command"] == shown
+    assert rows["models.registry.odd.api_base"] == "http://[key]@box.example/v1?api_key=[key]"

@@ -2,17 +2,25 @@
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 _PLACEHOLDER = "[secret]"
+_KEY = "[key]"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|DATABASE_URL", re.IGNORECASE)
 # Shorter values of variables that only sound secret (`1`, `true`) would tear holes into every sentence.
 _SHORTEST_VALUE = 6
 # A shorter secret is not looked for in base64: what is left of it there may be part of any word.
 _SHORTEST_ENCODED = 8
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+# To the last `@` of the host: a password may have one in it, and works as a login then too.
+_USERINFO = re.compile(r"(?<=://)[^/\s]*@")
+# A parameter of an address whose name says that it is secret.
+_PARAMETER = re.compile(
+    r"(?i)([?&][^\s?&#=]{0,64}(?:(?:key|token|secret|passw)[^\s?&#=]{0,64}|sig)=)[^\s&#]+"
+)
+# An option whose value is a secret: the next argument, or what follows it after `=`.
+_SECRET_OPTION = re.compile(r"(?i)--?(?:[\w-]*[-_])?(?:api-?key|key|token|secret|password)")
 VENDORS = "sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|gh[pousr]"
 """How the keys of vendors begin, as a pattern; `-` or `_` follows."""
 # What somebody chose has words and numbers in it, between `-` and `_`; a key has a piece that is neither.
@@ -55,12 +63,32 @@ def without_keys(text: str) -> str:
     """A text without whatever looks like a key, and without the passwords of addresses."""
     for shape in _KEY_SHAPES:
         text = shape.sub(r"\1[key]", text)
-    return _USERINFO.sub("[key]@", text)
+    return _open(text)
 
 
 def without_password(value: Any) -> Any:
-    """A value as it may be shown: an address without the password in it."""
-    return _USERINFO.sub("[key]@", value) if isinstance(value, str) else value
+    """A value as it may be shown: an address without the password in it, or a key among its parameters."""
+    return _open(value) if isinstance(value, str) else value
+
+
+def arguments_without_keys(command: Sequence[str]) -> list[str]:
+    """The arguments of a command as they may be shown: without keys, nor what an option for one is given."""
+    shown = []
+    before = ""
+    for argument in command:
+        option, given, _ = argument.partition("=")
+        if _SECRET_OPTION.fullmatch(before) and not argument.startswith("-"):
+            shown.append(_KEY)
+        elif given and _SECRET_OPTION.fullmatch(option):
+            shown.append(f"{option}={_KEY}")
+        else:
+            shown.append(without_keys(argument))
+        before = argument
+    return shown
+
+
+def _open(text: str) -> str:
+    return _PARAMETER.sub(rf"\1{_KEY}", _USERINFO.sub(f"{_KEY}@", text))
 
 
 def _forms(secret: str) -> Iterator[str]:

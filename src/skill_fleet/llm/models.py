@@ -11,7 +11,7 @@ from skill_fleet.config.settings import PHASES, Calls, ModelSpec, Phase
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import ConfigError, UsageError
-from skill_fleet.foundation.redaction import without_keys, without_password
+from skill_fleet.foundation.redaction import arguments_without_keys, without_password
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.calls.engine import Inner, Line, MeteredEngine, OnFailure
 from skill_fleet.llm.calls.proposals import Proposals
@@ -54,7 +54,7 @@ def _identity(spec: ModelSpec) -> dict[str, object]:
     command = identity_of(spec)
     if command is None:
         return told
-    shown = [without_keys(argument) for argument in command]
+    shown = arguments_without_keys(command)
     # A key does not belong among the arguments; where one does, two commands are still told apart.
     return {**told, "command": shown if shown == command else [*shown, f"sha256:{digest(command)}"]}
 

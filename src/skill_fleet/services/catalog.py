@@ -4,10 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from skill_fleet.config.settings import PHASES, ModelSpec
+from skill_fleet.foundation.redaction import arguments_without_keys, without_password
 from skill_fleet.llm.models import phase_models
 from skill_fleet.llm.pricing import price_of
 from skill_fleet.optimization.registry import installed_optimizers
-from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
 from skill_fleet.services.model_access import address_of, key_variables
 
@@ -58,6 +58,7 @@ def list_models(context: Context) -> list[dict[str, Any]]:
                 "name": name,
                 **spec.model_dump(mode="json"),
                 "api_base": without_password(spec.api_base),
+                "command": None if spec.command is None else arguments_without_keys(spec.command),
                 "address": address_of(spec),
                 "price": price_in_millions(spec),
                 "simulated": spec.simulated,

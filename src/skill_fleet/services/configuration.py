@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from skill_fleet.config.load import DATABASE_URL
-from skill_fleet.foundation.redaction import without_password
+from skill_fleet.foundation.redaction import arguments_without_keys, without_password
 from skill_fleet.services.context import Context
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def show_settings(context: Context) -> list[dict[str, Any]]:
     named = "default" if context.loaded.database is None else f"environment {DATABASE_URL}"
     return [
         *(
-            {"key": key, "value": without_password(value), "origin": origins.get(key, "default")}
+            {"key": key, "value": _shown(key, value), "origin": origins.get(key, "default")}
             for key, value in flat.items()
         ),
         {"key": "database", "value": database, "origin": named},
@@ -44,7 +44,8 @@ def configuration_view(context: Context, key: "ApiKey | None") -> dict[str, Any]
     all_of_it = key is None or "admin" in key.scopes
     for model in settings["models"]["registry"].values():
         if all_of_it:
-            model["api_base"] = without_password(model["api_base"])
+            for place in ("api_base", "command"):
+                model[place] = _shown(place, model[place])
         else:
             for place in ("api_base", "api_key_env", "command", "command_env"):
                 del model[place]
@@ -52,6 +53,13 @@ def configuration_view(context: Context, key: "ApiKey | None") -> dict[str, Any]
     if not all_of_it:
         del database["place"]
     return {**settings, "database": database}
+
+
+def _shown(key: str, value: Any) -> Any:
+    """A setting without the password of an address, or a key among the arguments of a command."""
+    if isinstance(value, list) and key.rpartition(".")[2] == "command":
+        return arguments_without_keys(value)
+    return without_password(value)
 
 
 def _database(context: Context) -> dict[str, str | None]:

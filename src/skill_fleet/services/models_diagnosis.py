@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import SkillFleetError
-from skill_fleet.llm.providers.routes import is_loopback
+from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT, is_loopback
 from skill_fleet.services.model_access import address_of, key_variables
 from skill_fleet.services.proxies import proxy_for
 
@@ -95,14 +95,23 @@ def _tls_problem(words: str, host: str, address: str) -> Problem:
 def _connection(
     cause: Exception, spec: ModelSpec, address: str, environ: Mapping[str, str]
 ) -> Problem | None:
+    if _answered(cause):
+        return None
     kinds = {type(link).__name__ for link in _chain(cause)}
     if "ConnectTimeout" not in kinds and (
         any(kind in kinds for kind in _TIMEOUTS)
         or any(isinstance(one, TimeoutError) for one in _chain(cause))
     ):
-        hint = "Raise its timeout (below 120), or see whether the server is overloaded."
-        return Problem("timeout", f"{address} did not answer within {spec.timeout:g} s.", hint)
+        seconds = min(spec.timeout, LONGEST_ATTEMPT)
+        more = "Raise its timeout, or see" if spec.timeout < LONGEST_ATTEMPT else "See"
+        hint = f"{more} whether the server is overloaded."
+        return Problem("timeout", f"{address} did not answer within {seconds:g} s.", hint)
     return connection_problem(cause, address, environ)
+
+
+def _answered(cause: Exception) -> bool:
+    """Whether a server answered with a status: some of them (408, 504) are time-outs, but not of ours."""
+    return any(getattr(link, "status", None) is not None for link in _chain(cause))
 
 
 def _protocol(cause: Exception, told: SkillFleetError, address: str) -> Problem | None:

@@ -20,7 +20,7 @@ from dspy.lm15 import Request, Response
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.llm.providers.bounded_stream import abounded, bounded
-from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT
+from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT, effective_address
 from skill_fleet.llm.providers.vendor_words import typed
 from skill_fleet.llm.providers.whole_streams import awhole, whole
 
@@ -33,7 +33,7 @@ class LitellmClient:
         key: Its key; None lets litellm look for it in the variables that it documents.
 
     Raises:
-        ConfigError: litellm is not installed.
+        ConfigError: litellm is not installed, or `api_base` is no address.
     """
 
     def __init__(self, spec: ModelSpec, key: str | None) -> None:
@@ -42,6 +42,7 @@ class LitellmClient:
                 f"The model {spec.model} asks for litellm, which is not installed.",
                 hint='pip install "litellm!=1.82.7,!=1.82.8"',
             )
+        effective_address(spec)  # refused where it is none: litellm would find that out by calls
         self._model = spec.model
         self._wire = spec.model.partition("/")[2]
         self._seconds = min(spec.timeout, LONGEST_ATTEMPT)

@@ -67,6 +67,10 @@ _GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _AZURE_KEYS = ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY")
 _MOONSHOT = "https://api.moonshot.ai/v1"
 
+_AZURE_PATH = ("openai", "v1")
+_WHOLE_PAGE: dict[Wire, str] = {"gemini": "?pageSize=1000", "anthropic": "?limit=1000"}
+"""As many models as each gives at once; without it Gemini gives 50 of them, Anthropic 20."""
+
 ROUTES: tuple[Route, ...] = (
     _hosted(
         "openai", "OpenAI and compatible", "https://api.openai.com/v1", "OPENAI_API_KEY", door="openai-chat"
@@ -178,7 +182,7 @@ def effective_address(spec: ModelSpec) -> str | None:
     An `api_base` that is a host only gets the path that its server is known to answer at.
 
     Raises:
-        ConfigError: `api_base` is no address of a web server, or is missing where nothing else can tell it.
+        ConfigError: `api_base` is no address of a web server, has parameters, or is missing and needed.
     """
     if spec.provider in _HERE:
         return None if spec.api_base is None else _address(spec.api_base, spec.model, "")
@@ -191,6 +195,27 @@ def effective_address(spec: ModelSpec) -> str | None:
             hint="Set its api_base, for example https://my-resource.openai.azure.com.",
         )
     return route.address
+
+
+def list_of_models(spec: ModelSpec) -> str:
+    """The address of a provider's list of models, on one page where its protocol has pages.
+
+    Raises:
+        ConfigError: As `effective_address` says, or the model is on no server.
+    """
+    route, address = route_of(spec.model), str(effective_address(spec))
+    if route.prefix == "azure":
+        address = _joined(address, _AZURE_PATH)
+    return f"{address}/models{_WHOLE_PAGE.get(route.wire, '')}"
+
+
+def _joined(address: str, path: tuple[str, ...]) -> str:
+    """An address with the path that DSPy's client adds: what is left of it where the address ends within."""
+    parts = urlsplit(address)
+    given = [segment for segment in parts.path.split("/") if segment]
+    begun = next((n for n in range(len(path), 0, -1) if given[-n:] == list(path[:n])), 0)
+    whole = [*given, *path[begun:]]
+    return urlunsplit(parts._replace(path="/" + "/".join(whole)))
 
 
 def address_of(spec: ModelSpec) -> str | None:
@@ -213,9 +238,14 @@ def _address(text: str, model: str, root: str) -> str:
             f"The api_base of {model} is not the address of a web server.",
             hint="It begins with http:// or https://, for example http://localhost:8000/v1.",
         )
+    if parts.query:
+        raise ConfigError(
+            f"The api_base of {model} has parameters, which no request could carry where they belong.",
+            hint="Leave off what begins with '?'; a key is in the variable that api_key_env names.",
+        )
     shown = f"[{host}]" if ":" in host else host
     place = shown if port is None else f"{shown}:{port}"
-    return urlunsplit((parts.scheme, place, parts.path.rstrip("/") or root, parts.query, ""))
+    return urlunsplit((parts.scheme, place, parts.path.rstrip("/") or root, "", ""))
 
 
 def login_in(spec: ModelSpec) -> tuple[str, str] | None:

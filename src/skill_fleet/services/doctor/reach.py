@@ -4,14 +4,13 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import urlsplit, urlunsplit
 
 from skill_fleet.config.load import SERVER
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import KeyMissing
 from skill_fleet.llm.providers.keys import first_key
-from skill_fleet.llm.providers.routes import LITELLM, basic_login, route_of
+from skill_fleet.llm.providers.routes import LITELLM, basic_login, list_of_models, route_of
 from skill_fleet.services.configuration import without_password
 from skill_fleet.services.context import Context
 from skill_fleet.services.doctor.check import Check
@@ -101,8 +100,7 @@ def _question(spec: ModelSpec, environ: Mapping[str, str]) -> Question:
         headers["x-goog-api-key"] = key
     elif key is not None:
         headers |= {"authorization": f"Bearer {key}", "api-key": key}
-    parts = urlsplit(address_of(spec) or "")
-    return Question(urlunsplit(parts._replace(path=f"{parts.path}/models")), headers)
+    return Question(list_of_models(spec), headers)
 
 
 def _provider(name: str, spec: ModelSpec, reply: Reply, environ: Mapping[str, str], seconds: float) -> Check:
