@@ -29,8 +29,15 @@ class Store:
         self.may_commit = threading.Event()
         self.may_commit.set()
         self.one = threading.Lock()
+        self.begun = 0
+        self.before_commit: Callable[[], None] = lambda: None
+        self.after_commit: Callable[[], None] = lambda: None
         self._written: list[Any] = []
-        self.commits = GroupCommit(self.transaction, lambda error: type(error)(*error.args))
+        self.commits = GroupCommit(
+            self.transaction,
+            lambda error: type(error)(*error.args),
+            of_all=lambda error: isinstance(error, ConnectionError),
+        )
 
     @contextlib.contextmanager
     def transaction(self, heavy: bool, works: int) -> Iterator[None]:
@@ -38,6 +45,7 @@ class Store:
         with self.one:
             if self.begin_errors:
                 raise self.begin_errors.pop()
+            self.begun += 1
             self._written = []
             yield
             assert works >= len(self._written)
@@ -45,12 +53,14 @@ class Store:
                 time.sleep(60)  # until it is interrupted
             self.may_commit.wait(60)
             time.sleep(self.slow)
+            self.before_commit()
             error = self.commit_errors.pop(0) if self.commit_errors else None
             if error is not None:
                 raise error
             self.batches.append(self._written)
             self.heavy.append(heavy)
             self.kept += [value for value in self._written if value not in self.kept]
+            self.after_commit()
 
     def put(self, value: Any, *, heavy: bool = False, error: Exception | None = None) -> Any:
         def work() -> Any:
@@ -123,6 +133,39 @@ def test_an_error_in_one_work_of_a_batch_is_its_callers_alone() -> None:
             else:
                 assert future.result(60) == number
     assert store.kept == ["first", *(n for n in range(9) if n % 4 != 2)], "each once, none of the broken"
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_a_connection_that_breaks_in_one_work_is_not_tried_again_for_each_of_the_others(heavy: bool) -> None:
+    """Each alone would wait for the same time-out, one behind the other."""
+    store = Store()
+    with ThreadPoolExecutor(12) as pool:
+        broken = {2: ConnectionError("broken")}
+        futures = held(store, 9, pool, lambda n: store.put(n, heavy=heavy, error=broken.get(n)))
+        store.may_commit.set()
+        assert futures[0].result(60) == "first"
+        errors = [future.exception(60) for future in futures[1:]]
+    assert all(isinstance(error, ConnectionError) for error in errors)
+    assert len(set(map(id, errors))) == 9, "each has an error of its own"
+    assert store.begun == 2
+    assert store.put("after") == "after"
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["written", "broken again"])
+def test_answers_in_hand_are_tried_once_more_without_who_waits_for_a_lock(again: bool) -> None:
+    store = Store()
+    with ThreadPoolExecutor(12) as pool:
+        broken = {1: ConnectionError("locked"), **({6: ConnectionError("too")} if again else {})}
+        futures = held(store, 8, pool, lambda n: store.put(n, heavy=n % 2 == 0, error=broken.get(n)))
+        store.may_commit.set()
+        for number, future in enumerate(futures[1:]):
+            if number % 2 or again:
+                with pytest.raises(ConnectionError):
+                    future.result(60)
+            else:
+                assert future.result(60) == number
+    assert store.kept == (["first"] if again else ["first", 0, 2, 4, 6])
+    assert store.begun == 3
 
 
 def test_a_commit_that_fails_fails_every_caller_of_the_batch_and_none_else() -> None:
@@ -265,8 +308,78 @@ def test_an_interrupt_of_the_one_who_leads_leaves_the_work_of_the_others_to_them
         assert leads
         assert first.result(60) == "first"
         assert [future.result(60) for future in behind] == list(range(5))
-    assert sorted(map(str, store.kept)) == ["0", "1", "2", "3", "4", "first"]
+    assert [sorted(batch) for batch in store.batches] == [["first"], list(range(5))], "still together"
     assert store.put("after") == "after"
+
+
+class Breakable:
+    """A lock; whoever wants it may be interrupted on the way in."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._victim = 0
+
+    def break_next(self) -> None:
+        """Interrupt this very thread when it wants the lock for the next time."""
+        self._victim = threading.get_ident()
+
+    def __enter__(self) -> None:
+        if self._victim == threading.get_ident():
+            self._victim = 0
+            raise Interrupted
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_who_leads_and_is_interrupted_before_it_gave_that_up_leads_no_more() -> None:
+    store = Store()
+    lock = Breakable()
+    store.commits._lock = lock  # type: ignore[assignment]
+    store.after_commit = lock.break_next
+    with pytest.raises(Interrupted):
+        store.put("interrupted")
+    assert store.kept == ["interrupted"], "that was done"
+    store.after_commit = lambda: None
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(store.put, range(8), timeout=60)) == list(range(8))
+    assert store.commits._queue == []
+
+
+def test_work_that_an_interrupted_leader_had_taken_and_not_given_back_is_done_by_its_owners() -> None:
+    store = Store()
+    lock = Breakable()
+    store.commits._lock = lock  # type: ignore[assignment]
+    main = threading.get_ident()
+
+    def interrupted() -> None:
+        if threading.get_ident() == main:
+            lock.break_next()  # and once more, when it gives the works back
+            raise Interrupted
+
+    store.may_commit.clear()
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(store.put, "first")
+        until(store.one.locked)
+        behind: list[Any] = []
+
+        def follow() -> None:
+            until(lambda: len(store.commits._queue) == 1)  # the main thread, which leads the next batch
+            behind.extend(pool.submit(store.put, number) for number in range(4))
+            until(lambda: len(store.commits._queue) == 5)
+            store.before_commit = interrupted
+            store.may_commit.set()
+
+        starter = threading.Thread(target=follow)
+        starter.start()
+        with pytest.raises(Interrupted):
+            store.put("interrupted")
+        starter.join()
+        assert first.result(60) == "first"
+        assert [future.result(60) for future in behind] == list(range(4))
+    assert "interrupted" not in store.kept
+    assert store.commits._queue == []
 
 
 @pytest.fixture

@@ -52,15 +52,18 @@ class GroupCommit:
         transaction: Entering begins one, leaving commits it, leaving by an exception rolls it back. Never
             entered by two threads at once. Told whether any work is heavy, and how many they are.
         explain: Makes of what went wrong a new error for each caller that it concerns.
+        of_all: Whether an error that one work met awaits the others too: the connection broke.
     """
 
     def __init__(
         self,
         transaction: Callable[[bool, int], AbstractContextManager[None]],
         explain: Callable[[Exception], Exception],
+        of_all: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
         self._transaction = transaction
         self._explain = explain
+        self._of_all = of_all
         self._lock = threading.Lock()
         self._queue: list[_Item] = []
         self._leader: _Item | None = None
@@ -71,7 +74,8 @@ class GroupCommit:
         Args:
             work: Only reads and writes the database, and may be repeated: when the work of another caller
                 fails or an interrupt comes, the transaction is rolled back and made again.
-            heavy: Whether it needs the heavier kind of transaction.
+            heavy: Whether it needs the heavier kind of transaction: it brings what must not be lost. Where an
+                error awaits all, these are tried once more without the others.
 
         Returns:
             What the work returned.
@@ -136,16 +140,28 @@ class GroupCommit:
                     item.value = item.work()
                 working = False
         except Exception as error:  # noqa: BLE001 - it is handed to the callers that it concerns
-            if working and len(batch) > 1:
+            if not working or len(batch) == 1:
+                for item in batch:
+                    item.end(error)
+            elif self._of_all(error):
+                self._write_heavy(batch, error)
+            else:
                 # One of them failed: alone, each meets its own error and nobody else's.
                 for item in batch:
                     self._write([item])
-            else:
-                for item in batch:
-                    item.end(error)
         else:
             for item in batch:
                 item.end(None)
+
+    def _write_heavy(self, batch: list[_Item], error: Exception) -> None:
+        # Each alone would meet it again, one time-out after the other. But it may be a lock that only the
+        # others have to wait for, and then it must not hold up those who have an answer in hand.
+        heavy = [item for item in batch if item.heavy]
+        for item in batch:
+            if not item.heavy or len(heavy) == len(batch):
+                item.end(error)
+        if 0 < len(heavy) < len(batch):
+            self._write(heavy)
 
     def _withdraw(self, item: _Item) -> None:
         with self._lock:
