@@ -4,6 +4,7 @@ import pytest
 
 from skill_fleet.foundation.errors import BudgetExhausted, ProviderError, SkillFleetError, StorageError
 from skill_fleet.llm.failures import Failure, explained
+from skill_fleet.llm.journal.store import KEPT as STORED
 from skill_fleet.services.metered import without_run
 
 KEPT = " Answers that are there cost nothing."
@@ -30,10 +31,8 @@ KEPT = " Answers that are there cost nothing."
             "then give the command once more." + KEPT,
         ),
         (
-            StorageError(
-                "Full.", hint="Free some disk space and resume the run: nothing that was paid is lost."
-            ),
-            "Free some disk space and give the command once more: nothing that was paid is lost.",
+            StorageError("Full.", hint=f"Free some disk space and resume the run: {STORED}."),
+            f"Free some disk space and give the command once more: {STORED}.",
         ),
     ],
 )

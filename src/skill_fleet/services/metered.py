@@ -16,13 +16,13 @@ from skill_fleet.llm.calls.engine import Line, OnFailure, Retry
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.journals import open_journal
+from skill_fleet.llm.journal.store import KEPT
 from skill_fleet.llm.models import Connections, build_lm, check_limits, phase_models
 from skill_fleet.optimization.session import Control
 from skill_fleet.services.context import Context
 
 _PHASE: Phase = "evaluation"
 _RESUME = re.compile(r"\bresume the run\b", re.IGNORECASE)
-_KEPT = re.compile(r"nothing that was paid is lost")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def without_run(error: SkillFleetError) -> SkillFleetError:
     if hint == error.hint:
         return error
     told = copy.copy(error)  # who has given a provider up tells others of the very same error
-    told.hint = hint if _KEPT.search(hint) else f"{hint} Answers that are there cost nothing."
+    told.hint = hint if KEPT in hint else f"{hint} Answers that are there cost nothing."
     return told
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool, Pool
 from skill_fleet.foundation.errors import ConfigError, StorageError
 from skill_fleet.foundation.redaction import without_secrets
 from skill_fleet.llm.journal.database_tables import REVISION, VERSION
+from skill_fleet.llm.journal.store import KEPT
 
 _CONNECT_SECONDS = 5
 # A peer that is gone without a word is noticed after so many milliseconds, not after the system's hours.
@@ -17,16 +18,22 @@ _SILENCE_MILLISECONDS = 15_000
 # A process that is stopped, or whose machine is cut off, inside a transaction holds its locks: whoever takes
 # its job up would wait for ever. The server ends such a session; what was not committed is written again.
 _STOPPED_MILLISECONDS = 3_000
+# A lock that a session of somebody else's holds is waited for so long, and not without end and a word. All
+# transactions of ours take a moment. An address, a user or a database that sets it has its own way.
+_LOCK_MILLISECONDS = 15_000
+# SQLSTATE of who waited too long: for a lock (55P03), or for what the server allows a statement (57014).
+_HELD_UP = ("55P03", "57014")
 # SQLSTATE of what passes: connection lost or refused (08), shutdown and start (57P), too many (53300),
 # a standby that is not yet the primary (25006), a session that idled in a transaction (25P03), two
 # transactions in each other's way (40).
-_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "25P03", "40001", "40P01")
+_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "25P03", "40001", "40P01", *_HELD_UP)
 
 
 LOOK = "Start the database, or look at SKILL_FLEET_DATABASE_URL."
 """What to do about a database that does not answer before anything was begun."""
-RESUME = "When it is back, resume the run: nothing that was paid is lost."
+RESUME = f"When it answers again, resume the run: {KEPT}."
 """What to do about a database that goes away under a run."""
+_UNLOCK = "Look at pg_stat_activity there: a session that holds a lock is in the way."
 # What the address says wrongly; libpq finds it before it looks for a server.
 _MALFORMED = (
     "bad value for",
@@ -79,7 +86,11 @@ def postgres_engine(url: str, *, poolclass: type[Pool] = NullPool) -> sa.Engine:
 
 def _on_connect(connection: Any, _record: Any) -> None:
     # A statement and no option of the connection: those are refused by poolers in between.
-    connection.execute(f"set idle_in_transaction_session_timeout = {_STOPPED_MILLISECONDS}")
+    connection.execute(
+        f"set idle_in_transaction_session_timeout = {_STOPPED_MILLISECONDS};"
+        f" select set_config('lock_timeout', '{_LOCK_MILLISECONDS}', false)"
+        " where current_setting('lock_timeout') = '0'"
+    )
     connection.commit()
 
 
@@ -98,10 +109,19 @@ def explained(error: Exception, engine: sa.Engine, *, hint: str = LOOK) -> Excep
         error: What was raised.
         engine: Of the database.
         hint: What to do where it does not answer.
+
+    Returns:
+        A `StorageError` with the code `unavailable` where the same may go well in a moment.
     """
     if not isinstance(error, DBAPIError):
         return copy.copy(error)
     said = _said(error, engine)
+    if _state(error) in _HELD_UP:
+        return StorageError(
+            f"The database ({place_of(engine)}) lets us wait for too long: {said}.",
+            hint=f"{_UNLOCK} {RESUME}" if hint == RESUME else _UNLOCK,
+            code=AWAY,
+        )
     if passing(error):
         return StorageError(
             f"The database ({place_of(engine)}) does not answer: {said}.",
@@ -183,7 +203,7 @@ def _said(error: DBAPIError, engine: sa.Engine) -> str:
 def _hint(error: DBAPIError) -> str:
     state = _state(error)
     if state == "53100":
-        return "Free some disk space there and resume the run: nothing that was paid is lost."
+        return f"Free some disk space there and resume the run: {KEPT}."
     if any(words in str(error.orig).lower() for words in _MALFORMED):
         return "Check SKILL_FLEET_DATABASE_URL: postgresql://USER:PASSWORD@HOST:PORT/NAME"
     if state.startswith("42501"):

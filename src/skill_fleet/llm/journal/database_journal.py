@@ -21,7 +21,15 @@ from sqlalchemy.exc import DBAPIError
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import LeaseLost, StorageError
 from skill_fleet.llm.journal import database_statements as statements
-from skill_fleet.llm.journal.database_engine import AWAY, LOOK, RESUME, check_revision, explained, place_of
+from skill_fleet.llm.journal.database_engine import (
+    AWAY,
+    LOOK,
+    RESUME,
+    check_revision,
+    explained,
+    passing,
+    place_of,
+)
 from skill_fleet.llm.journal.database_link import Link, Patience
 from skill_fleet.llm.journal.database_statements import values
 from skill_fleet.llm.journal.database_tables import RESPONSE
@@ -66,7 +74,7 @@ class DatabaseJournal:
         # Two, so that who reads does not wait for a commit.
         self._writing, self._reading = Link(engine), Link(engine)
         self._connection: sa.Connection  # the writing one, inside a transaction
-        self._commits = GroupCommit(self._transaction, self._explained)
+        self._commits = GroupCommit(self._transaction, self._explained, _of_all)
         self._patience = Patience(clock, patience)
         self._at_once = Patience(clock, 0.0)
         self._prefix = os.urandom(8).hex()
@@ -166,7 +174,7 @@ class DatabaseJournal:
             # The first one may have been committed after this statement began: only the next one sees it.
             return str(connection.execute(statements.LOOKUP, values(key=key)).one().body)
 
-        stored = self._write(answer)
+        stored = self._write(answer, heavy=True)
         # Only once it is committed: an answer that could not be written is not an answer that is there.
         self._remember(key, stored)
         return stored
@@ -180,7 +188,7 @@ class DatabaseJournal:
             **_columns(usage or Usage(None, None, None)),
             ended_at=self._clock.now(),
         )
-        self._write(lambda connection: connection.execute(statements.FAIL, row).rowcount)
+        self._write(lambda connection: connection.execute(statements.FAIL, row).rowcount, heavy=True)
 
     def reconcile(self, run: str) -> int:
         """Close the attempts that an ended process of this run left open: they may have been billed.
@@ -246,8 +254,8 @@ class DatabaseJournal:
     def _remember(self, key: str, body: str) -> None:
         self._memo.put(key, body, len(key) + len(body))
 
-    def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        return self._patience.with_(lambda: self._commits.run(lambda: work(self._connection)))
+    def _write(self, work: Callable[[sa.Connection], T], *, heavy: bool = False) -> T:
+        return self._patience.with_(lambda: self._commits.run(lambda: work(self._connection), heavy=heavy))
 
     def _read(self, work: Callable[[sa.Connection], T], *, waiting: bool = True) -> T:
         def once() -> T:
@@ -280,6 +288,10 @@ class DatabaseJournal:
     def _lost(self) -> LeaseLost:
         job = self._lease.job_id if self._lease else ""
         return LeaseLost(f"The job {job} was taken up by another process: this one makes no further call.")
+
+
+def _of_all(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and passing(error)
 
 
 def _columns(usage: Usage) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from skill_fleet.foundation.clock import Clock
 from skill_fleet.foundation.errors import StorageError
 from skill_fleet.foundation.write_ahead import write_ahead
+from skill_fleet.llm.journal.store import KEPT
 
 _LEDGER_VERSION = 1
 _RESPONSES_VERSION = 1
@@ -109,7 +110,7 @@ def explained(error: Exception, ledger: Path, responses: Path) -> Exception:
 
 def _hint(message: str) -> str:
     if "full" in message:
-        return "Free some disk space and resume the run: nothing that was paid is lost."
+        return f"Free some disk space and resume the run: {KEPT}."
     if "malformed" in message or "not a database" in message:
         return "Move the damaged file aside; a new one is made. Answers in it are lost, the other file stays."
     if "locked" in message:

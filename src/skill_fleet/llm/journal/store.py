@@ -5,6 +5,9 @@ from typing import Protocol
 
 from skill_fleet.llm.journal.spent import Spent, Usage
 
+KEPT = "what is stored is kept, and only calls that were under way are paid again"
+"""What becomes of the calls where a store fails: an answer in hand that it did not take is gone."""
+
 
 class Held(Protocol):
     """The right to work on a job, as the service gave it to this process."""
