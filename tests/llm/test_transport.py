@@ -364,6 +364,37 @@ def test_the_inside_of_dspys_client_is_the_one_that_is_relied_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("owner", "name"), [("StdlibTransport", "_open"), ("StdlibAsyncTransport", "_send_request")]
+)
+def test_a_name_of_dspys_client_that_is_gone_or_another_is_not_relied_on(
+    owner: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = getattr(transport, owner)
+    with monkeypatch.context() as changed:
+        changed.setattr(inside, name, lambda self, something, else_: None)
+        assert not transport.usable()
+    with monkeypatch.context() as changed:
+        changed.delattr(inside, name)
+        assert not transport.usable()
+    assert transport.usable()
+
+
+def test_a_response_that_keeps_its_body_elsewhere_is_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere(transport.TransportResponse):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given)
+            self._parts = self.__dict__.pop("_chunks")
+
+    class Otherwise(transport.TransportResponse):
+        def __init__(self, *, body: Any) -> None:
+            pass
+
+    for other in (Elsewhere, Otherwise):
+        monkeypatch.setattr(transport, "TransportResponse", other)
+        assert not transport.usable()
+
+
+@pytest.mark.parametrize(
     "prefix", [route.prefix for route in ROUTES if route.wire == "openai" and route.prefix != "azure"]
 )
 def test_with_another_inside_dspys_own_model_answers(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,15 +38,33 @@ from skill_fleet.llm.providers.vendor_words import usual_form
 
 _ERROR = 400
 _OPEN = ("self", "parsed", "proxy", "origin", "connect_timeout")
+_SEND = ("self", "conn", "request", "parsed", "proxy", "write_timeout")
 
 
 def usable() -> bool:
     """Whether DSPy's client is one that this module was proven with: `tests/llm/test_transport.py`."""
     version = importlib.metadata.version("dspy")
-    opening = getattr(StdlibTransport, "_open", None)
-    known = opening is not None and tuple(inspect.signature(opening).parameters) == _OPEN
-    known = known and "chunks" in inspect.signature(TransportResponse).parameters
-    return known and version.startswith("3.4.")
+    known = _takes(StdlibTransport, "_open", _OPEN)
+    # Under another name nothing would note that a request went out: what was billed would count as unsent.
+    known = known and _takes(StdlibAsyncTransport, "_send_request", _SEND)
+    return known and _keeps_chunks() and version.startswith("3.4.")
+
+
+def _takes(owner: type, name: str, parameters: tuple[str, ...]) -> bool:
+    found = getattr(owner, name, None)
+    return found is not None and tuple(inspect.signature(found).parameters) == parameters
+
+
+def _keeps_chunks() -> bool:
+    """Whether a response has the body it is given where it can be closed."""
+    given = iter((b"",))
+    try:
+        response = TransportResponse(
+            status=200, reason="", headers=[], http_version="", chunks=given, release=lambda _: None
+        )
+    except TypeError:
+        return False
+    return getattr(response, "_chunks", None) is given
 
 
 class _Attempt:
