@@ -4,8 +4,11 @@ The bodies are those that the vendors document or that their users report, but f
 """
 
 import pytest
+from dspy.utils.exceptions import LMError, LMInvalidRequestError, LMProviderError, LMServerError
 
 from skill_fleet.llm.failures import explained, understand
+from skill_fleet.llm.providers.vendor_tables import BY_CODE, BY_STATUS
+from skill_fleet.llm.providers.vendor_words import retyped
 from vendor_cases import LONG, Case, failed, give_up, reply, stop, wait
 from wires import anthropic_error, google_error, openai_error
 
@@ -289,3 +292,61 @@ def test_an_account_that_was_shut_is_told_so() -> None:
     said = explained(error, understand(error), "groq/m")
     assert "Organization has been restricted" in said.message
     assert said.hint == "The provider has shut this account: ask its support."
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("Insufficient Balance", "billing"),
+        ("Insufficient credits. Add more using https://openrouter.ai/credits", "billing"),
+        ("You are out of credits", "billing"),
+        ("This request requires more credits, or fewer max_tokens.", "billing"),
+        ("Your account is not active, please check your billing details on our website.", "billing"),
+        ("This model's maximum context length is 8192 tokens.", "context_window_exceeded"),
+        ("prompt is too long: 215000 tokens > 200000 maximum", "context_window_exceeded"),
+        ("Input is too long for requested model.", "context_window_exceeded"),
+        ("too many tokens: max tokens must be less than 4096", "context_window_exceeded"),
+        ("The input token count (9) exceeds the maximum number allowed (8).", "context_window_exceeded"),
+        ("Please reduce the length of the messages or completion.", "context_window_exceeded"),
+        ("The input (9000 tokens) is longer than the model's context length", "context_window_exceeded"),
+        ("Requested token count exceeds the model's context size", "context_window_exceeded"),
+        ("the input is longer than the model's context", "context_window_exceeded"),
+        ("API key expired. Please renew the API key.", "auth"),
+        ("Organization has been restricted. Please reach out to support.", "auth"),
+        ("m is not a valid model ID", "unsupported_model"),
+        ("'top_k' must be at least 1, and the balance of the others is kept", "invalid_request"),
+        ("a context is not among the fields of the prompt", "invalid_request"),
+        ("'credits' is an unknown field", "invalid_request"),
+        ("model_kwargs is an unknown field", "invalid_request"),
+    ],
+)
+def test_words_alone_tell_a_refused_request(said: str, code: str) -> None:
+    assert understand(retyped(LMInvalidRequestError(said, status=400))).code == code
+
+
+@pytest.mark.parametrize("code", BY_CODE)
+@pytest.mark.parametrize("kind", [LMInvalidRequestError, LMProviderError])
+def test_a_code_that_means_one_thing_needs_no_words(code: str, kind: type[LMError]) -> None:
+    assert type(retyped(kind("x", provider_code=code, status=400))) is BY_CODE[code]
+
+
+@pytest.mark.parametrize("status", [*BY_STATUS, 500, 502, 503, 599])
+@pytest.mark.parametrize("kind", [LMProviderError, LMServerError])
+@pytest.mark.parametrize("told", [None, 200])
+def test_an_error_that_came_with_200_is_of_the_status_in_its_code(
+    status: int, kind: type[LMError], told: int | None
+) -> None:
+    meant = retyped(kind("x", provider_code=str(status), status=told))
+    assert type(meant) is BY_STATUS.get(status, LMServerError)
+    assert meant.status == status
+
+
+@pytest.mark.parametrize("code", ["", "12", "1402", "40x", "399", "600", "none"])
+def test_a_code_that_is_no_status_of_an_error_is_none(code: str) -> None:
+    error = LMServerError("x", provider_code=code)
+    assert retyped(error) is error
+
+
+def test_a_status_of_its_own_goes_before_the_code() -> None:
+    error = LMServerError("x", provider_code="400", status=503)
+    assert retyped(error) is error

@@ -7,13 +7,9 @@ providers behind them use. What nothing is known of is a failure that may pass, 
 import errno
 import re
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from dspy.utils.exceptions import (
-    ContextWindowExceededError,
-    LMAuthError,
-    LMBillingError,
     LMConfigurationError,
     LMError,
     LMProviderError,
@@ -21,124 +17,28 @@ from dspy.utils.exceptions import (
     LMServerError,
     LMTimeoutError,
     LMTransportError,
-    LMUnsupportedModelError,
 )
+
+from skill_fleet.llm.asked_wait import asked_wait
+from skill_fleet.llm.commands.own_words import own_words
+from skill_fleet.llm.commands.words import INSTEAD, KINDS
+from skill_fleet.llm.failures import redacted
+
+LONGEST_INSTEAD = 300
+"""Characters of what may be a message in place of an answer."""
 
 _FINDS_NO_PROGRAM = frozenset({126, 127})
 _FOR_NOW = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC})
 _LONGEST_WORDS = 160
+_NAMED = re.compile(r"^\W{0,3}(?:\w+ )?(?:\w*error|fatal)\b[^:]{0,40}:", re.IGNORECASE)
 _ERROR = re.compile(r"\b(?:error|failed|fatal|denied|invalid|limit|cannot|not)\b", re.IGNORECASE)
-_WAIT = re.compile(
-    r"(?:try again|retry|wait|reset)[^.\n]{0,40}?\b(?:in|after|for)\s+(\d+(?:\.\d+)?)\s*"
-    r"(ms|milliseconds?|s|sec|seconds?|m|min|minutes?)\b",
-    re.IGNORECASE,
-)
-
-_SLOWER = "Lower in_flight or rpm of this model."
-_RENEWED = "Its subscription or credit is used up: resume the run when it is renewed."
 
 
 class NotStarted(LMTransportError):
     """The program could not be started now; nothing was asked and nothing billed."""
 
 
-@dataclass(frozen=True)
-class _Kind:
-    words: re.Pattern[str]
-    error: Callable[..., LMError]
-    advice: str
-
-
-def _kind(error: Callable[..., LMError], advice: str, *words: str) -> _Kind:
-    return _Kind(re.compile("|".join(words), re.IGNORECASE), error, advice)
-
-
-# The first that fits decides: a quota by the minute is a rate limit, one by the day or week is used up.
-_KINDS = (
-    _kind(
-        ContextWindowExceededError,
-        "Use a model with a longer context or fewer demonstrations.",
-        r"(?:prompt|input) is too long",
-        r"maximum context",
-        r"context[ _](?:length|window)",
-        r"too many tokens",
-    ),
-    _kind(
-        LMBillingError,
-        _RENEWED,
-        r"insufficient[ _]quota",
-        r"per[ _-]?day\b",
-        r"credit balance",
-        r"out of credits?",
-        r"payment required|\b402\b",
-        r"(?:usage|session|hour|daily|weekly|monthly|spend(?:ing)?) limit",
-        r"(?:hit|reached|exceeded) your (?!.{0,20}rate)[\w ()-]{0,30}limit",
-    ),
-    _kind(
-        LMRateLimitError,
-        _SLOWER,
-        r"per[ _-]?(?:minute|second)",
-        r"rate[ _-]?limit",
-        r"too many requests|\b429\b",
-        r"throttl",
-    ),
-    _kind(
-        LMBillingError,
-        _RENEWED,
-        r"quota (?:is )?(?:exceeded|exhausted|reached)",
-        r"exceeded your (?:current )?quota",
-        r"\bbilling\b",
-    ),
-    _kind(LMRateLimitError, _SLOWER, r"resource[ _]?exhausted"),
-    _kind(
-        LMAuthError,
-        "Log in with the program itself, or name its key's variable in command_env of this model.",
-        r"not logged in",
-        r"(?:please|must|need to|have to) (?:run )?\S{0,8} ?(?:log|sign)[ -]?in",
-        r"unauthori[sz]ed|authenticat|\b401\b|\b403\b",
-        r"(?:invalid|incorrect|missing|no|set|find)\b[\w ]{0,20}\b(?:api[ _]?key|credentials?|token)",
-        r"(?:api[ _]?key|credentials?|token)\b[\w ]{0,12}(?:invalid|incorrect|missing|expired|not )",
-        r"no key found",
-    ),
-    _kind(
-        LMUnsupportedModelError,
-        "Check the model's name with the program itself.",
-        r"model\b.{0,60}not (?:found|exist|supported|available)",
-        r"(?:unknown|invalid|no such) model",
-    ),
-    _kind(
-        LMConfigurationError,
-        "Its version may know other options: write its command line in command of this model.",
-        r"(?:unknown|unrecognized|unexpected|invalid|no such) (?:option|argument|flag|command)",
-        r"unknown shorthand",
-    ),
-    _kind(
-        LMServerError,
-        "",
-        r"overloaded",
-        r"(?:service|temporarily) unavailable",
-        r"internal server error|bad gateway",
-        r"\b(?:500|502|503|504|529)\b",
-    ),
-)
-
-# What some programs print as if it were the answer, with exit status 0.
-_INSTEAD = re.compile(
-    r"(?:claude ai )?usage limit reached"
-    r"|you['’]ve (?:hit|reached) your [\w ]{0,30}limit"
-    r"|credit balance is too low"
-    r"|not logged in"
-    r"|invalid api key"
-    r"|please run /?login"
-    r"|api error: \d{3}\b"
-    r"|prompt is too long$",
-    re.IGNORECASE,
-)
-LONGEST_INSTEAD = 300
-"""Characters of what may be a message in place of an answer."""
-
-
-def failed(program: str, status: int, words: str, output: str, model: str) -> LMError:
+def failed(program: str, status: int, words: str, output: str, model: str, prompt: str = "") -> LMError:
     """The failure that an exit status other than 0 is.
 
     Args:
@@ -147,7 +47,9 @@ def failed(program: str, status: int, words: str, output: str, model: str) -> LM
         words: What it said on its standard error.
         output: What it printed.
         model: The model's name.
+        prompt: What it read; some repeat it on their standard error.
     """
+    words = own_words(words, prompt)
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     message = f"{program} {how}{_said(words, output)}"
     if status in _FINDS_NO_PROGRAM:
@@ -179,11 +81,26 @@ def _why_ended(status: int) -> str:
     return "Run its command line by hand to see why, then resume the run."
 
 
-def said_instead(program: str, output: str, model: str) -> LMError | None:
-    """The failure that a program told in place of an answer, with exit status 0; None of an answer."""
+def status_unknown(program: str, model: str) -> LMError:
+    """It ended, and the system kept nobody informed of how: what it printed may be half an answer."""
+    message = f"{program} ended, and its exit status was lost: this process ignores SIGCHLD, or another part"
+    advice = "Start it with the default handling of SIGCHLD (env --default-signal=CHLD)."
+    return _error(LMServerError, f"{message} of it reaps its children", model, advice, code="command_failed")
+
+
+def said_instead(program: str, output: str, model: str, secrets: Iterable[str] = ()) -> LMError | None:
+    """The failure that a program told in place of an answer, with exit status 0; None of an answer.
+
+    Args:
+        program: Its name.
+        output: What it printed.
+        model: The model's name.
+        secrets: Taken out of what is told, before it is cut short.
+    """
     text = output.strip()
-    if len(text) > LONGEST_INSTEAD or _INSTEAD.match(text) is None:
+    if len(text) > LONGEST_INSTEAD or INSTEAD.match(text) is None:
         return None
+    text = redacted(text, secrets)
     message = f"{program} said instead of an answer: {_telling(text)}"
     return _typed(text, message, model) or _error(LMServerError, message, model, "", code="command_failed")
 
@@ -228,9 +145,9 @@ def not_started(program: str, error: OSError, model: str) -> LMError:
 
 
 def _typed(text: str, message: str, model: str) -> LMError | None:
-    for kind in _KINDS:
+    for kind in KINDS:
         if kind.words.search(text):
-            more = {"retry_after": _asked(text)} if kind.error is LMRateLimitError else {}
+            more = {"retry_after": asked_wait(text)} if kind.error is LMRateLimitError else {}
             return _error(kind.error, message, model, kind.advice, **more)
     return None
 
@@ -241,18 +158,9 @@ def _error(kind: Callable[..., LMError], message: str, model: str, advice: str, 
     return error
 
 
-def _asked(text: str) -> float | None:
-    """Seconds it was asked to wait, or None."""
-    found = _WAIT.search(text)
-    if found is None:
-        return None
-    unit = found[2].lower()
-    scale = 0.001 if unit.startswith(("ms", "mil")) else 60.0 if unit.startswith("m") else 1.0
-    return float(found[1]) * scale
-
-
 def _telling(text: str) -> str:
-    """The line that says most: the first that sounds like an error, else the last."""
+    """The line that says most: the first that names itself an error, or sounds like one, else the last."""
     lines = [line for line in (" ".join(line.split()) for line in text.splitlines()) if line]
-    telling = next((line for line in lines if _ERROR.search(line)), lines[-1] if lines else "")
+    sounding = (line for sound in (_NAMED, _ERROR) for line in lines if sound.search(line))
+    telling = next(sounding, lines[-1] if lines else "")
     return telling[:_LONGEST_WORDS].rstrip(".")

@@ -78,7 +78,7 @@ class CommandModel:
         yield StreamStartEvent(id=None, model=request.model)
         with redacting(self._secrets), contextlib.closing(told(self._work(prompt))) as pieces:
             for piece in pieces:
-                yield from self._events(printed, piece)
+                yield from self._events(printed, piece, prompt)
 
     async def astream(self, request: Request) -> AsyncIterator[Any]:
         """The same, awaited."""
@@ -87,17 +87,17 @@ class CommandModel:
         with redacting(self._secrets):
             async with contextlib.aclosing(atold(self._work(prompt))) as pieces:
                 async for piece in pieces:
-                    for event in self._events(printed, piece):
+                    for event in self._events(printed, piece, prompt):
                         yield event
 
-    def _events(self, printed: Printed, piece: bytes | Ran) -> Iterator[Any]:
+    def _events(self, printed: Printed, piece: bytes | Ran, prompt: bytes) -> Iterator[Any]:
         """What a piece of its output adds to the answer; its end adds the rest."""
         if isinstance(piece, bytes):
             text = printed.more(piece)
             if text:
                 yield StreamDeltaEvent(delta=TextDelta(text=text, part_index=0))
             return
-        rest = self._text(piece)[len(printed.shown) :]
+        rest = self._text(piece, prompt)[len(printed.shown) :]
         if rest or not printed.shown:
             yield StreamDeltaEvent(delta=TextDelta(text=rest, part_index=0))
         yield StreamEndEvent(finish_reason="stop", usage=Usage())
@@ -105,7 +105,7 @@ class CommandModel:
     def _answered(self, request: Request, stop: threading.Event) -> Response:
         prompt = _prompt(request)
         with redacting(self._secrets):
-            text = self._text(self._work(prompt)(stop, None))
+            text = self._text(self._work(prompt)(stop, None), prompt)
         return Response(
             id=None,
             model=request.model,
@@ -126,7 +126,7 @@ class CommandModel:
 
         return work
 
-    def _text(self, ran: Ran) -> str:
+    def _text(self, ran: Ran, prompt: bytes) -> str:
         """The answer, or the failure that is in its place."""
         model = self._spec.model
         if ran.ended == "timed_out":
@@ -135,14 +135,17 @@ class CommandModel:
             raise failures.stopped(self._name, model)
         if ran.ended == "printed_too_much":
             raise failures.printed_too_much(self._name, MOST_OUTPUT // 2**20, model)
+        if ran.status is None:
+            raise failures.status_unknown(self._name, model)
         if ran.status != 0:
-            words, output = (redacted(plain(part), self._secrets) for part in (ran.words, ran.output[:4096]))
-            raise failures.failed(self._name, ran.status, words, output, model)
+            told = (ran.words, ran.output[:4096], prompt)
+            words, output, asked = (redacted(plain(part), self._secrets) for part in told)
+            raise failures.failed(self._name, ran.status, words, output, model, asked)
         try:
             text = plain(ran.output, errors="strict")
         except UnicodeDecodeError as error:
             raise failures.no_text(self._name, error.start, model) from None
-        instead = failures.said_instead(self._name, text, model)
+        instead = failures.said_instead(self._name, text, model, self._secrets)
         if instead is not None:
             raise instead
         return text

@@ -54,13 +54,14 @@ class Ran:
 
     Attributes:
         ended: By itself, or why it was ended.
-        status: Its exit status, negative for a signal.
+        status: Its exit status, negative for a signal; None where nobody can tell: this process ignores
+            SIGCHLD, or somebody else reaped it.
         output: What it printed, at most `MOST_OUTPUT` bytes.
         words: The end of its standard error.
     """
 
     ended: Ended
-    status: int
+    status: int | None
     output: bytes
     words: bytes
 
@@ -95,12 +96,13 @@ def run(
             WARDEN.dismiss(folder)
             raise
         WARDEN.watch(process.pid, folder)
+        life = _Life(process.pid)
         try:
-            pump = _Pump(process, prompt, on_output)
+            pump = _Pump(process, life, prompt, on_output)
             ended = pump.until_over(clock.monotonic() + seconds, stop, clock)
         finally:
-            _end(process, clock)
-        return Ran(ended, process.returncode or 0, bytes(pump.output), bytes(pump.words))
+            _end(process, life, clock)
+        return Ran(ended, life.status, bytes(pump.output), bytes(pump.words))
 
 
 def _started(program: Program, folder: str) -> subprocess.Popen[bytes]:
@@ -117,13 +119,48 @@ def _started(program: Program, folder: str) -> subprocess.Popen[bytes]:
     )
 
 
+class _Life:
+    """Whether a process has ended, and with what.
+
+    It is left as it is: until it is reaped, its number cannot become another's. What `Popen` says of it is
+    not asked: it takes a status that was lost for 0.
+
+    Attributes:
+        status: Its exit status, negative for a signal; None while it runs, and where nobody can tell.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._over = False
+        self.status: int | None = None
+
+    def over(self) -> bool:
+        """Whether it has ended."""
+        if not self._over:
+            self._look()
+        return self._over
+
+    def _look(self) -> None:
+        try:
+            found = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # somebody reaps all children of this process
+            self._over = True
+            return
+        if found is not None:
+            self._over = True
+            self.status = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
 class _Pump:
     """Feeds a process and hears it, all at once: neither side may wait for the other with its pipe full."""
 
-    def __init__(self, process: subprocess.Popen[bytes], prompt: bytes, on_output: OnOutput | None) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], life: _Life, prompt: bytes, on_output: OnOutput | None
+    ) -> None:
         self.output = bytearray()
         self.words = bytearray()
-        self._process, self._prompt, self._on_output = process, memoryview(prompt), on_output
+        self._process, self._life = process, life
+        self._prompt, self._on_output = memoryview(prompt), on_output
 
     def until_over(self, deadline: float, stop: threading.Event, clock: Clock) -> Ended:
         with selectors.DefaultSelector() as watched:
@@ -146,7 +183,7 @@ class _Pump:
                 return "stopped"
             if left <= 0:
                 return "timed_out"
-            gone = _is_over(self._process)
+            gone = self._life.over()
             if not watched.get_map():
                 if gone:
                     return "exited"
@@ -189,21 +226,13 @@ class _Pump:
         return bool(said)
 
 
-def _is_over(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it has ended. It is left as it is: until it is reaped, its number cannot become another's."""
-    try:
-        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # somebody reaps all children of this process
-        return True
-
-
-def _end(process: subprocess.Popen[bytes], clock: Clock) -> None:
+def _end(process: subprocess.Popen[bytes], life: _Life, clock: Clock) -> None:
     """Nothing is left of it and of those it started: asked first where it still runs, then killed."""
     try:
-        if not _is_over(process):
+        if not life.over():
             kill_group(process.pid, signal.SIGTERM)
         until = clock.monotonic() + _GRACE
-        while not _is_over(process) and clock.monotonic() < until:
+        while not life.over() and clock.monotonic() < until:
             clock.sleep(_GLANCE / 5)
     finally:
         kill_group(process.pid)
