@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -68,10 +69,14 @@ def test_the_file_has_a_line_for_each_request_as_it_ends(tmp_path):
     assert [line["seed"] for line in lines] == list(range(20))
 
 
-def test_what_is_under_way_at_the_end_is_written_as_not_delivered(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "answered_before"),
+    [({"latency": 100, "latency_sigma": 0}, 1), ({"faults": Faults({"hang": 1.0})}, 0)],
+)
+def test_what_is_under_way_at_the_end_was_not_answered_and_is_billed(tmp_path, settings, answered_before):
     path = tmp_path / "ledger.ndjson"
     body = {"model": "offline/rules-v1", "messages": [{"role": "user", "content": "hello"}]}
-    with running(SimulatorSettings(faults=Faults({"hang": 1.0}), ledger=path)) as server:
+    with running(SimulatorSettings(ledger=path, price=Price(1, 1), **settings)) as server:
         errors = []
 
         def ask():
@@ -84,10 +89,26 @@ def test_what_is_under_way_at_the_end_is_written_as_not_delivered(tmp_path):
         client = threading.Thread(target=ask)
         client.start()
         polled(lambda: server.totals().requests)
+        assert server.totals().answered == answered_before, "about to be"
     client.join()
     assert len(errors) == 1  # the client is not left hanging
     (line,) = path.read_text().splitlines()
     assert json.loads(line)["delivered"] is False
+    totals = server.totals()
+    assert (totals.requests, totals.answered, totals.billed_without_answer) == (1, 0, 1)
+    assert totals.billed_usd == json.loads(line)["usd"] > 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_disk_that_is_full_at_the_end_changes_no_totals():
+    ledger = Ledger(Price(1, 1), Path("/dev/full"))
+    for number in range(2):
+        record = Record(offset=0.0, id=f"sim-{number}", billed_prompt_tokens=2)
+        ledger.open(record, answered=True)
+    with pytest.raises(StorageError, match="No space left"):
+        ledger.close()
+    assert (ledger.totals().answered, ledger.totals().billed_without_answer) == (0, 2)
+    assert ledger.under_way == 0
 
 
 def test_memory_is_bounded_and_totals_are_not():
@@ -95,7 +116,7 @@ def test_memory_is_bounded_and_totals_are_not():
     for number in range(12):
         record = Record(offset=0.0, id=f"sim-{number}", billed_prompt_tokens=2)
         ledger.open(record, answered=True)
-        ledger.close_record(record, delivered=True, answered=True, lost=False)
+        ledger.close_record(record, delivered=True)
     assert [record.id for record in ledger.records()] == [f"sim-{number}" for number in range(7, 12)]
     assert (ledger.totals().requests, ledger.totals().billed_prompt_tokens) == (12, 24)
     assert ledger.page(0, 2) == (ledger.records()[:2], 9)
@@ -116,7 +137,7 @@ def test_a_record_ends_once():
     ledger.open(record, answered=True)
     assert ledger.totals().answered == 1
     for _ in range(2):
-        ledger.close_record(record, delivered=False, answered=True, lost=False)
+        ledger.close_record(record, delivered=False)
     assert (ledger.totals().answered, ledger.totals().billed_without_answer) == (0, 1)
 
 
@@ -132,8 +153,6 @@ def test_a_ledger_that_cannot_be_written_is_one_sentence(tmp_path):
 
 def test_a_ledger_that_fills_its_disk_ends_the_server(tmp_path):
     body = {"model": "offline/rules-v1", "messages": [{"role": "user", "content": "hello"}]}
-    from pathlib import Path
-
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     with (

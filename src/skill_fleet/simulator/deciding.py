@@ -123,9 +123,7 @@ class Decider:
         """A decision was carried out, or its client left."""
         if decision.record.attempt is not None:
             self._throttle.in_flight -= 1
-        self.ledger.close_record(
-            decision.record, delivered=delivered, answered=decision.answered, lost=decision.lost
-        )
+        self.ledger.close_record(decision.record, delivered=delivered)
 
     def check_key(self, request: HttpRequest) -> None:
         """Whether a request may come in.

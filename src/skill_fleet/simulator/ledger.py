@@ -27,8 +27,8 @@ class Record:
         prompt: Hash of the prompt, or empty.
         seed: The request's `seed` field.
         attempt: How often this request was asked for before; None where it was turned away unread.
-        fault: Name of the fault it met; `limit` where it was over the limits, `died` after `die_after`; None
-            where all went well or the request itself was wrong.
+        fault: Name of the fault it met; `limit` where it was over the limits, `died` after `die_after`,
+            `bug` where the simulator itself broke at it; None where all went well or the request was wrong.
         status: HTTP status, or None where none was sent.
         prompt_tokens: Of the work done.
         completion_tokens: Of the work done.
@@ -77,7 +77,7 @@ class Totals:
         requests: Requests for an answer, whatever came of them.
         answered: Those that got a whole, usable answer, or are about to.
         rejected: Those turned away by the limits; drawn faults are in `by_fault`.
-        by_fault: Fault -> requests that met it; `limit` and `died` among them.
+        by_fault: Fault -> requests that met it; `limit`, `died` and `bug` among them.
         prompt_tokens: Of all work done.
         completion_tokens: Of all work done.
         billed_prompt_tokens: Of the bill.
@@ -105,6 +105,15 @@ class Totals:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A request that has not ended, and what was counted of it: see `Ledger.open`."""
+
+    record: Record
+    answered: bool
+    lost: bool
+
+
 class Ledger:
     """The records and their sum. Written by the server's thread, read by any.
 
@@ -124,7 +133,7 @@ class Ledger:
         self._price = price
         self._lock = threading.Lock()
         self._records: deque[Record] = deque(maxlen=keep)
-        self._open: dict[str, Record] = {}
+        self._open: dict[str, _UnderWay] = {}
         self._counts: dict[str, int] = dict.fromkeys(_COUNTED, 0)
         self._by_fault: dict[str, int] = {}
         self._path = path
@@ -153,7 +162,7 @@ class Ledger:
             record.usd = round(usd, 15)  # without the dust of binary fractions
         with self._lock:
             self._records.append(record)
-            self._open[record.id] = record
+            self._open[record.id] = _UnderWay(record, answered, lost)
             counts = self._counts
             counts["requests"] += 1
             counts["answered"] += answered
@@ -165,24 +174,26 @@ class Ledger:
                 self._by_fault[record.fault] = self._by_fault.get(record.fault, 0) + 1
             counts["most_in_flight"] = max(counts["most_in_flight"], len(self._open))
 
-    def close_record(self, record: Record, *, delivered: bool, answered: bool, lost: bool) -> None:
+    def close_record(self, record: Record, *, delivered: bool) -> None:
         """A request has ended.
 
         Args:
             record: As opened.
             delivered: Whether the client was there to the last byte.
-            answered: As it was opened.
-            lost: As it was opened.
         """
         with self._lock:
-            if self._open.pop(record.id, None) is None:
-                return
-            record.delivered = delivered and not lost
-            if answered and not delivered:
-                self._counts["answered"] -= 1
-            if not delivered and record.billed and not (lost or record.refused):
-                self._counts["billed_without_answer"] += 1
-            self._write(record)
+            ended = self._open.pop(record.id, None)
+            if ended is not None:
+                self._count_end(ended, delivered=delivered)
+                self._write(record)
+
+    def _count_end(self, ended: "_UnderWay", *, delivered: bool) -> None:
+        record = ended.record
+        record.delivered = delivered and not ended.lost
+        if ended.answered and not delivered:
+            self._counts["answered"] -= 1
+        if not delivered and record.billed and not (ended.lost or record.refused):
+            self._counts["billed_without_answer"] += 1
 
     def _write(self, record: Record) -> None:
         if self._file is None or self._path is None:
@@ -224,14 +235,16 @@ class Ledger:
             return list(self._records)
 
     def close(self) -> None:
-        """Close the file; what is under way is written as not delivered."""
+        """Close the file; what is under way has ended, and was not delivered."""
         with self._lock:
+            left = list(self._open.values())
+            self._open.clear()
+            for each in left:
+                self._count_end(each, delivered=False)
             try:
-                for record in self._open.values():
-                    record.delivered = False
-                    self._write(record)
+                for each in left:
+                    self._write(each.record)
             finally:
-                self._open.clear()
                 if self._file is not None:
                     self._file.close()
                     self._file = None

@@ -53,6 +53,7 @@ class Simulator:
         self._connections: set[Connection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
+        self._told_to_stop = False
         self._error: Exception | None = None
 
     @property
@@ -79,7 +80,8 @@ class Simulator:
             runner.run(self._serve(ready))
 
     def stop(self) -> None:
-        """Stop; from any thread. Connections are closed as they are."""
+        """Stop; from any thread or signal, also before it serves. Connections are closed as they are."""
+        self._told_to_stop = True
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # it has stopped by itself meanwhile
@@ -103,6 +105,8 @@ class Simulator:
 
     async def _serve(self, ready: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        if self._told_to_stop:  # while there was no loop to tell
+            self._stop.set()
         server = await self._loop.create_server(
             lambda: Connection(self._handle, MAX_BODY_BYTES, self._connections),
             sock=self._listener,
