@@ -58,11 +58,11 @@ class Late(Line):
     looked: threading.Event = field(default_factory=threading.Event)
     go: threading.Event = field(default_factory=threading.Event)
 
-    def claim(self, key):
+    def claim(self, flight):
         if threading.current_thread().name.startswith("late"):
             self.looked.set()
             assert self.go.wait(30)
-        return super().claim(key)
+        return super().claim(flight)
 
 
 BOTH = pytest.mark.parametrize("asynchronous", [False, True])

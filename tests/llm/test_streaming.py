@@ -83,7 +83,7 @@ def at_rest(made: Any) -> bool:
     """Whether nothing is held: no reservation, no flight, nothing at the model."""
     account = made.account
     return (
-        account._under_way.total() == 0
+        not account._under_way
         and account._reserved.tokens == 0
         and not made.line.flights
         and made.model.in_flight == 0

@@ -144,7 +144,7 @@ class Account:
         if blocking and self._under_way[threading.get_ident()] > 0:
             return False
         quiet = self.clock.monotonic() - max(since, self._settled_at)
-        return self._under_way.total() > 0 and quiet < _PATIENCE
+        return bool(self._under_way) and quiet < _PATIENCE
 
     def shortage(self, ceiling: Limits, worst: Worst) -> str:
         """What is spent and what one more call may take, of the cap it breaks. Call with the lock held."""
@@ -158,12 +158,18 @@ class Account:
             return f": ${spent.usd:.4g} is spent, and the next call may take ${dollars:.2g}"
         return ""
 
-    def reserve(self, worst: Worst) -> None:
-        """Set a call's worst case aside. Call with the lock held."""
-        self._under_way[threading.get_ident()] += 1
+    def reserve(self, worst: Worst) -> int:
+        """Set a call's worst case aside. Call with the lock held.
+
+        Returns:
+            The thread that makes the call, for `settle`: a stream may end in another.
+        """
+        thread = threading.get_ident()
+        self._under_way[thread] += 1
         self._spent.calls += 1
         self._reserved.tokens += worst.tokens
         self._reserved.usd += worst.usd or 0.0
+        return thread
 
     def answered(self) -> None:
         """An attempt brought an answer: the provider is there."""
@@ -175,15 +181,25 @@ class Account:
         with self.lock:
             self.outage.failure(error)
 
-    def settle(self, worst: Worst, tokens: int | None, usd: float | None) -> None:
-        """Replace a call's worst case by what it used; an unknown use keeps the worst case."""
+    def settle(self, worst: Worst, tokens: int | None, usd: float | None, thread: int | None = None) -> None:
+        """Replace a call's worst case by what it used; an unknown use keeps the worst case.
+
+        Args:
+            worst: As it was reserved.
+            tokens: Input and output together.
+            usd: Dollars.
+            thread: Whose call it is; None is this one.
+        """
+        thread = threading.get_ident() if thread is None else thread
         with self.lock:
             self._reserved.tokens -= worst.tokens
             self._reserved.usd -= worst.usd or 0.0
             self._spent.tokens += worst.tokens if tokens is None else tokens
             self._spent.usd += (worst.usd or 0.0) if usd is None else usd
-            self._under_way[threading.get_ident()] -= 1
-            if not self._under_way.total():
+            self._under_way[thread] -= 1
+            if not self._under_way[thread]:
+                del self._under_way[thread]
+            if not self._under_way:
                 self._reserved = _Totals()  # without what sums of floats leave behind
             self._settled_at = self.clock.monotonic()
             self.changed.notify_all()
@@ -219,41 +235,45 @@ class Gate:
         """Whether no further call may be made, closed or out of time: `enter` would raise, and say why."""
         return self._closed is not None or self.account.late(self.ceiling)
 
-    def enter(self, worst: Worst) -> None:
+    def enter(self, worst: Worst) -> int:
         """Reserve one call; wait while only what is set aside for calls under way leaves no room for it.
+
+        Returns:
+            The thread that makes the call, for `Account.settle`.
 
         Raises:
             Halt: The stage is closed, or a cap would be broken, which closes it.
         """
         since = self.account.clock.monotonic()
         with self.account.lock:
-            while (halt := self._refused(worst, since, blocking=True)) is _NOT_YET:
+            while (found := self._reserved(worst, since, blocking=True)) is _NOT_YET:
                 self.account.changed.wait(_GLANCE)
-        if halt is not None:
-            raise self.close(halt).again()
+        if isinstance(found, Halt):
+            raise self.close(found).again()
+        return found
 
-    async def aenter(self, worst: Worst) -> None:
+    async def aenter(self, worst: Worst) -> int:
         """The same, awaited: other tasks of the thread go on.
 
         Raises:
             Halt: The stage is closed, or a cap would be broken, which closes it.
         """
         since = self.account.clock.monotonic()
-        while (halt := self._refused(worst, since, blocking=False)) is _NOT_YET:  # noqa: ASYNC110
+        while (found := self._reserved(worst, since, blocking=False)) is _NOT_YET:  # noqa: ASYNC110
             await asyncio.sleep(_TASK_GLANCE)
-        if halt is not None:
-            raise self.close(halt).again()
+        if isinstance(found, Halt):
+            raise self.close(found).again()
+        return found
 
-    def _refused(self, worst: Worst, since: float, *, blocking: bool) -> Halt | None:
-        """Why a call may not be made, `_NOT_YET` when it may later; None when it is reserved."""
+    def _reserved(self, worst: Worst, since: float, *, blocking: bool) -> Halt | int:
+        """The thread of the call, once it is reserved; why it may not be made; or `_NOT_YET`."""
         account = self.account
         with account.lock:
             if self._closed is not None:
                 return self._closed
             broken = account.over(self.ceiling, worst)
             if broken is None:
-                account.reserve(worst)
-                return None
+                return account.reserve(worst)
             if account.only_reserved(self.ceiling, worst) and account.will_settle(since, blocking=blocking):
                 return _NOT_YET
             short = account.shortage(self.ceiling, worst)

@@ -6,14 +6,13 @@ journal sits here and not above, because only an engine sees each attempt (retri
 the JSON adapter's second try) exactly once.
 """
 
-import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
 from dspy.lm15 import Request, Response
 
 from skill_fleet.llm.budget import Gate
-from skill_fleet.llm.calls.line import Line, Retry, Traffic
+from skill_fleet.llm.calls.line import Flight, Line, Retry, Traffic
 from skill_fleet.llm.calls.listening import asked, awaited_asked
 from skill_fleet.llm.calls.meter import Inner, Meter, OnFailure, Place
 from skill_fleet.llm.calls.paying import Paying
@@ -57,19 +56,15 @@ class MeteredEngine(Meter):
             stored = self.stored(key, context)
             if stored is not None:
                 return stored
-            flight, landing = self.line.claim(key)
-            if landing is not None:
-                own = flight.thread == threading.get_ident()
-                if own or not self.line.joined(flight, landing):
-                    # A task of this very thread makes it, and cannot go on while we wait for it; or nobody
-                    # reads the stream that it is.
-                    return self._paid(Paying(self, request, document, key, context), request)
-                continue
+            flight = Flight(key)
             try:
-                stored = self.landed(key, context)
+                equal = self.line.claim(flight)
+                if equal is not None and self.line.joined(equal, self.gate):
+                    continue
+                stored = self.landed(key, context) if equal is None else None
                 return stored or self._paid(Paying(self, request, document, key, context), request)
             finally:
-                self.line.land(key, flight)
+                self.line.land(flight)
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The same answer as `complete`, as events while they come; it shares its key."""
@@ -101,16 +96,15 @@ class AsyncMeteredEngine:
             stored = engine.stored(key, context)
             if stored is not None:
                 return stored
-            flight, landing = engine.line.claim(key)
-            if landing is not None:
-                if not await engine.line.awaited(flight, landing):
-                    return await self._paid(Paying(engine, request, document, key, context), request)
-                continue
+            flight = Flight(key)
             try:
-                stored = engine.landed(key, context)
+                equal = engine.line.claim(flight)
+                if equal is not None and await engine.line.awaited(equal, engine.gate):
+                    continue
+                stored = engine.landed(key, context) if equal is None else None
                 return stored or await self._paid(Paying(engine, request, document, key, context), request)
             finally:
-                engine.line.land(key, flight)
+                engine.line.land(flight)
 
     def stream(self, request: Request) -> AsyncIterator[Any]:
         """The same answer as `complete`, as events while they come; it shares its key."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from skill_fleet.config.settings import Calls, ModelSpec
 from skill_fleet.foundation.clock import Clock
+from skill_fleet.llm.budget import Gate
 from skill_fleet.llm.calls.acquaintance import Acquaintance
 from skill_fleet.llm.calls.patience import Patience
 from skill_fleet.llm.calls.readers import Readers
@@ -87,13 +88,15 @@ class Flight:
     """A call under way.
 
     Attributes:
+        key: Of the call.
         thread: Who makes it.
         landing: What those wait for who want an equal one; None as long as nobody does.
         read_at: When the reader of a stream got his last piece, on the clock, while the next is for him to
             ask for; None while the call itself is under way.
     """
 
-    thread: int
+    key: str
+    thread: int = field(default_factory=threading.get_ident)
     landing: concurrent.futures.Future[None] | None = None
     read_at: float | None = None
 
@@ -104,6 +107,10 @@ class Flight:
             # Running from the start: a waiting task that is cancelled must not cancel it for the others.
             self.landing.set_running_or_notify_cancel()
         return self.landing
+
+
+Equal = tuple[Flight, concurrent.futures.Future[None]]
+"""An equal call under way, and what to wait for."""
 
 
 @dataclass(frozen=True)
@@ -141,43 +148,61 @@ class Line:
         with self.lock:
             return self.models.setdefault((spec.model, spec.api_base), Acquaintance())
 
-    def claim(self, key: str) -> tuple[Flight, concurrent.futures.Future[None] | None]:
-        """The call under way for a key, and what to wait for; None when the caller has to make it."""
-        with self.lock:
-            flight = self.flights.get(key)
-            if flight is not None:
-                return flight, flight.wanted()
-            flight = self.flights[key] = Flight(threading.get_ident())
-            return flight, None
-
-    def joined(self, flight: Flight, landing: concurrent.futures.Future[None]) -> bool:
-        """Wait until an equal call is over.
+    def claim(self, flight: Flight) -> Equal | None:
+        """Begin a call, which has to `land` however it ends, also where an interrupt ends the claim.
 
         Returns:
-            False: It is a stream that its reader has left alone: there may never be an end.
+            The equal call that is under way; None where the caller has to make it.
         """
+        with self.lock:
+            other = self.flights.setdefault(flight.key, flight)
+            return None if other is flight else (other, other.wanted())
+
+    def joined(self, equal: Equal, gate: Gate) -> bool:
+        """Wait until an equal call is over, or no call may be made any more.
+
+        Args:
+            equal: The call.
+            gate: Of who waits.
+
+        Returns:
+            False: There may never be an end. It is a stream that its reader has left alone; or a task of this
+            very thread makes it, and cannot go on while we wait for it.
+        """
+        flight, landing = equal
+        if flight.thread == threading.get_ident():
+            return False
         while not self.left_alone(flight):
+            if self._over(flight, gate):
+                return True
             with contextlib.suppress(TimeoutError):
                 landing.result(_GLANCE)
                 return True
         return False
 
-    async def awaited(self, flight: Flight, landing: concurrent.futures.Future[None]) -> bool:
-        """The same, awaited."""
+    async def awaited(self, equal: Equal, gate: Gate) -> bool:
+        """The same, awaited: tasks of this thread go on."""
+        flight, landing = equal
         wrapped = asyncio.wrap_future(landing)
         while not self.left_alone(flight):
-            if (await asyncio.wait({wrapped}, timeout=_GLANCE))[0]:
+            if self._over(flight, gate) or (await asyncio.wait({wrapped}, timeout=_GLANCE))[0]:
                 return True
         return False
+
+    def _over(self, flight: Flight, gate: Gate) -> bool:
+        """Whether there is nothing to wait for; of an end that an interrupt cut off nobody is told."""
+        return gate.closed is not None or self.flights.get(flight.key) is not flight
 
     def left_alone(self, flight: Flight) -> bool:
         """Whether it is a stream whose reader has not asked for the next piece for a while."""
         read_at = flight.read_at
         return read_at is not None and self.clock.monotonic() - read_at > _READER_SECONDS
 
-    def land(self, key: str, flight: Flight) -> None:
-        """The call of a key is over, well or not: those who wait look again."""
+    def land(self, flight: Flight) -> None:
+        """A call is over, well or not: those who wait look again. Nothing, where it was not claimed."""
         with self.lock:
-            self.flights.pop(key, None)
+            if self.flights.get(flight.key) is not flight:
+                return
+            del self.flights[flight.key]
         if flight.landing is not None:
             flight.landing.set_result(None)

@@ -76,6 +76,7 @@ class Paying:
         self._placed = self._ahead = False
         self._ticket: Ticket | None = None
         self._before: Ticket | None = None  # of the last attempt
+        self._reserved: int | None = None  # while room is set aside: the thread that it is set aside for
         self.shown: Shown | None = None
 
     def __enter__(self) -> Self:
@@ -91,7 +92,8 @@ class Paying:
                 self._ticket = meter.limiter.admit(
                     meter.quota, self._expected(), self._waits_no_more, self._before
                 )
-            meter.gate.enter(self._worst)  # raises where the waiting was given up since it is shut
+            # It raises where the waiting was given up since it is shut.
+            self._reserved = meter.gate.enter(self._worst)
             self._open()
         return self
 
@@ -108,7 +110,7 @@ class Paying:
                 self._ticket = await meter.limiter.aadmit(
                     meter.quota, self._expected(), self._waits_no_more, self._before
                 )
-            await meter.gate.aenter(self._worst)
+            self._reserved = await meter.gate.aenter(self._worst)
             self._open()
         return self
 
@@ -156,14 +158,14 @@ class Paying:
 
     @contextmanager
     def _given_back(self) -> Iterator[None]:
-        """What breaks the waiting off leaves nothing held."""
+        """What breaks the waiting off leaves nothing held, and nothing set aside: nothing was sent."""
         try:
             yield
-        except Broken as broken:
+        except BaseException as error:
+            self._settle(0, 0.0)
             self._leave(met=False)
-            raise self._given_up(broken) from broken
-        except BaseException:
-            self._leave(met=False)
+            if isinstance(error, Broken):
+                raise self._given_up(error) from error
             raise
 
     def settled(self, response: Response) -> Response:
@@ -190,7 +192,7 @@ class Paying:
             stored = meter.line.journal.settle(self._attempt, self._key, meter.spec.model, body, usage)
         except StorageError as error:
             raise meter.storage_halt(error) from error
-        meter.gate.account.settle(self._worst, total(usage), usage.usd)
+        self._settle(total(usage), usage.usd)
         if stored is body and exact and unchangeable(response):
             return meter.given(response, body, self._key, self._context)
         # Read back, so that the caller gets what whoever replays it will get.
@@ -224,8 +226,7 @@ class Paying:
                 reserved_usd=worst.usd,
             )
         except (StorageError, LeaseLost) as error:
-            # Nothing was sent: a journal that cannot note the call, or may not, forbids it.
-            meter.gate.account.settle(worst, 0, 0.0)
+            # A journal that cannot note the call, or may not, forbids it.
             if isinstance(error, LeaseLost):
                 raise meter.gate.close(Halt("lease", error)).again() from error
             raise meter.storage_halt(error) from error
@@ -305,6 +306,12 @@ class Paying:
         except StorageError as error:
             raise meter.storage_halt(error) from error
         if not billed:
-            meter.gate.account.settle(self._worst, 0, 0.0)
+            self._settle(0, 0.0)
         else:
-            meter.gate.account.settle(self._worst, total(usage), usage.usd if usage else None)
+            self._settle(total(usage), usage.usd if usage else None)
+
+    def _settle(self, tokens: int | None, usd: float | None) -> None:
+        """Give back what was set aside, once: an interrupt may come when it is done, and be booked too."""
+        thread, self._reserved = self._reserved, None
+        if thread is not None:
+            self._meter.gate.account.settle(self._worst, tokens, usd, thread)

@@ -20,8 +20,8 @@ from skill_fleet.llm.halt import Halt
 
 # How often it is looked, in seconds.
 _GLANCE = 0.2
-# So long, in seconds, a stream that is closed is waited for. Where the garbage collector closes it, its end may
-# need a lock that this very thread holds: then it ends afterwards.
+# So long, in seconds, a stream that is closed is waited for. Where the garbage collector closes it, its end
+# may need a lock that this very thread holds: then it ends afterwards.
 _CLOSING_SECONDS = 2.0
 
 _logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Readers:
         self._streams[hold] = events
 
     def forget(self, hold: Hold) -> None:
-        """It has ended, or nobody reads it any more, which ends it. May be said anywhere, in finalizers too."""
+        """It has ended, or nobody reads it any more, which ends it; may be said in finalizers, too."""
         if hold.under_way:
             self._notes.put(_Note(hold))
         else:

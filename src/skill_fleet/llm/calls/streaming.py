@@ -11,7 +11,6 @@ so do servers that turn out to know no streams.
 
 import contextlib
 import re
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeGuard
@@ -218,23 +217,19 @@ def _events(meter: Meter, request: Request, hold: Hold) -> Generator[Any, None, 
         if stored is not None:
             yield from as_events(stored)
             return
-        flight, landing = meter.line.claim(key)
-        if landing is None:
-            break
-        if flight.thread == threading.get_ident() or not meter.line.joined(flight, landing):
-            # It cannot go on while we wait for it, or nobody reads it: one of our own, which nobody joins.
-            paying = Paying(meter, request, document, key, context)
-            paid = yield from _paid(meter, request, paying, Flight(threading.get_ident()), hold)
-            yield from paid.rest()
-            return
-    try:
-        stored = meter.landed(key, context)
-        if stored is None:
-            paying = Paying(meter, request, document, key, context)
-            paid = yield from _paid(meter, request, paying, flight, hold)
-    finally:
-        meter.line.land(key, flight)  # before the rest: those who wait have no use for it
-    yield from paid.rest() if paid is not None else as_events(stored)
+        flight = Flight(key)
+        try:
+            equal = meter.line.claim(flight)
+            if equal is not None and meter.line.joined(equal, meter.gate):
+                continue
+            stored = meter.landed(key, context) if equal is None else None
+            if stored is None:  # where nobody waits for the equal one, nobody joins this one
+                paying = Paying(meter, request, document, key, context)
+                paid = yield from _paid(meter, request, paying, flight, hold)
+        finally:
+            meter.line.land(flight)  # before the rest: those who wait have no use for it
+        yield from paid.rest() if paid is not None else as_events(stored)
+        return
 
 
 def _paid(
@@ -279,21 +274,19 @@ async def astreamed(meter: Meter, request: Request) -> AsyncGenerator[Any, None]
         stored = meter.stored(key, context)
         if stored is not None:
             break
-        flight, landing = meter.line.claim(key)
-        alone = landing is not None and not await meter.line.awaited(flight, landing)
-        if landing is not None and not alone:
-            continue
+        flight = Flight(key)
         try:
-            stored = None if alone else meter.landed(key, context)
+            equal = meter.line.claim(flight)
+            if equal is not None and await meter.line.awaited(equal, meter.gate):
+                continue
+            stored = meter.landed(key, context) if equal is None else None
             if stored is None:
-                mine = Flight(threading.get_ident()) if alone else flight
                 paying = Paying(meter, request, document, key, context)
-                async with contextlib.aclosing(_awaited_paid(meter, request, paying, mine, bill)) as events:
+                async with contextlib.aclosing(_awaited_paid(meter, request, paying, flight, bill)) as events:
                     async for event in events:
                         yield event
         finally:
-            if not alone:
-                meter.line.land(key, flight)
+            meter.line.land(flight)
         break
     for event in bill[0].rest() if stored is None else as_events(stored):
         yield event
