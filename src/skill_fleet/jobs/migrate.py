@@ -92,6 +92,8 @@ def upgrade(database: Database, versions: Sequence[Path] = (VERSIONS,)) -> None:
 
     def work(db: sa.Connection) -> None:
         if not database.is_sqlite:
+            # As long as it takes: a backup holds the tables for minutes, and is no reason not to start.
+            db.execute(sa.text("set local lock_timeout = 0"))
             db.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
         config.attributes["connection"] = db
         command.upgrade(config, "head")
