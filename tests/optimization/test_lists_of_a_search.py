@@ -19,7 +19,7 @@ from skill_fleet.optimization.planning.plan import make_plan
 from skill_fleet.optimization.records.events import EventLog, read_events
 from skill_fleet.optimization.records.runs import find_run, new_run
 from skill_fleet.optimization.searching.pace import Pace
-from skill_fleet.optimization.searching.quarantine import SetAside, set_aside
+from skill_fleet.optimization.searching.quarantine import SetAside, remaining, set_aside
 from skill_fleet.optimization.searching.stages import Baseline
 from skill_fleet.optimization.searching.withheld import RoundProposals
 from skill_fleet.optimization.session import Control, open_session
@@ -114,6 +114,53 @@ def test_as_many_examples_are_set_aside_as_the_share_says(opened):
         assert len(json.loads(session.folder.quarantine.read_text())) == 29
         baseline = replace(baseline, train=baseline.train[1:])
         assert (item in session.excluded) is (number == 0)
+
+
+def failing(example):
+    return Halt("provider", WITHHELD, identity_of(example)[0])
+
+
+def noted(session):
+    return [(one["item_id"], one["round"]) for one in json.loads(session.folder.quarantine.read_text())]
+
+
+def test_what_a_later_round_set_aside_is_counted_once(opened):
+    """A resumed run begins at the first round again: what fails later is in its searches, and in the list."""
+    session, baseline = opened(0.145, examples=200)
+    names = [identity_of(example)[0] for example in baseline.train]
+    later = [SetAside(name, 2, "It was withheld.") for name in names[:28]]
+    session.folder.quarantine.write_text(json.dumps([asdict(one) for one in later]))
+    assert set_aside(session, baseline, 1, failing(baseline.train[100])) is True
+    assert set_aside(session, baseline, 1, failing(baseline.train[101])) is False
+    # One of them is no further one, also in an earlier round: that is from when on it is left out.
+    assert set_aside(session, baseline, 1, failing(baseline.train[0])) is True
+    assert noted(session) == [*((name, 2) for name in names[1:28]), (names[100], 1), (names[0], 1)]
+
+
+def test_a_round_has_what_is_set_aside_later(opened):
+    session, baseline = opened(0.5, examples=3)
+    names = [identity_of(example)[0] for example in baseline.train]
+    entries = [SetAside(name, number, "It was withheld.") for number, name in enumerate(names, start=1)]
+    session.folder.quarantine.write_text(json.dumps([asdict(one) for one in entries]))
+    for number in (1, 2, 3):
+        left = [identity_of(example)[0] for example in remaining(session, baseline, number).train]
+        assert left == names[number:]
+        assert session.excluded == set(names[:number])
+
+
+@pytest.mark.parametrize(("share", "bearable"), [(0.5, 2), (0.25, 1), (0.2, 0), (1, 3)])
+def test_one_set_does_not_make_up_for_what_the_other_loses(opened, share, bearable):
+    """4 of 44 are less than a fifth of them, and all there are to choose by."""
+    session, baseline = opened(share)
+    train, validation = session.plan.examples("train"), session.plan.examples("validation")[:4]
+    assert len(train) == 40
+    baseline = replace(baseline, train=train, validation=validation)
+    may = []
+    for number in range(4):
+        may.append(set_aside(session, baseline, 1, failing(validation[number])))
+        baseline = remaining(session, baseline, 1)
+    assert may == [number < bearable for number in range(4)]
+    assert set_aside(session, baseline, 1, failing(train[0])) is True
 
 
 class Owned:

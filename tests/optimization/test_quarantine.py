@@ -98,6 +98,23 @@ def test_what_fails_for_good_is_set_aside_and_the_search_goes_on(places, optimiz
     ]
 
 
+def test_what_a_search_lost_is_in_no_mean_of_its_result(place):
+    """Neither in that of the plain program, which was measured before it failed, nor on the front."""
+    request = place.request("gepa", num_threads=1, rounds=1)
+    lost = make_plan(request, place.loaded).split.validation[0].fields["ticket"]
+    done = place.optimize(request, wrap=filtering([lost]))
+    result = done.result
+    assert result.status == "succeeded", done.error
+    (before,) = events_of(place, result, "baseline")
+    left = before["examples"] - 1
+    score = before["validation"] * before["examples"] - result.baseline["validation"] * left
+    assert round(score, 6) in {0.0, 1.0}
+    assert result.baseline["validation"] != pytest.approx(before["validation"])
+    (plain,) = (one["quality"] for one in result.pareto if one["round"] == 0)
+    (chosen,) = (one["quality"] for one in result.pareto if one["chosen"])
+    assert (plain, chosen) == (result.baseline["validation"], result.optimized["validation"])
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_run_that_was_stopped_after_it_ends_in_the_same_program(places, optimizer):
     whole, cut = places("whole"), places("cut")

@@ -7,7 +7,10 @@ searched again without it: answers that were paid for come from the journal, and
 from the start. Where too many fail it is not the examples' fault, and the run stops.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+
+import dspy
 
 from skill_fleet.evaluation.course import most_of
 from skill_fleet.evaluation.measurement import Measurement, identity_of
@@ -57,16 +60,18 @@ def set_aside(session: Session, baseline: Baseline, number: int, halt: Halt | No
         Halt: The run is not this process's any more, or nobody can say so: nothing is written down.
     """
     item = None if halt is None else halt.subject
-    ids = {identity_of(example)[0] for example in (*baseline.train, *baseline.validation)}
-    if halt is None or item is None or item not in ids:
+    sets = [_ids(baseline.train), _ids(baseline.validation)]
+    mine = next((one for one in sets if item in one), None)
+    if halt is None or item is None or mine is None:
         return False
     require_own(session)
     known = _known(session)  # right now: what is in the file stays there
-    most = min(_MOST, session.loaded.settings.calls.max_failed_share)
-    if len(known) + 1 > most_of(most, len(ids) + len(known)):
+    if not _may_lose(session, item, mine, sets[0] | sets[1], {one.item_id for one in known}):
         return False
     entry = SetAside(item, number, halt.error.message)
-    write_json(session.folder.quarantine, [asdict(one) for one in (*known, entry)])
+    # A resumed run may meet an example in an earlier round than the process that noted it first.
+    others = [one for one in known if one.item_id != item]
+    write_json(session.folder.quarantine, [asdict(one) for one in (*others, entry)])
     session.excluded.add(item)
     session.emit("set_aside", round=number, example=item, reason=entry.reason)
     session.warn(
@@ -74,6 +79,32 @@ def set_aside(session: Session, baseline: Baseline, number: int, halt: Halt | No
         f"The example {item} failed for good in round {number} and was set aside: {entry.reason}",
     )
     return True
+
+
+def _may_lose(session: Session, item: str, mine: set[str], left: set[str], known: set[str]) -> bool:
+    """Whether a search can do without one more example.
+
+    Args:
+        session: The run.
+        item: The example.
+        mine: What is left of its set; the other one does not make up for it.
+        left: What is left of both.
+        known: What was set aside in the search so far, in whatever round.
+    """
+    share = session.loaded.settings.calls.max_failed_share
+    before = _ids(session.plan.examples("train")), _ids(session.plan.examples("validation"))
+    whole = mine | next((ids & known for ids in before if item in ids), set())
+    of_set = len(whole & known | {item})
+    of_both = len(known | {item})
+    return (
+        of_both <= most_of(min(_MOST, share), len(left | known))
+        and of_set <= most_of(share, len(whole))
+        and of_set < len(whole)
+    )
+
+
+def _ids(examples: Sequence[dspy.Example]) -> set[str]:
+    return {name for name, _ in map(identity_of, examples) if name is not None}
 
 
 def without(found: Measurement, failed: set[str]) -> Measurement:
