@@ -29,7 +29,7 @@ from skill_fleet.optimization.ending.sealed import (
 from skill_fleet.optimization.searching.canaries import try_metric
 from skill_fleet.optimization.searching.quarantine import without
 from skill_fleet.optimization.searching.rounds import Best, search_rounds
-from skill_fleet.optimization.searching.stages import Baseline, measure_baseline, measured
+from skill_fleet.optimization.searching.stages import Baseline, measure_baseline, measured, require_scores
 from skill_fleet.optimization.selection import gains
 from skill_fleet.optimization.session import Session
 
@@ -40,8 +40,8 @@ class Fold:
 
     Attributes:
         held_out: Scores on its examples.
-        validation: Means on its validation set, of the plain program and of the one it chose; None where the
-            search could not begin.
+        validation: Means on its validation set, of the plain program and of the one it chose, on the examples
+            scored for both; None where there are none, or where the search could not begin.
         candidates: Among how many programs it chose.
         missing: Ids of its examples that have no score for both.
     """
@@ -101,6 +101,8 @@ def _fold(session: Session, number: int, split: Split) -> Fold:
 
     Raises:
         Halt: It was stopped.
+        ProviderError: Most examples fail.
+        MetricError: The metric breaks on an answer.
     """
     about = {"fold": number, "folds": len(session.plan.folds)}
     view = session.view(session.plan.of_fold(split), session.folder.fold(number), about)
@@ -115,16 +117,24 @@ def _fold(session: Session, number: int, split: Split) -> Fold:
         if halt is not None:
             raise halt
         chosen, candidates = best.program, pool.number
-        plain_validation = without(baseline.measured, view.excluded)
-        validation = (plain_validation.mean or 0.0, best.measured.mean or 0.0)
+        validation = _on_validation(view, baseline, best)
     for warning in view.result.warnings:
         session.result.warn(warning["code"], f"Fold {number}: {warning['message']}")
     gate, examples = view.gate(), view.plan.examples("test")
     plain = measured(view, program, examples, gate, "held out")
     same = program_hash(chosen) == program_hash(program)
     found = plain if same else measured(view, chosen, examples, gate, "held out")
+    for one in (plain, found):
+        require_scores(one)  # left out of the pairs, the metric would choose which examples count
     session.excluded |= view.excluded
     return _done(view, plain, found, validation, candidates)
+
+
+def _on_validation(view: Session, baseline: Baseline, best: Best) -> tuple[float, float] | None:
+    plain, chosen, _ = paired(
+        without(baseline.measured, view.excluded), without(best.measured, view.excluded)
+    )
+    return (_mean(plain), _mean(chosen)) if plain else None
 
 
 def _done(

@@ -13,14 +13,14 @@ from skill_fleet.foundation.errors import LeaseLost, StorageError
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.readings import readings_of
-from skill_fleet.optimization.conclusions.verdict import digest_of_test, judge
+from skill_fleet.optimization.conclusions.verdict import digest_of_test, judge, scored_for_all
 from skill_fleet.optimization.ending.publish import Incumbent
 from skill_fleet.optimization.estimates.estimate import effort_of
 from skill_fleet.optimization.optimizer import CostlyAnswers
 from skill_fleet.optimization.planning.plan import Plan
 from skill_fleet.optimization.searching.quarantine import without
 from skill_fleet.optimization.searching.rounds import Best, Pool
-from skill_fleet.optimization.searching.stages import Baseline, measured
+from skill_fleet.optimization.searching.stages import Baseline, measured, require_scores
 from skill_fleet.optimization.selection import cost_of, gains, points, prices_of
 from skill_fleet.optimization.session import Session
 
@@ -74,11 +74,16 @@ def sealed_test(
 ) -> tuple[Comparison | None, Comparison | None]:
     """Baseline, candidate and incumbent on the sealed test.
 
+    What is reported of baseline and candidate is of the examples that have a score for both. Otherwise what a
+    filter withholds from one of them would lower or raise its mean.
+
     Returns:
         The candidate against the baseline and against the incumbent; None where there is nothing to compare.
 
     Raises:
         Halt: A cap is reached, or no call can succeed.
+        ProviderError: Most examples fail.
+        MetricError: The metric breaks on an answer: left out, it would choose which examples count.
     """
     plan, result = session.plan, session.result
     examples = plan.examples("test")
@@ -86,25 +91,30 @@ def sealed_test(
 
     def on_test(program: dspy.Module) -> Measurement:
         found = measured(session, program, examples, gate, "sealed test")
+        require_scores(found)
         session.excluded |= {outcome.item_id for outcome in found.excluded}
         return found
 
     plain = on_test(baseline.program)
-    note_test(session, "baseline", plain)
+    _warn_of_missing(session, "baseline", plain)
+    _note_test(session, "baseline", plain)
     against_baseline = against_incumbent = None
     if best.from_round > 0:
         found = on_test(best.program)
         # Counted before anybody sees it: where that fails, a test could be read without end.
         reads = result.test_reads = counted_reading(session, best.program)
-        note_test(session, "optimized", found)
+        _warn_of_missing(session, "optimized", found)
+        _note_both(session, plain, found)
         against_baseline = judge(plain, found, reads=reads, seed=plan.request.seed)
         note_comparison(session, against_baseline)
         if incumbent is not None:
             old = on_test(incumbent.program)
             against_incumbent = judge(old, found, reads=reads, seed=plan.request.seed)
-            session.emit("incumbent", test=old.mean, verdict=against_incumbent.verdict)
+            session.emit(
+                "incumbent", test=scored_for_all([old, found])[0].mean, verdict=against_incumbent.verdict
+            )
     else:
-        note_test(session, "optimized", plain)
+        _note_test(session, "optimized", plain)
     return against_baseline, against_incumbent
 
 
@@ -118,13 +128,13 @@ def warn_of_nothing(session: Session) -> None:
 
 
 def note_choice(session: Session, baseline: Baseline, best: Best, pool: Pool) -> None:
-    """Put what the search chose, and among what, into the result."""
+    """Put what the search chose, and among what, into the result; means are of what has a score for both."""
     result, prices = session.result, prices_of(session.plan.models)
-    result.optimized["validation"] = best.measured.mean
     result.instructions = {name: p.signature.instructions for name, p in best.program.named_predictors()}
     plain = without(baseline.measured, session.excluded)
-    result.baseline["validation"] = plain.mean
-    for name, found in (("baseline", plain), ("optimized", best.measured)):
+    chosen = without(best.measured, session.excluded)
+    for name, found in zip(("baseline", "optimized"), scored_for_all([plain, chosen]), strict=True):
+        getattr(result, name)["validation"] = found.mean
         cost = cost_of(found, prices)
         result.cost_per_answer[name] = None if cost is None else cost.to_json()
     result.pareto = points(pool.candidates, program_hash(best.program), prices)
@@ -174,17 +184,30 @@ def _counted(session: Session, test: str, reader: str) -> int:
         raise Halt("storage", error) from None
 
 
-def note_test(session: Session, which: str, found: Measurement) -> None:
+def _note_both(session: Session, plain: Measurement, found: Measurement) -> None:
+    """Put both measurements on the sealed test into the result, on the examples scored for both."""
+    of_plain, of_found = scored_for_all([plain, found])
+    if len(of_plain.outcomes) < len(plain.scores()):
+        _note_test(session, "baseline", of_plain)
+    _note_test(session, "optimized", of_found)
+
+
+def _note_test(session: Session, which: str, found: Measurement) -> None:
     """Put a measurement on the sealed test into the result: `baseline` or `optimized`."""
     result = session.result
     target = session.loaded.settings.evaluation.thresholds.target
     (result.baseline if which == "baseline" else result.optimized)["test"] = found.mean
     result.accuracy[which] = found.pass_share(target)
+    missing = len(session.plan.split.test) - len(found.scores())
+    session.emit("test", program=which, mean=found.mean, excluded=missing)
+
+
+def _warn_of_missing(session: Session, which: str, found: Measurement) -> None:
     if found.excluded:
         session.warn(
-            "examples_excluded", f"{len(found.excluded)} test examples of the {which} program have no score."
+            "examples_excluded",
+            f"{len(found.excluded)} test examples of the {which} program have no score: they count for none.",
         )
-    session.emit("test", program=which, mean=found.mean, excluded=len(found.excluded))
 
 
 def note_comparison(session: Session, comparison: Comparison) -> None:
