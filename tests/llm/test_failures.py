@@ -1,7 +1,9 @@
 """What a failure means, and what is said of it."""
 
 import inspect
+import socket
 
+import httpx2
 import pytest
 from dspy.utils import exceptions
 from dspy.utils.exceptions import (
@@ -15,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_fleet.foundation.errors import KeyMissing, ProviderError
+from skill_fleet.llm.commands.failures import NotStarted
 from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, redact, redacted, understand
 
 EXPECTED = {
@@ -72,6 +75,37 @@ def test_a_reply_that_says_all_is_well_and_cannot_be_read_is_asked_again(
 @pytest.mark.parametrize("error", [ValueError("x"), ImportError("x"), RuntimeError("x"), KeyError("x")])
 def test_a_bug_stops(error: Exception) -> None:
     assert understand(error).remedy == "stop"
+
+
+def beneath(kind: type[Exception]) -> LMTransportError:
+    """A break in the connection that a client's error led to."""
+    error = LMTransportError("broke")
+    error.__cause__ = kind("x")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent"),
+    [
+        (httpx2.ConnectError, False),
+        (httpx2.ConnectTimeout, False),
+        (httpx2.PoolTimeout, False),
+        (httpx2.ProxyError, False),
+        (httpx2.UnsupportedProtocol, False),
+        (httpx2.LocalProtocolError, False),
+        (ConnectionRefusedError, False),
+        (socket.gaierror, False),
+        (NotStarted, False),
+        (httpx2.ReadTimeout, True),
+        (httpx2.ReadError, True),
+        (httpx2.WriteError, True),
+        (httpx2.RemoteProtocolError, True),
+        (ConnectionResetError, True),
+        (TimeoutError, True),
+    ],
+)
+def test_what_broke_before_anything_went_out_is_not_billed(kind: type[Exception], sent: bool) -> None:
+    assert understand(beneath(kind)).sent is sent
 
 
 def test_an_error_that_is_its_own_cause_ends() -> None:

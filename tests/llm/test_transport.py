@@ -1,6 +1,7 @@
 """What a paid attempt must never do: last for ever, go elsewhere, fill the memory, say its key."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -17,7 +18,7 @@ from dspy.utils.exceptions import LMConfigurationError, LMError, LMProviderError
 from certificates import encrypted, self_signed
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.failures import Failure, understand
-from skill_fleet.llm.providers import attempt_rules, transport
+from skill_fleet.llm.providers import attempt_rules, known_inside, transport
 from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT, ROUTES
 from wires import Reply, Write, chat, chat_events, drip, wire_server
@@ -226,6 +227,32 @@ def test_connections_are_kept_and_there_are_enough_for_256_threads(to: Callable[
         assert server.connections == opened
 
 
+@pytest.mark.parametrize("tasks", [False, True], ids=["threads", "tasks"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_an_attempt_that_finds_no_free_connection_was_not_sent(
+    to: Callable[..., Provider], tasks: bool, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only one belongs to a stream that is read slowly."""
+    monkeypatch.setattr(attempt_rules, "CONNECTIONS", 1)
+
+    def in_a_thread(provider: Provider) -> None:
+        with contextlib.closing(provider.stream(REQUEST)) as events:  # type: ignore[type-var]
+            next(events)
+            next(provider.stream(REQUEST)) if stream else provider.complete(REQUEST)
+
+    async def in_a_task(provider: Provider) -> None:
+        async with contextlib.aclosing(provider.astream(REQUEST)) as events:  # type: ignore[type-var]
+            await anext(events)
+            await (anext(provider.astream(REQUEST)) if stream else provider.acomplete(REQUEST))
+
+    with wire_server(Reply(chat_events("fine"))) as server:
+        provider = to(server.url, timeout=0.5)
+        with pytest.raises(LMError) as caught:
+            asyncio.run(in_a_task(provider)) if tasks else in_a_thread(provider)
+    assert understand(caught.value) == Failure("transport", "retry", sent=False)
+    assert len(server.asked) == 1
+
+
 def test_streams_that_are_left_early_give_their_places_back(to: Callable[..., Provider]) -> None:
     with wire_server(Reply(chat_events("one", "two", "three"))) as server:
         provider = to(server.url)
@@ -360,7 +387,7 @@ def test_nothing_is_logged(to: Callable[..., Provider], caplog: pytest.LogCaptur
 
 
 def test_the_inside_of_dspys_client_is_the_one_that_is_relied_on() -> None:
-    assert transport.usable(), "look at llm/providers/transport.py before moving the bound of dspy"
+    assert known_inside.usable(), "look at llm/providers/known_inside.py before moving the bound of dspy"
 
 
 @pytest.mark.parametrize(
@@ -369,14 +396,14 @@ def test_the_inside_of_dspys_client_is_the_one_that_is_relied_on() -> None:
 def test_a_name_of_dspys_client_that_is_gone_or_another_is_not_relied_on(
     owner: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = getattr(transport, owner)
+    inside = getattr(known_inside, owner)
     with monkeypatch.context() as changed:
         changed.setattr(inside, name, lambda self, something, else_: None)
-        assert not transport.usable()
+        assert not known_inside.usable()
     with monkeypatch.context() as changed:
         changed.delattr(inside, name)
-        assert not transport.usable()
-    assert transport.usable()
+        assert not known_inside.usable()
+    assert known_inside.usable()
 
 
 def test_a_response_that_keeps_its_body_elsewhere_is_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,16 +417,16 @@ def test_a_response_that_keeps_its_body_elsewhere_is_not_relied_on(monkeypatch: 
             pass
 
     for other in (Elsewhere, Otherwise):
-        monkeypatch.setattr(transport, "TransportResponse", other)
-        assert not transport.usable()
+        monkeypatch.setattr(known_inside, "TransportResponse", other)
+        assert not known_inside.usable()
 
 
 @pytest.mark.parametrize(
     "prefix", [route.prefix for route in ROUTES if route.wire == "openai" and route.prefix != "azure"]
 )
 def test_with_another_inside_dspys_own_model_answers(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
-    assert not transport.usable()
+    monkeypatch.setattr(known_inside, "_OPEN", ("self", "something", "else"))
+    assert not known_inside.usable()
     with wire_server(Reply(chat())) as server:
         spec = ModelSpec(model=f"{prefix}/m", api_base=f"{server.url}/v1", api_key_env="K")
         provider = Provider(spec, {"K": "planted-key-1"})
@@ -424,7 +451,7 @@ FAILING = {
 def test_with_another_inside_failures_are_understood_as_well(
     code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
+    monkeypatch.setattr(known_inside, "_OPEN", ("self", "something", "else"))
     with wire_server(FAILING[code]) as server:
         spec = ModelSpec(model="openai/m", api_base=f"{server.url}/v1", api_key_env="K")
         provider = Provider(spec, {"K": "planted-key-1"})
@@ -441,7 +468,7 @@ def test_with_another_inside_failures_are_understood_as_well(
 
 
 def test_with_another_inside_a_silent_server_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
+    monkeypatch.setattr(known_inside, "_OPEN", ("self", "something", "else"))
     hold = threading.Event()
     with wire_server(Reply(chat(), hold=hold)) as server:
         spec = ModelSpec(model="openai/m", api_base=f"{server.url}/v1", timeout=0.3)

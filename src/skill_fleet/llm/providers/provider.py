@@ -162,8 +162,8 @@ def has_native_client() -> bool:
 def _native() -> "type[NativeClient] | None":
     """DSPy's client with our transport under it; None where its inside is not the one we know."""
     try:
+        from skill_fleet.llm.providers.known_inside import usable
         from skill_fleet.llm.providers.native_client import NativeClient
-        from skill_fleet.llm.providers.transport import usable
     except ImportError:
         return None
     return NativeClient if usable() else None

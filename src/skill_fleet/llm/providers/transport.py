@@ -8,13 +8,11 @@
 * It tells the headers of every response, which say how much of a limit is left.
 
 Proxies of the environment are used as DSPy's client does, except for addresses of this machine. Nothing is
-logged. The names used of the vendored client are not public: `usable` looks before they are relied on.
+logged. The names used of the vendored client are not public: `known_inside` looks before they are relied on.
 """
 
 import concurrent.futures
 import contextvars
-import importlib.metadata
-import inspect
 import socket
 import threading
 import time
@@ -24,10 +22,12 @@ from typing import Any
 
 from dspy._vendor.lm15.transports import (
     AsyncTransportResponse,
+    ConnectError,
     ConnectTimeout,
     ReadTimeout,
     StdlibAsyncTransport,
     StdlibTransport,
+    TransportError,
     TransportRequest,
     TransportResponse,
     WriteTimeout,
@@ -37,34 +37,6 @@ from skill_fleet.llm.providers.attempt_rules import Rules
 from skill_fleet.llm.providers.vendor_words import usual_form
 
 _ERROR = 400
-_OPEN = ("self", "parsed", "proxy", "origin", "connect_timeout")
-_SEND = ("self", "conn", "request", "parsed", "proxy", "write_timeout")
-
-
-def usable() -> bool:
-    """Whether DSPy's client is one that this module was proven with: `tests/llm/test_transport.py`."""
-    version = importlib.metadata.version("dspy")
-    known = _takes(StdlibTransport, "_open", _OPEN)
-    # Under another name nothing would note that a request went out: what was billed would count as unsent.
-    known = known and _takes(StdlibAsyncTransport, "_send_request", _SEND)
-    return known and _keeps_chunks() and version.startswith("3.4.")
-
-
-def _takes(owner: type, name: str, parameters: tuple[str, ...]) -> bool:
-    found = getattr(owner, name, None)
-    return found is not None and tuple(inspect.signature(found).parameters) == parameters
-
-
-def _keeps_chunks() -> bool:
-    """Whether a response has the body it is given where it can be closed."""
-    given = iter((b"",))
-    try:
-        response = TransportResponse(
-            status=200, reason="", headers=[], http_version="", chunks=given, release=lambda _: None
-        )
-    except TypeError:
-        return False
-    return getattr(response, "_chunks", None) is given
 
 
 class _Attempt:
@@ -85,6 +57,15 @@ class _Attempt:
     def unconnected(self) -> ConnectTimeout:
         """That its time is over before the provider heard anything of it."""
         return ConnectTimeout(f"No connection within {self.rules.seconds:g} s (the model's timeout).")
+
+    def unsent(self, error: TransportError, now: float) -> TransportError | None:
+        """An error that tells that nothing was sent, for one that does not; None where it may have been.
+
+        Where no connection becomes free DSPy's transport raises what a break in an answer is, too.
+        """
+        if self.begun or isinstance(error, ConnectError):
+            return None
+        return self.unconnected() if now >= self.until else ConnectError(str(error))
 
 
 class _Timed:
@@ -195,6 +176,10 @@ class Transport:
             response = self._inner.stream(sent)
         except (ReadTimeout, WriteTimeout) as error:
             raise rules.late() from error
+        except TransportError as error:
+            if (unsent := attempt.unsent(error, time.monotonic())) is not None:
+                raise unsent from error
+            raise
         chunks = body = self._chunks(response, attempt)
         try:
             rules.incoming(response)
@@ -228,7 +213,7 @@ class Transport:
             raise self._rules.late() from error
         finally:
             # What is left unread gives its place in the pool back here, not when memory is next cleared up.
-            response._chunks.close()  # noqa: SLF001 - see `usable`
+            response._chunks.close()  # noqa: SLF001 - see `known_inside`
 
     def close(self) -> None:
         """Close every connection."""
@@ -266,6 +251,10 @@ class AsyncTransport:
                 response = await self._inner.stream(rules.outgoing(request))
         except (TimeoutError, ReadTimeout, WriteTimeout) as error:
             raise (rules.late() if attempt.begun else attempt.unconnected()) from error
+        except TransportError as error:
+            if (unsent := attempt.unsent(error, asyncio.get_running_loop().time())) is not None:
+                raise unsent from error
+            raise
         finally:
             _ATTEMPT.reset(current)
         async with response:
