@@ -209,8 +209,54 @@ def test_a_server_that_knows_no_streams_is_asked_whole(rig: Any, streamed: Any, 
 
 
 @pytest.mark.parametrize(
+    ("refusal", "billed"),
+    [
+        (LMInvalidRequestError("Streaming is not supported.", status=400), 0),
+        (LMUnsupportedFeatureError("stream"), 0),
+        (LMStreamAssemblyError("it answered whole"), 1),
+    ],
+)
+def test_what_such_a_server_says_is_not_forgotten(
+    rig: Any, streamed: Any, refusal: Exception, billed: int
+) -> None:
+    def breaks(_attempt: int, _piece: int) -> None:
+        raise refusal
+
+    made = rig(WordByWord(answer=said, breaks=breaks))
+    for number in range(5):
+        assert text_of(streamed(made, request(str(number)))) == SAID
+    other = rig(made.model, line=made.line, gate=made.gate, phase="judge")
+    assert text_of(streamed(other, request("another phase"))) == SAID
+    assert (made.model.streamed, made.model.attempts) == (1, 7)
+    assert attempts(made) == [("failed", "stream_assembly", billed)] + [("settled", None, 0)] * 6
+    if not billed:
+        assert made.account._spent.tokens == made.spent.input_tokens + made.spent.output_tokens
+        assert made.clock.slept == [], "what is refused is not waited out"
+
+
+@pytest.mark.parametrize("piece", [1, 3])
+def test_a_server_whose_stream_broke_after_its_beginning_knows_streams(
+    rig: Any, streamed: Any, piece: int
+) -> None:
+    made = rig(
+        WordByWord(answer=said, breaks=broken((1, piece), kind=LMStreamAssemblyError)),
+        on_failure="raise",
+        retry=Retry(base=0.0),
+    )
+    if piece > 1:
+        with pytest.raises(LMStreamAssemblyError):
+            streamed(made, request())
+    assert text_of(streamed(made, request())) == SAID
+    assert (made.model.streamed, made.model.attempts) == (2, 2)
+
+
+@pytest.mark.parametrize(
     "refusal",
-    [ContextWindowExceededError(message="too long to stream"), LMInvalidRequestError("no such field")],
+    [
+        ContextWindowExceededError(message="too long to stream"),
+        LMInvalidRequestError("no such field"),
+        LMInvalidRequestError("upstream refused it"),
+    ],
 )
 def test_another_refusal_is_not_asked_a_second_time(rig: Any, streamed: Any, refusal: Exception) -> None:
     def breaks(_attempt: int, _piece: int) -> None:
@@ -297,6 +343,23 @@ def test_an_equal_call_joins_and_gets_the_stored_answer(rig: Any) -> None:
         assert {text_of(one.result()) for one in (stream, *others)} == {SAID}
     assert made.model.attempts == 1
     assert (made.line.traffic.made, made.line.traffic.from_journal) == (1, 8)
+
+
+def test_an_equal_call_that_ends_between_look_up_and_claim_is_not_paid_again(rig: Any, streamed: Any) -> None:
+    made = rig(WordByWord(answer=said))
+    look_up = made.journal.lookup
+
+    def overtaken(key: str) -> str | None:
+        found: str | None = look_up(key)
+        made.journal.lookup = look_up
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(made.engine.complete, request()).result()
+        return found
+
+    made.journal.lookup = overtaken
+    assert text_of(streamed(made, request())) == SAID
+    assert made.model.attempts == 1
+    assert at_rest(made)
 
 
 def test_who_reads_slowly_keeps_nobody_waiting_for_an_answer_that_is_there(rig: Any) -> None:

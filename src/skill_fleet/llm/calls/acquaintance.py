@@ -1,4 +1,4 @@
-"""What a run has found out about a model: whether it answers at all, and how long its answers are.
+"""What a run has found out about a model: whether it answers at all, in what way, and at what length.
 
 A wrong key, a model that is not there or a prompt that is too long fails every call alike. So the first call
 to a model goes alone, whatever the number of threads, and the others follow when it has come to something: a
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
+from skill_fleet.llm.calls.way import Way
 from skill_fleet.llm.limits.waiting import TaskWaiter
 
 # How often one who waits looks by himself, in seconds; he is woken too.
@@ -25,11 +26,13 @@ class Acquaintance:
         met: Whether a call has come to something, so that others may go.
         answered: Whether it has ever answered this run, in an earlier process too: it takes such requests.
         reached: Whether it has answered this process: somebody is at its address now.
+        way: How it is asked.
     """
 
     def __init__(self) -> None:
         self.met = False
         self.answered = self.reached = False
+        self.way = Way()
         self._scout: int | None = None  # the thread of the call that goes ahead
         self._answers = 0
         self._tokens = 0

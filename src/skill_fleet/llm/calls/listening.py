@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from dspy.lm15 import AsyncResponseStream, Request, Response, ResponseStream
 
-from skill_fleet.llm.calls.streaming import Way, can_stream
+from skill_fleet.llm.calls.way import Way, can_stream
 
 
 class Listener(Protocol):
@@ -42,7 +42,6 @@ class Ear:
 
     def hear(self, event: Any) -> None:
         """Tell the listener of a piece."""
-        self.way.begun = True
         piece = event.delta if event.type == "delta" else None
         if piece is not None and piece.type in {"text", "thinking"}:
             self.listener.says(piece.text, thought=piece.type == "thinking")
@@ -72,8 +71,12 @@ def asked(inner: Any, request: Request) -> Response:
     ear.listener.begins()
     if ear.way.whole or not can_stream(inner):
         return inner.complete(request)
-    with ear.way.by_stream(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
+    with (
+        ear.way.by_stream() as answer,
+        contextlib.closing(ResponseStream(inner.stream(request), request)) as stream,
+    ):
         for event in stream.events():
+            answer.begun = True
             ear.hear(event)
         return stream.response
 
@@ -86,8 +89,9 @@ async def awaited_asked(inner: Any, request: Request) -> Response:
     ear.listener.begins()
     if ear.way.whole or not can_stream(inner):
         return await inner.acomplete(request)
-    with ear.way.by_stream():
+    with ear.way.by_stream() as answer:
         async with contextlib.aclosing(AsyncResponseStream(inner.astream(request), request)) as stream:
             async for event in stream.events():
+                answer.begun = True
                 ear.hear(event)
             return await stream.response()

@@ -22,7 +22,8 @@ from skill_fleet.llm.calls.answers import as_text, total, unusable
 from skill_fleet.llm.calls.meter import Meter
 from skill_fleet.llm.calls.remembered import unchangeable
 from skill_fleet.llm.calls.tries import Attempt, Tries
-from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, understand
+from skill_fleet.llm.calls.way import understood
+from skill_fleet.llm.failures import Failure, UnusableAnswer, explained
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.limits.limiter import Broken, Ticket
@@ -270,7 +271,7 @@ class Paying:
                 # It came through the attempt itself: the call may have been billed.
                 self._book(None, "abandoned", billed=True)
                 return None
-            failure = understand(error)
+            failure = understood(error)
             nobody = self._tries.nobody_there(failure)
             met = failure.remedy != "stop" and not self._tries.refused(failure)
             pause = self._failed(error, failure, nobody_there=nobody)

@@ -11,26 +11,19 @@ so do servers that turn out to know no streams.
 
 import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeGuard
+from typing import Any
 
 from dspy.lm15 import (
     AsyncResponseStream,
     Request,
     Response,
     ResponseStream,
-    StreamAssemblyError,
     StreamEndEvent,
     StreamStartEvent,
     TextPart,
     response_to_events,
-)
-from dspy.utils.exceptions import (
-    ContextWindowExceededError,
-    LMInvalidRequestError,
-    LMStreamAssemblyError,
-    LMUnsupportedFeatureError,
 )
 
 from skill_fleet.foundation.clock import Clock
@@ -39,62 +32,10 @@ from skill_fleet.llm.calls.meter import Meter
 from skill_fleet.llm.calls.paying import Paying
 from skill_fleet.llm.calls.readers import Hold
 from skill_fleet.llm.calls.reading import Reading
+from skill_fleet.llm.calls.way import can_stream
 from skill_fleet.llm.failures import UnusableAnswer
 
 _WORD = re.compile(r"\s*\S+|\s+")
-
-
-class Streams(Protocol):
-    """What makes one attempt, and can pass its answer on while it comes."""
-
-    def stream(self, request: Request) -> Iterator[Any]:
-        """One attempt: a start, pieces, and an end with the finish reason and the usage."""
-        ...
-
-    def astream(self, request: Request) -> AsyncIterator[Any]:
-        """The same, awaited."""
-        ...
-
-
-def can_stream(inner: object) -> TypeGuard[Streams]:
-    """Whether a model passes its answers on while they come."""
-    return hasattr(inner, "stream") and hasattr(inner, "astream")
-
-
-@dataclass
-class Way:
-    """How a model is asked: by a stream, until it turns out that its server knows none.
-
-    Some servers answer whole whatever they are asked, and some refuse the request. The attempt has failed
-    then, and the next one asks for a whole answer.
-
-    Attributes:
-        whole: Whether it was found out.
-        begun: Whether the attempt under way has brought anything: then it was a stream.
-    """
-
-    whole: bool = False
-    begun: bool = False
-
-    @contextlib.contextmanager
-    def by_stream(self) -> Iterator[None]:
-        """One attempt; a stream that is none, or has no end, fails as what may be tried again."""
-        self.begun = False
-        try:
-            yield
-        except Exception as error:
-            if not _is_no_stream(error):
-                raise
-            self.whole = not self.begun
-            if isinstance(error, LMStreamAssemblyError):
-                raise
-            raise LMStreamAssemblyError(str(error)) from error
-
-
-def _is_no_stream(error: Exception) -> bool:
-    if isinstance(error, LMInvalidRequestError) and not isinstance(error, ContextWindowExceededError):
-        return "stream" in str(error).lower()
-    return isinstance(error, (StreamAssemblyError, LMStreamAssemblyError, LMUnsupportedFeatureError))
 
 
 def as_events(response: Response) -> Iterator[Any]:
@@ -235,12 +176,11 @@ def _events(meter: Meter, request: Request, hold: Hold) -> Generator[Any, None, 
 def _paid(
     meter: Meter, request: Request, paying: Paying, flight: Flight, hold: Hold
 ) -> Generator[Any, None, _Paid]:
-    way = Way()
     while True:
         passed = paying.shown = _Passed(flight, meter.line.clock, paying.begun)
         with paying:  # also left by a caller who does not want the rest: that is booked
             with _read(meter, flight, paying, hold):
-                response, end = yield from _passing(meter.inner, request, passed, way)
+                response, end = yield from _passing(meter, request, passed)
             return _Paid(paying.settled(response), passed, end)
 
 
@@ -253,14 +193,18 @@ def _read(
 
 
 def _passing(
-    inner: Any, request: Request, passed: _Passed, way: Way
+    meter: Meter, request: Request, passed: _Passed
 ) -> Generator[Any, None, tuple[Response, StreamEndEvent | None]]:
+    inner, way = meter.inner, meter.model.way
     if way.whole or not can_stream(inner):
         return inner.complete(request), None
     end: StreamEndEvent | None = None
-    with way.by_stream(), contextlib.closing(ResponseStream(inner.stream(request), request)) as stream:
+    with (
+        way.by_stream() as answer,
+        contextlib.closing(ResponseStream(inner.stream(request), request)) as stream,
+    ):
         for event in stream.events():
-            way.begun = True
+            answer.begun = True
             end = event if event.type == "end" else end
             yield from passed.on(event)
         return stream.response, end
@@ -296,7 +240,7 @@ async def _awaited_paid(
     meter: Meter, request: Request, paying: Paying, flight: Flight, bill: list[_Paid]
 ) -> AsyncGenerator[Any, None]:
     """The events of an attempt that succeeds; what comes of it is put into `bill`."""
-    way = Way()
+    way = meter.model.way
     while not bill:
         passed = paying.shown = _Passed(flight, meter.line.clock, paying.begun)
         end: StreamEndEvent | None = None
@@ -305,10 +249,10 @@ async def _awaited_paid(
                 bill.append(_Paid(paying.settled(await meter.inner.acomplete(request)), passed, None))
                 return
             source = AsyncResponseStream(meter.inner.astream(request), request)
-            with _read(meter, flight, paying, Hold()), way.by_stream():
+            with _read(meter, flight, paying, Hold()), way.by_stream() as answer:
                 async with contextlib.aclosing(source) as stream:
                     async for event in stream.events():
-                        way.begun = True
+                        answer.begun = True
                         end = event if event.type == "end" else end
                         for piece in passed.on(event):
                             yield piece

@@ -6,6 +6,7 @@ from skill_fleet.foundation.errors import ProviderError
 from skill_fleet.llm.call_context import current_subject
 from skill_fleet.llm.calls.meter import Meter
 from skill_fleet.llm.calls.proposals import TOO_LONG
+from skill_fleet.llm.calls.way import NotStreamed
 from skill_fleet.llm.failures import Failure, UnusableAnswer, explained, note_attempts
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.limits.limiter import Ticket
@@ -147,4 +148,6 @@ class Tries:
             return 0.0  # the limiter lets nobody through before it makes sense
         if failure.code == "truncated":
             return 0.0  # it was too long, whatever the time
+        if isinstance(attempt.error, NotStreamed):
+            return 0.0  # the next one is asked for whole
         return retry.pause(max(1, self._used_up), failure.retry_after, self._key)
