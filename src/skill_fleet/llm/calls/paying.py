@@ -180,10 +180,7 @@ class Paying:
         """
         meter = self._meter
         usage = bill_of(meter.spec, meter.price, self._request, response)
-        if self._ticket is not None:
-            self._ticket.answered(total(usage))  # first: others need not wait until it is written
-        meter.model.answers(usage.output_tokens)
-        meter.gate.account.answered()
+        self._answered(usage)  # first: others need not wait until it is written
         problem = unusable(response)
         if problem is not None:
             self._book(usage, problem.code or "unusable", billed=True)
@@ -198,6 +195,14 @@ class Paying:
             return meter.given(response, body, self._key, self._context)
         # Read back, so that the caller gets what whoever replays it will get.
         return meter.parsed(stored, self._key, self._context)
+
+    def _answered(self, usage: Usage | None) -> None:
+        """The provider has answered, whatever the answer is good for."""
+        meter = self._meter
+        if self._ticket is not None:
+            self._ticket.answered(total(usage))
+        meter.model.answers(None if usage is None else usage.output_tokens)
+        meter.gate.account.answered()
 
     def _expected(self) -> int:
         meter = self._meter
@@ -283,7 +288,11 @@ class Paying:
     def _failed(self, error: Exception, failure: Failure, *, nobody_there: bool) -> float | None:
         meter, tries = self._meter, self._tries
         counts = True
-        if not isinstance(error, UnusableAnswer):  # what that cost is booked already
+        if isinstance(error, UnusableAnswer):
+            if self._reserved is not None:  # the provider's wire knew it; else what it cost is booked already
+                self._answered(None)
+                self._book(None, failure.code, billed=True)
+        else:
             said = explained(error, failure, meter.spec.model)
             if failure.remedy != "give_up":
                 meter.gate.account.failed(said)
