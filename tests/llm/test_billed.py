@@ -15,6 +15,7 @@ from skill_fleet.config.settings import ModelSpec, PriceOverride
 from skill_fleet.llm.billed import Billed, billed, counted, documented
 from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.limits.limiter import Limiter
 from skill_fleet.llm.pricing import _LISTED_CACHE_BESIDE, _LISTED_REASONING_BESIDE, Price, bill_of, price_of
 from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.llm.providers.routes import ROUTES
@@ -57,7 +58,7 @@ TABLE = [
     ("deepseek", usage(80, 0, 40), (100, 50)),
     ("anthropic", usage(80, 5, 40), (185, 50)),
     ("gemini", usage(80, 0, 40, 190), (100, 90)),
-    ("xai", usage(80, 0, 40, 190), (100, 90)),
+    ("xai", usage(80, 0, 40), (100, 90)),
     ("litellm/openai", usage(80, 5, 40), (100, 50)),
     ("litellm/gemini", usage(80, 5, 40), (100, 50)),
     ("litellm/anthropic", usage(80, 5, 40), (100, 50)),
@@ -284,3 +285,17 @@ def test_a_streamed_answer_is_billed_as_a_whole_one(prefix: str, events: list[st
 def test_counters_without_a_model_are_read_as_at_the_providers_own_address() -> None:
     assert counted(documented("gemini"), usage(80, 0, 40)) == Billed(100, 90)
     assert counted(documented("nobody"), usage(80, 0, 40), said=False) == Billed(180, 90)
+
+
+@pytest.mark.parametrize("prefix", ["gemini", "xai", "anthropic"])
+def test_the_limit_of_a_minute_is_kept_by_what_is_billed(rig: Any, clock: Any, prefix: str) -> None:
+    with wire_server(WIRES[prefix]) as server:
+        model = spec(prefix, api_base=server.url, api_key_env="K", max_tokens=6000, tpm=5006)
+        provider = Provider(model, {"K": "planted-key-1"})
+        limiter = Limiter(clock, longest_pause=60.0, outage_seconds=120.0)
+        made = rig(provider, spec=model, limiter=limiter, on_failure="raise")
+        made.lm("hello")
+        began = clock.monotonic()
+        made.lm("hello again")
+        provider.close()
+    assert 50 <= clock.monotonic() - began <= 61, "5005 tokens are all that a minute has"
