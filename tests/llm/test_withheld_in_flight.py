@@ -13,8 +13,10 @@ from skill_fleet.llm.budget import Limits
 from skill_fleet.llm.calls.engine import Retry
 from skill_fleet.llm.failures import UnusableAnswer
 from skill_fleet.llm.halt import Halt
+from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.llm.testing import ScriptedModel
 from watched_limiter import WatchedLimiter
+from wires import Reply, wire_server
 
 BOTH = pytest.mark.parametrize("how", ["sync", "async", "stream"])
 PRICED = ModelSpec(
@@ -93,3 +95,27 @@ def test_one_that_is_broken_off_is_asked_for_again_and_each_is_booked(rig: Any, 
     ask(made, how)
     assert [state for state, *_ in booked(made)] == ["failed", "failed", "settled"]
     assert booked(made)[0] == ("failed", "broken_off", 1)
+
+
+def test_gemini_withholding_over_its_wire(rig: Any) -> None:
+    reply = Reply(
+        {
+            "candidates": [{"finishReason": "SAFETY", "index": 0}],
+            "usageMetadata": {"promptTokenCount": 3, "totalTokenCount": 3},
+        }
+    )
+    with wire_server(reply) as server:
+        spec = ModelSpec(
+            model="gemini/gemini-2.5-flash",
+            api_base=server.url,
+            api_key_env="K",
+            max_tokens=100,
+            price=PriceOverride(input_per_million=1, output_per_million=1),
+        )
+        provider = Provider(spec, {"K": "planted-key-1"})
+        made = rig(provider, spec=spec, limits=Limits(usd=1.0), on_failure="raise")
+        for number in range(2):
+            with pytest.raises(UnusableAnswer):
+                made.lm(f"hello {number}")
+        provider.close()
+    assert booked(made) == [("failed", "content_filter", 1)] * 2
