@@ -2,6 +2,7 @@
 
 import inspect
 import socket
+import sys
 
 import httpx2
 import pytest
@@ -106,6 +107,41 @@ def beneath(kind: type[Exception]) -> LMTransportError:
 )
 def test_what_broke_before_anything_went_out_is_not_billed(kind: type[Exception], sent: bool) -> None:
     assert understand(beneath(kind)).sent is sent
+
+
+def throw(error: Exception) -> None:
+    raise error
+
+
+def raised_in(around: Exception, first: Exception, then: Exception) -> tuple[Exception, BaseException | None]:
+    """An error as it comes out of a call that is made while another is being handled, and that other."""
+    try:
+        throw(around)
+    except Exception:  # noqa: BLE001 - as a caller may
+        handled = sys.exc_info()[1]
+        try:
+            try:
+                throw(first)
+            except Exception:  # noqa: BLE001 - as a client may
+                throw(then)
+        except Exception as error:  # noqa: BLE001
+            return error, handled
+    raise AssertionError
+
+
+def test_what_led_to_an_error_counts_whether_it_is_named_or_not() -> None:
+    error, _ = raised_in(ValueError("x"), httpx2.ConnectError("nobody"), LMTransportError("broke"))
+    assert error.__cause__ is None
+    assert not understand(error).sent
+
+
+def test_what_the_caller_was_handling_did_not_lead_to_it() -> None:
+    """A second model is asked since the first could not be reached, and breaks off in the middle."""
+    error, handled = raised_in(httpx2.ConnectError("x"), httpx2.ReadError("cut"), LMTransportError("broke"))
+    assert not understand(error).sent, "as Python tells it"
+    assert understand(error, handled).sent
+    alike, handled = raised_in(httpx2.ReadError("x"), httpx2.ConnectError("x"), LMTransportError("broke"))
+    assert not understand(alike, handled).sent
 
 
 def test_an_error_that_is_its_own_cause_ends() -> None:

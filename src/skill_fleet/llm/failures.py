@@ -114,13 +114,19 @@ class Failure:
         return not self.sent and self.code in {"transport", "timeout"}
 
 
-def understand(error: Exception) -> Failure:
-    """What a failed attempt means."""
-    failure = _understood(error)
+def understand(error: Exception, around: BaseException | None = None) -> Failure:
+    """What a failed attempt means.
+
+    Args:
+        error: What it failed with.
+        around: What its caller was handling when he made the attempt, by `sys.exc_info`: Python takes that
+            for what led to the error, and it may be of a call to another model.
+    """
+    failure = _understood(error, around)
     return replace(failure, sent=True) if error.__dict__.get(_BEGUN) else failure
 
 
-def _understood(error: Exception) -> Failure:
+def _understood(error: Exception, around: BaseException | None) -> Failure:
     code = str(getattr(error, "code", None) or type(error).__name__)
     after = getattr(error, "retry_after", None)
     if isinstance(error, UnusableAnswer):
@@ -134,7 +140,7 @@ def _understood(error: Exception) -> Failure:
         return _turned_down(error, code)
     passing = is_retryable_lm_error(error)
     if passing or isinstance(error, LMUnexpectedError) or _malformed(error):
-        return Failure(code, "retry", sent=_sent(error), retry_after=after, answered=not passing)
+        return Failure(code, "retry", sent=_sent(error, around), retry_after=after, answered=not passing)
     turned_away = isinstance(error, LMProviderError) and 300 <= (error.status or 0) < 500
     return Failure(code, "give_up" if isinstance(error, LMError) else "stop", sent=not turned_away)
 
@@ -153,11 +159,11 @@ def _malformed(error: Exception) -> bool:
     return isinstance(error, LMProviderError) and error.status is not None and error.status < 300
 
 
-def _sent(error: Exception) -> bool:
+def _sent(error: Exception, around: BaseException | None) -> bool:
     """Whether a passing failure may have been billed: the request went out and was not turned away."""
     if isinstance(error, (LMTransportError, LMTimeoutError)):
         # No connection was made. Any other break, a read that timed out too, may have come after the work.
-        return not {type(cause).__name__ for cause in _chain(error)} & _UNSENT
+        return not {type(cause).__name__ for cause in _chain(error, around)} & _UNSENT
     return not isinstance(error, (LMRateLimitError, LMLockTimeoutError))
 
 
@@ -176,10 +182,10 @@ def attempts_at(error: Exception) -> int | None:
     return error.__dict__.get(_ATTEMPTS)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _chain(error: BaseException, around: BaseException | None = None) -> Iterator[BaseException]:
     seen: set[int] = set()
     link: BaseException | None = error
-    while link is not None and id(link) not in seen:
+    while link is not None and link is not around and id(link) not in seen:
         seen.add(id(link))
         yield link
         link = link.__cause__ or link.__context__

@@ -8,6 +8,7 @@ next attempt.
 """
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -78,9 +79,11 @@ class Paying:
         self._ticket: Ticket | None = None
         self._before: Ticket | None = None  # of the last attempt
         self._reserved: int | None = None  # while room is set aside: the thread that it is set aside for
+        self._around: BaseException | None = None  # what the caller is handling
         self.shown: Shown | None = None
 
     def __enter__(self) -> Self:
+        self._around = sys.exc_info()[1]
         meter = self._meter
         if meter.place is not None and not self._placed:
             meter.place.acquire()
@@ -99,6 +102,7 @@ class Paying:
         return self
 
     async def __aenter__(self) -> Self:
+        self._around = sys.exc_info()[1]
         meter = self._meter
         if meter.place is not None and not self._placed:
             await meter.place.aacquire()
@@ -276,7 +280,7 @@ class Paying:
                 # It came through the attempt itself: the call may have been billed.
                 self._book(None, "abandoned", billed=True)
                 return None
-            failure = understood(error)
+            failure = understood(error, self._around)
             nobody = self._tries.nobody_there(failure)
             met = failure.remedy != "stop" and not self._tries.refused(failure)
             pause = self._failed(error, failure, nobody_there=nobody)

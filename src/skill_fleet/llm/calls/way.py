@@ -52,9 +52,14 @@ class NotStreamed(LMStreamAssemblyError):
         self.refusal = refusal
 
 
-def understood(error: Exception) -> Failure:
-    """What a failed attempt means: a stream that is refused is worked on no more than other such requests."""
-    failure = understand(error)
+def understood(error: Exception, around: BaseException | None = None) -> Failure:
+    """What a failed attempt means: a stream that is refused is worked on no more than other such requests.
+
+    Args:
+        error: What it failed with.
+        around: What its caller was handling when he made it; see `understand`.
+    """
+    failure = understand(error, around)
     if isinstance(error, NotStreamed):
         return replace(failure, sent=understand(error.refusal).sent, answered=True)
     return failure
