@@ -313,6 +313,34 @@ def test_what_is_only_set_aside_does_not_end_a_run(rig: Any, tmp_path: Any, kind
     assert made.account._reserved.usd == made.account._reserved.tokens == 0
 
 
+@pytest.mark.parametrize(
+    ("caps", "spent", "worst"),
+    [
+        ({"usd": 1.0}, (10, 0.9), Worst(10, 0.2)),
+        ({"tokens": 100}, (90, 0.0), Worst(20, 0.0)),
+        ({"calls": 2}, (1, 0.0), Worst(1, 0.0)),
+    ],
+)
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_call_that_does_not_fit_beside_what_is_spent_waits_for_nobody(
+    clock: Any, caps: dict[str, Any], spent: tuple[int, float], worst: Worst, *, awaited: bool
+) -> None:
+    """Though others are under way: what they give back would not be enough."""
+    door = gate(clock, **caps)
+    small = Worst(1, 0.01)
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(2):
+            other.submit(door.enter, small).result(30)
+        other.submit(door.account.settle, small, *spent).result(30)
+
+    def waits(*_: Any, **__: Any) -> bool:
+        raise AssertionError("it thinks of waiting")
+
+    door.account.will_settle = waits  # type: ignore[method-assign]
+    with pytest.raises(Halt, match="cap"):
+        asyncio.run(door.aenter(worst)) if awaited else door.enter(worst)
+
+
 @pytest.mark.parametrize("kind", ["tokens", "usd"])
 def test_a_run_that_stops_leaves_less_than_one_worst_case(rig: Any, tmp_path: Any, kind: str) -> None:
     need, worst = bills(rig)

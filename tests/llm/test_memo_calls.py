@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import dspy
@@ -9,14 +10,24 @@ import orjson
 import pydantic
 import pytest
 from dspy._vendor.lm15.serde import response_from_dict, response_to_dict
-from dspy.lm15 import Message, Request, Response, TextPart, ToolCallPart, Usage
+from dspy.lm15 import (
+    Adaptation,
+    ContinuationState,
+    Message,
+    Request,
+    Response,
+    TextPart,
+    TokenLogprob,
+    ToolCallPart,
+    Usage,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm import dspy_steps, fleet_lm
 from skill_fleet.llm.calls.engine import Line
-from skill_fleet.llm.calls.remembered import unchangeable
+from skill_fleet.llm.calls.remembered import remembered, unchangeable
 from skill_fleet.llm.dspy_steps import steps
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.journal import Journal
@@ -374,6 +385,38 @@ def test_what_many_share_comes_back_whole_from_its_json(
     assert unchangeable(response)
     body = orjson.dumps(response_to_dict(response, include_provider_data=True))
     assert response_from_dict(orjson.loads(body)) == response
+
+
+CONTINUED = ContinuationState(provider="openai", kind="reasoning", data={"a": [1]})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"provider_data": {"a": [1]}},
+        {"logprobs": (TokenLogprob("a", -0.5),)},
+        {"adaptations": (Adaptation("config.stop", "clamped", "too many", asked=["a"]),)},
+        {"message": Message.assistant([TextPart("text", continuation=(CONTINUED,))])},
+        {"message": replace(Message.assistant("text"), continuation=(CONTINUED,))},
+        {"message": Message.assistant([ToolCallPart("id", "name", {"a": [1]})])},
+    ],
+    ids=["provider_data", "logprobs", "adaptations", "part", "message", "tool_call"],
+)
+def test_what_holds_more_than_words_and_numbers_is_read_anew_for_each(more: dict[str, Any]) -> None:
+    words = Response(None, "m", Message.assistant("text"), "stop", Usage())
+    body = orjson.dumps(response_to_dict(replace(words, **more), include_provider_data=True)).decode()
+    paid = response_from_dict(orjson.loads(body))
+    assert paid != words, "there is something to share"
+    entry = remembered([("key", body)], (paid,))
+    assert entry is not None
+    (one,), (other,) = entry.responses(), entry.responses()
+    assert one == other == paid
+    assert one is not other
+    assert paid is not one
+    plain = remembered([("key", "{}")], (words,))
+    assert plain is not None
+    assert plain.responses() == (words,)
+    assert plain.responses()[0] is words
 
 
 def test_half_a_character_is_the_same_for_who_paid_and_who_replays(rig: Any) -> None:

@@ -289,6 +289,28 @@ def test_the_thread_that_looks_after_streams_goes_and_comes_again(rig: Any) -> N
         soon(lambda: readers._thread is None)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_each_stream_that_is_left_alone_is_let_go(rig: Any, *, kept: bool) -> None:
+    limits = Limiter(SYSTEM_CLOCK, longest_pause=60.0, outage_seconds=120.0)
+    made = rig(model(), limiter=limits)
+    streams = []
+    for number in range(3):
+        stream = made.engine.stream(request(str(number)))
+        next(stream)
+        assert limits.state().in_flight == 1
+        made.clock.time += 10
+        soon(lambda: limits.state().in_flight == 0)
+        if kept:
+            time.sleep(0.25)  # it has looked once more, and waits for no time now
+            streams.append(stream)
+        else:
+            assert len(list(stream)) == 3
+            soon(lambda: made.line.readers._thread is None)
+    for stream in streams:
+        stream.close()
+    soon(lambda: made.line.readers._thread is None)
+
+
 def test_a_process_books_at_its_end_what_it_was_reading(tmp_path: Path) -> None:
     child = Path(__file__).with_name("child_stream.py")
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
