@@ -1,6 +1,7 @@
 """Decisions without a socket: their times by the clock, their latencies by the draw."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings
 from skill_fleet.simulator.deciding import Decider
 from skill_fleet.simulator.ledger import Ledger
+from skill_fleet.simulator.script import Rule
 from skill_fleet.simulator.wire import HttpRequest
 
 
@@ -76,17 +78,55 @@ def test_what_was_refused_is_not_under_way():
     assert mind.decide(asked()).status == 200
 
 
-def test_a_request_that_the_simulator_itself_breaks_at_gives_its_place_back(monkeypatch):
-    mind = decider(FakeClock(1_000_000.0), limits=Limits(max_in_flight=1))
+@pytest.mark.parametrize("place", ["Attempts.next", "answers", "_parts"])
+def test_a_request_that_the_simulator_itself_breaks_at_is_counted_and_gives_its_place_back(
+    monkeypatch, caplog, place
+):
+    mind = decider(
+        FakeClock(1_000_000.0), limits=Limits(max_in_flight=1), price=Price(1, 1), bill_errors=True
+    )
 
-    def broken(*_):
-        raise ZeroDivisionError
+    def broken(*_, **__):
+        raise ZeroDivisionError("by nothing")
 
     with monkeypatch.context() as patched:
-        patched.setattr(mind, "_worked", broken)
-        for _ in range(2):
-            with pytest.raises(ZeroDivisionError):
-                mind.decide(asked())
+        patched.setattr(f"skill_fleet.simulator.deciding.{place}", broken)
+        for attempt in range(2):
+            decision = mind.decide(asked())
+            assert decision.status == 500
+            error = json.loads(decision.parts[0])["error"]
+            assert error["type"] == "simulator_bug"
+            assert "ZeroDivisionError: by nothing" in error["message"]
+            mind.ended(decision, delivered=True)
+            record = decision.record
+            assert (record.fault, record.status, record.billed) == ("bug", 500, False)
+            assert record.attempt == (None if place == "Attempts.next" else attempt)
+    assert "ZeroDivisionError" in caplog.text
+    assert mind.decide(asked()).status == 200
+    totals = mind.ledger.totals()
+    assert (totals.requests, totals.by_fault, totals.answered) == (3, {"bug": 2}, 1)
+
+
+def test_a_server_that_died_and_one_that_is_to_end_take_no_more_requests():
+    for ends in ({"die_after": 2, "max_requests": 5}, {"die_after": 5, "max_requests": 2}):
+        mind = decider(**ends)
+        fates = [mind.decide(asked()).record.fault for _ in range(4)]
+        assert fates == [None, None, "died", "died"]
+        bad = mind.decide(asked(temperature="hot"))
+        assert (bad.manner, bad.record.fault) == ("reset", "died"), "neither what it could not have read"
+
+
+def test_the_tokens_of_answers_count_against_the_tokens_of_a_minute():
+    clock = FakeClock(1_000_000.0)
+    rule = Rule(re.compile(""), answer="x" * 800)  # 200 tokens
+    mind = decider(clock, limits=Limits(tpm=120), script=(rule,))
+    assert mind.decide(asked()).status == 200
+    refused = mind.decide(asked())
+    assert refused.status == 429
+    assert json.loads(refused.parts[0])["error"]["type"] == "tokens"
+    clock.sleep(39)  # the bucket has 2 tokens a second, and is overdrawn by 82 where two are asked for
+    assert mind.decide(asked()).status == 429
+    clock.sleep(3)
     assert mind.decide(asked()).status == 200
 
 

@@ -6,8 +6,9 @@ import socket
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from simulator_client import polled
 
-from skill_fleet.simulator import Limits, SimulatorSettings, running
+from skill_fleet.simulator import Faults, Limits, SimulatorSettings, running
 from skill_fleet.simulator.asking import read_asked
 from skill_fleet.simulator.bodies import ApiError
 
@@ -182,12 +183,23 @@ def test_what_is_not_there_says_what_is(provider, method, path):
     assert here.server.totals().requests == 0
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "PUT"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/models/offline/rules-v1", "/simulator/totals", "/nothing"]
+)
+def test_head_is_get_without_its_body(provider, path):
+    here = provider()
+    head, whole = (here.http.request(method, here.root + path) for method in ("HEAD", "GET"))
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    named = {name: value for name, value in head.headers.items() if name != "content-length"}
+    assert named == {name: value for name, value in whole.headers.items() if name != "content-length"}
+    assert int(head.headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "DELETE", "PUT"])
 def test_any_method_is_answered_and_it_goes_on(provider, method):
     here = provider()
     answer = here.http.request(method, f"{here.server.url}/models")
     assert answer.status_code == 404
-    assert (answer.text == "") == (method == "HEAD")
     upgrade = {"connection": "upgrade", "upgrade": "h2c"}
     assert here.http.get(f"{here.server.url}/models", headers=upgrade).status_code == 200
     assert here.ask(headers={"connection": "close"}).status_code == 200
@@ -204,6 +216,48 @@ def test_a_bug_is_told_to_whoever_met_it_and_the_others_go_on(provider, monkeypa
     assert error["type"] == "simulator_bug"
     assert "KeyError" in error["message"]
     assert "KeyError" in caplog.text
+    assert here.ask().status_code == 200
+    assert [record.status for record in here.server.records()] == [500, 200]
+
+
+@pytest.mark.parametrize("target", ["//[", "/simulator/records?after=%C2%B2", "/simulator/records?after=-1"])
+def test_a_target_that_is_none_is_a_bad_request(provider, target):
+    here = provider()
+    with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
+        raw.sendall(b"GET %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % target.encode())
+        said = b""
+        while piece := raw.recv(65536):
+            said += piece
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert b"invalid_request_error" in said
+
+
+@pytest.mark.parametrize("rest", [None, "x", 5, [], {"schema": 5}])
+@pytest.mark.parametrize("kind", ["json_object", "text"])
+def test_a_schema_where_none_belongs_is_nobody_s_business(provider, kind, rest):
+    here = provider()
+    answer = here.ask(response_format={"type": kind, "json_schema": rest})
+    assert answer.status_code == 200
+    assert here.server.totals().answered == here.server.totals().requests == 1
+
+
+def test_more_behind_a_request_than_a_body_may_have_resets_the_connection(provider, monkeypatch):
+    monkeypatch.setattr("skill_fleet.simulator.server.MAX_BODY_BYTES", 1000)
+    here = provider(faults=Faults({"hang": 1.0}, in_a_row=1))
+    body = json.dumps({"model": "offline/rules-v1", "messages": HELLO}).encode()
+    with socket.create_connection(("127.0.0.1", here.port), timeout=20) as raw:
+        raw.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+        )
+        raw.sendall(body)
+        polled(lambda: here.server.totals().requests)
+        raw.sendall(b"x" * 1000)
+        assert here.server.records()[0].delivered is None, "so much may wait"
+        raw.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            raw.recv(1)
+    polled(lambda: here.server.records()[0].delivered is False)
+    here.server.change(faults={})
     assert here.ask().status_code == 200
 
 
@@ -224,13 +278,17 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_there(provider, monkeyp
     monkeypatch.setattr("skill_fleet.simulator.server.MAX_BODY_BYTES", 1000)
     here = provider()
     assert here.ask("x" * 700).status_code == 200
-    with socket.create_connection(("127.0.0.1", here.port)) as raw:
-        raw.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n" + b"x" * 2000
-        )
-        said = raw.recv(65536)
-    assert said.startswith(b"HTTP/1.1 413 ")
+    for path in (b"/v1/chat/completions", b"/simulator/settings"):
+        with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
+            head = b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n" % path
+            raw.sendall(head + b"x" * 2000)
+            said = raw.recv(65536)
+        assert said.startswith(b"HTTP/1.1 413 ")
+        assert b"\r\nconnection: close\r\n" in said.lower()
+        assert b"The body is longer than 1000 bytes." in said
     assert here.ask("x").status_code == 200
+    assert [record.status for record in here.server.records()] == [200, 413, 200], "asked for an answer"
+    assert here.server.totals().requests == 3
 
 
 @pytest.mark.parametrize(

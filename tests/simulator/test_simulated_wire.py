@@ -1,5 +1,6 @@
 """Each fault on the wire, as a plain client meets it, and what the ledger says of it."""
 
+import asyncio
 import json
 import re
 import socket
@@ -13,6 +14,7 @@ from simulator_client import polled
 from clocks import FakeClock
 from skill_fleet.foundation.errors import UnknownName, UsageError
 from skill_fleet.simulator import CATALOGUE, Faults, Limits, Price
+from skill_fleet.simulator.wire import Connection
 
 BROKEN = ("reset", "truncated")
 CREATED = re.compile(r'"created":\d+')
@@ -248,6 +250,32 @@ def test_too_many_at_once_are_turned_away(provider):
     polled(lambda: all(record.delivered is not None for record in here.server.records()))
     here.server.change(faults={})
     assert here.ask("later").status_code == 200
+
+
+def test_what_a_client_does_not_take_is_not_delivered():
+    """Though it is less than a transport takes into its buffer before it says that it is full."""
+
+    async def meeting():
+        loop, connections = asyncio.get_running_loop(), set()
+        delivered = loop.create_future()
+
+        async def answering(_request, connection):
+            delivered.set_result(await connection.respond(200, [], b"x" * 60_000))
+
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+        server = await loop.create_server(lambda: Connection(answering, 1000, connections), sock=listener)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.setblocking(False)
+            await loop.sock_connect(client, listener.getsockname())
+            await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert await loop.sock_recv(client, 15) == b"HTTP/1.1 200 OK"
+            assert not delivered.done(), "the rest waits for the client"
+        assert await delivered is False
+        server.close()
+
+    asyncio.run(asyncio.wait_for(meeting(), 60))
 
 
 def test_an_answer_takes_its_time(provider):

@@ -29,7 +29,7 @@ class Asked:
         choices: How many answers, `n`.
         stream: Whether as events.
         usage_in_stream: Whether the events end with the usage.
-        response_format: As asked for, or None.
+        response_format: As asked for, without what its type has no use for; None is plain text.
         prompt_hash: Identifies the messages.
         key: Identifies the request: model, messages, temperature and seed.
     """
@@ -56,8 +56,7 @@ class Asked:
     @property
     def schema(self) -> Mapping[str, Any] | None:
         """The JSON schema that the answer is to fit, or None."""
-        inner = (self.response_format or {}).get("json_schema", {})
-        found: Mapping[str, Any] | None = inner.get("schema")
+        found: Mapping[str, Any] | None = (self.response_format or {}).get("json_schema", {}).get("schema")
         return found
 
     @property
@@ -178,13 +177,16 @@ def _format(value: Any) -> Mapping[str, Any] | None:
         raise ApiError.bad(
             "response_format.type is none of text, json_object, json_schema.", "response_format.type"
         )
+    if kind == "text":
+        return None
     if kind == "json_schema":
         inner = value.get("json_schema")
         if not isinstance(inner, dict) or not _is_schema(inner.get("schema", {})):
             raise ApiError.bad(
                 "response_format.json_schema has no JSON schema.", "response_format.json_schema"
             )
-    return None if kind == "text" else value
+        return {"type": kind, "json_schema": inner}
+    return {"type": kind}
 
 
 def _is_schema(value: Any, depth: int = 0) -> bool:

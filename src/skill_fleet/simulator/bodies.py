@@ -61,6 +61,12 @@ def unknown_model(name: str) -> ApiError:
     )
 
 
+def bug(error: Exception) -> ApiError:
+    """500 of the simulator's own: nothing that was asked for."""
+    said = f"This is a bug of the simulator: {type(error).__name__}: {error}."
+    return ApiError(500, said, "simulator_bug")
+
+
 def over_limit(by: str, model: str, seconds: float | None) -> ApiError:
     """429 of a limit."""
     if by == "in_flight":

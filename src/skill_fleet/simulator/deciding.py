@@ -1,6 +1,7 @@
 """What becomes of a request: decided at once, counted and billed, before anything is sent."""
 
 import hmac
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from skill_fleet.simulator.bodies import (
     ApiError,
     Choice,
     Completion,
+    bug,
     error_of,
     over_limit,
     unknown_model,
@@ -26,6 +28,7 @@ from skill_fleet.simulator.script import Rule, Script
 from skill_fleet.simulator.settings import SimulatorSettings
 from skill_fleet.simulator.wire import Headers, HttpRequest
 
+LOG = logging.getLogger("skill_fleet.simulator")
 Manner = Literal["whole", "late", "drip", "cut", "hang", "reset"]
 _MANNERS: dict[str, Manner] = {
     "hang": "hang",
@@ -79,6 +82,7 @@ class Decider:
         self._clock = clock
         self._began = clock.monotonic()
         self._attempts = Attempts()
+        self._let: set[str] = set()
         self.settings = settings
         self._throttle = Throttle(settings.limits, self._began)
         self._script = Script(settings.script)
@@ -100,28 +104,31 @@ class Decider:
         ends = [each for each in (self.settings.die_after, self.settings.max_requests) if each is not None]
         died = bool(ends) and number >= min(ends)
         try:
-            asked = read_asked(request.body)
+            asked = _read(request)
             record.model, record.prompt, record.seed = asked.model[:200], asked.prompt_hash, asked.seed
-            if died:
-                record.fault = "died"
-                return self._counted(Decision(record, "reset", 0, [], (), lost=True))
-            self._let_in(request, asked)
+            if not died:
+                self._let_in(request, asked)
         except ApiError as error:
-            return self._refused(record, error)
+            return self._died(record) if died else self._refused(record, error)
+        if died:
+            return self._died(record)
         refused = self._throttle.admit(asked.prompt_tokens, self._clock.monotonic())
         if refused is not None:
             record.fault = "limit"
             too_many = over_limit(refused.by, asked.model, refused.seconds)
             return self._refused(record, too_many, self._retry(refused.seconds), asked)
+        self._let.add(record.id)
         try:
             return self._taken(record, asked)
-        except BaseException:
-            self._throttle.in_flight -= 1
-            raise
+        except Exception as error:  # noqa: BLE001 - what it was asked for and broke at is counted, too
+            told = bug(error)
+            LOG.error(told.message)  # noqa: TRY400 - one line
+            return self._refused(_at_a_bug(record), told)
 
     def ended(self, decision: Decision, *, delivered: bool) -> None:
         """A decision was carried out, or its client left."""
-        if decision.record.attempt is not None:
+        if decision.record.id in self._let:
+            self._let.remove(decision.record.id)
             self._throttle.in_flight -= 1
         self.ledger.close_record(decision.record, delivered=delivered)
 
@@ -140,6 +147,10 @@ class Decider:
         self.check_key(request)
         if asked.model not in self.settings.models:
             raise unknown_model(asked.model)
+
+    def _died(self, record: Record) -> Decision:
+        record.fault = "died"
+        return self._counted(Decision(record, "reset", 0, [], (), lost=True))
 
     def _taken(self, record: Record, asked: Asked) -> Decision:
         """A request that was let in and meets its fate."""
@@ -220,6 +231,19 @@ class Decider:
             return []
         said = f"{math.ceil(wait)}" if limits.retry_after is None else f"{wait:g}"
         return [("retry-after", said), ("retry-after-ms", f"{wait * 1000:.0f}")]
+
+
+def _at_a_bug(record: Record) -> Record:
+    """The record of a request that the simulator broke at: no work was done, whatever was noted by then."""
+    return Record(
+        record.offset, record.id, record.model, record.prompt, record.seed, record.attempt, fault="bug"
+    )
+
+
+def _read(request: HttpRequest) -> Asked:
+    if request.refusal is not None:
+        raise request.refusal
+    return read_asked(request.body)
 
 
 def _choices(asked: Asked, rule: Rule | None) -> list[Choice]:

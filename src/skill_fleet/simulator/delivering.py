@@ -17,7 +17,8 @@ async def deliver(decision: Decision, to: Connection, faults: Faults) -> bool:
         faults: How long a hang and a slow answer take.
 
     Returns:
-        Whether the client was there to the last byte of a whole HTTP answer.
+        Whether the client was there to the last byte of a whole HTTP answer. Otherwise the connection ends
+        with it: by itself, where it was not reset.
     """
     if not await to.pause(decision.latency):
         return False
@@ -26,7 +27,6 @@ async def deliver(decision: Decision, to: Connection, faults: Faults) -> bool:
             to.reset()
         case "hang":
             await to.pause(faults.hang_seconds)
-            to.cut()
         case "cut":
             await _half(decision, to)
         case "drip":
@@ -44,11 +44,10 @@ async def _whole(decision: Decision, to: Connection) -> bool:
 
 
 async def _half(decision: Decision, to: Connection) -> None:
-    """The head, which promises all of it, half of the body, and the end of the connection."""
+    """The head, which promises all of it, and half of the body: the end of the connection follows."""
     _begin(decision, to)
     body = b"".join(decision.parts)
     await to.send([body[: len(body) // 2]])
-    to.cut()
 
 
 async def _dripped(decision: Decision, to: Connection, seconds: float) -> bool:

@@ -34,11 +34,15 @@ class Routes:
 
     async def handle(self, request: HttpRequest, connection: Connection) -> None:
         """Answer one request."""
-        path = urlsplit(request.target).path.rstrip("/") or "/"
+        path = _path(request)
         if path == "/v1/chat/completions" and request.method == "POST":
             await self._complete(request, connection)
             return
         try:
+            if path is None:
+                raise ApiError.bad("The request's target is no address.")
+            if request.refusal is not None:
+                raise request.refusal
             status, value = 200, self._plain(request, path)
         except ApiError as error:
             await connection.respond(error.status, [JSON], error.body())
@@ -60,7 +64,8 @@ class Routes:
     def _plain(self, request: HttpRequest, path: str) -> Any:
         if path.startswith("/v1/"):
             self._decider.check_key(request)
-        match request.method, path:
+        # What answers GET answers HEAD: the connection leaves the body out.
+        match "GET" if request.method == "HEAD" else request.method, path:
             case "GET", "/v1/models":
                 return {
                     "object": "list",
@@ -104,10 +109,18 @@ class Routes:
 
     def _records(self, request: HttpRequest) -> dict[str, Any]:
         asked = parse_qs(urlsplit(request.target).query).get("after", ["0"])[0]
-        if not asked.isdigit() or len(asked) > 15:
+        if not (asked.isascii() and asked.isdigit()) or len(asked) > 15:
             raise ApiError.bad("after is not a whole number.", "after")
         found, following = self._decider.ledger.page(int(asked), _PAGE)
         return {"records": [record.to_json() for record in found], "next": following}
+
+
+def _path(request: HttpRequest) -> str | None:
+    """What is asked for; None where nobody can tell."""
+    try:
+        return urlsplit(request.target).path.rstrip("/") or "/"
+    except ValueError:
+        return None
 
 
 def _from_here(request: HttpRequest) -> None:

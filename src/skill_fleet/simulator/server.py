@@ -13,7 +13,7 @@ from typing import Any
 from skill_fleet.foundation.addresses import is_loopback_address
 from skill_fleet.foundation.clock import SYSTEM_CLOCK, Clock
 from skill_fleet.foundation.errors import SkillFleetError, UsageError
-from skill_fleet.simulator.bodies import ApiError
+from skill_fleet.simulator.bodies import bug
 from skill_fleet.simulator.changing import changed
 from skill_fleet.simulator.deciding import JSON, Decider
 from skill_fleet.simulator.ledger import Ledger, Record, Totals
@@ -133,12 +133,12 @@ class Simulator:
             self._stop.set()
             connection.reset()
         except Exception as error:  # noqa: BLE001 - one request's bug is told to its client, and the others go on
-            said = f"This is a bug of the simulator: {type(error).__name__}: {error}."
-            LOG.error(said)  # noqa: TRY400 - one line
+            told = bug(error)
+            LOG.error(told.message)  # noqa: TRY400 - one line
             if connection.begun:
                 connection.reset()
             else:
-                await connection.respond(500, [JSON], ApiError(500, said, "simulator_bug").body())
+                await connection.respond(told.status, [JSON], told.body())
 
     def _after_each(self) -> None:
         most = self._decider.settings.max_requests

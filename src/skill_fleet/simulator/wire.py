@@ -29,8 +29,9 @@ class HttpRequest:
         method: In capitals.
         target: Path and query.
         headers: By name in lower case; the last one wins.
-        body: All of it.
+        body: All of it; nothing of one that is refused.
         peer: Address of the client.
+        refusal: Why its body was not read to the end; the connection ends with the answer.
     """
 
     method: str
@@ -38,6 +39,7 @@ class HttpRequest:
     headers: dict[str, str]
     body: bytes = field(repr=False)
     peer: str
+    refusal: ApiError | None = None
 
 
 Handler = Callable[[HttpRequest, "Connection"], Awaitable[None]]
@@ -133,19 +135,27 @@ class Connection(asyncio.Protocol):
         elif isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > self._max_body:
+                self._body = bytearray()
                 said = f"The body is longer than {self._max_body} bytes."
-                self._refuse(ApiError(413, said, "invalid_request_error"))
-        elif isinstance(event, h11.EndOfMessage) and self._head is not None:
-            head = self._head
-            request = HttpRequest(
-                head.method.decode("ascii").upper(),
-                head.target.decode("latin-1"),
-                {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers},
-                bytes(self._body),
-                self._peer,
-            )
-            self._body = bytearray()
-            self._task = asyncio.get_running_loop().create_task(self._serve(request))
+                self._hand_over(ApiError(413, said, "invalid_request_error"))
+        elif isinstance(event, h11.EndOfMessage):
+            self._hand_over()
+
+    def _hand_over(self, refusal: ApiError | None = None) -> None:
+        """Have the request answered that was read, or was not to be read to its end."""
+        head = self._head
+        if head is None:
+            return
+        request = HttpRequest(
+            head.method.decode("ascii").upper(),
+            head.target.decode("latin-1"),
+            {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers},
+            bytes(self._body),
+            self._peer,
+            refusal,
+        )
+        self._body = bytearray()
+        self._task = asyncio.get_running_loop().create_task(self._serve(request))
 
     async def _serve(self, request: HttpRequest) -> None:
         await self._handler(request, self)
@@ -181,7 +191,8 @@ class Connection(asyncio.Protocol):
     def begin(self, status: int, headers: Headers) -> None:
         """The head of an answer; chunked where `headers` have no length."""
         if not self.gone:
-            self._send(_response(status, headers))
+            unread = self._http.their_state is h11.SEND_BODY
+            self._send(_response(status, [*headers, ("connection", "close")] if unread else headers))
 
     async def send(self, parts: Iterable[bytes]) -> bool:
         """Parts of the body, each as it is taken; whether the client is still there."""
