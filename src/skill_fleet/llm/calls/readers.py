@@ -78,8 +78,8 @@ class Readers:
             let_go: Called once, from another thread, when he has; never after the block.
         """
         with self._lock:
-            self._watched[hold] = left_alone, let_go
             self._look_after()
+            self._watched[hold] = left_alone, let_go
         try:
             hold.under_way = True
             yield
