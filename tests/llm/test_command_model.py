@@ -210,6 +210,23 @@ def test_the_sentence_has_its_words_without_the_keys(tmp_path: Path) -> None:
     assert "planted" not in repr(vars(wrong.value)) + repr(wrong.value.args)
 
 
+@pytest.mark.parametrize(
+    "end", ["; exit 0", "; exit 7", " >&2; exit 7"], ids=["in place of an answer", "printed", "said"]
+)
+def test_a_key_at_the_end_of_what_is_told_is_gone_before_it_is_cut_short(tmp_path: Path, end: str) -> None:
+    """Half a key would be known no more for one."""
+    environ = {**os.environ, "MY_LOGIN": "planted.word.of.nobody.at.all"}
+    begin = "Invalid API key: " + "of the account " * 9
+    with pytest.raises(LMAuthError) as wrong:
+        said(
+            script(tmp_path / "m", f"printf '{begin}%s' $MY_LOGIN{end}"),
+            environ=environ,
+            command_env=["MY_LOGIN"],
+        )
+    assert "account" in wrong.value.message
+    assert "plan" not in repr(vars(wrong.value)) + repr(wrong.value.args)
+
+
 def test_a_message_in_place_of_an_answer_is_a_failure() -> None:
     with pytest.raises(LMAuthError, match="instead of an answer"):
         said(["echo", "Invalid API key · Please run /login"])

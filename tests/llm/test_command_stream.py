@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,20 @@ def test_through_the_call_path_a_stream_is_one_call_and_is_found_again(rig: Any)
     again = "".join(texts(made.engine.stream(REQUEST)))
     assert first == again == made.engine.complete(REQUEST).message.text == LINES.strip()
     assert made.spent.calls == 1
+
+
+def test_who_stops_listening_waits_until_the_program_is_gone(tmp_path: Path) -> None:
+    """It ends slowly: without the wait it would still be there when the reader has gone on."""
+    pid = tmp_path / "pid"
+    text = (
+        "import os, signal, time\n"
+        f"open({str(pid)!r}, 'w').write(str(os.getpid()))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os._exit(0)))\n"
+        f"print({LINES!r}, flush=True)\ntime.sleep(60)"
+    )
+    events = model(python(text)).stream(REQUEST)
+    assert next(events).type == "start"
+    assert next(events).type == "delta"
+    events.close()  # type: ignore[attr-defined]
+    assert not alive(int(pid.read_text()))
+    assert not any(thread.name == "command" for thread in threading.enumerate())

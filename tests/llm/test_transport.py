@@ -21,7 +21,7 @@ from skill_fleet.llm.failures import Failure, understand
 from skill_fleet.llm.providers import attempt_rules, known_inside, transport
 from skill_fleet.llm.providers.provider import Provider
 from skill_fleet.llm.providers.routes import LONGEST_ATTEMPT, ROUTES
-from wires import Reply, Write, chat, chat_events, drip, wire_server
+from wires import Reply, Write, chat, chat_events, drip, openai_error, wire_server
 
 REQUEST = Request(model="openai/m", messages=(Message.user("hello"),), config=Config(max_tokens=200))
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n"
@@ -443,6 +443,7 @@ FAILING = {
     "server": Reply({"error": {"message": "down for planted-key-1"}}, 500),
     "auth": Reply({"error": {"message": "no planted-key-1"}}, 401),
     "rate_limit": Reply({"error": {"message": "slower"}}, 429, {"retry-after": "7"}),
+    "billing": Reply(openai_error("Your account is not active, please check your billing details."), 429),
     "provider": Reply(b"{no JSON", 200, {"content-type": "application/json"}),
 }
 
@@ -540,23 +541,43 @@ def test_a_connection_that_comes_too_late_is_closed(
         assert not server.asked
 
 
-def test_the_time_a_reader_takes_is_not_the_providers(to: Callable[..., Provider]) -> None:
-    many = [f"word {number} " for number in range(40)]
-    with wire_server(Reply(chat_events(*many))) as server:
-        events = to(server.url, timeout=2.0).stream(REQUEST)
-        first = [next(events), next(events)]
-        time.sleep(2.3)
-        assert [event.type for event in [*first, *events]][-1] == "end"
+def held(words: list[str], first: int, go_on: threading.Event) -> Reply:
+    """A stream whose first events come at once, and the others when they may."""
+    events = [f"{event}\n\n".encode() for event in chat_events(*words)]
 
-        async def slowly() -> list[str]:
-            kinds = []
-            async for event in to(server.url, timeout=2.0).astream(REQUEST):
+    def send(put: Write, _: Callable[[], bool]) -> None:
+        put(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        put(b"".join(events[:first]))
+        go_on.wait(60)
+        put(b"".join(events[first:]))
+
+    return Reply(raw=send)
+
+
+@pytest.mark.parametrize("tasks", [False, True], ids=["thread", "task"])
+def test_the_time_a_reader_takes_is_not_the_providers(to: Callable[..., Provider], tasks: bool) -> None:
+    """He is busy for longer than the attempt may take, and only then comes more."""
+    go_on = threading.Event()
+    kinds: list[str] = []
+
+    async def slowly(provider: Provider) -> None:
+        async for event in provider.astream(REQUEST):
+            kinds.append(event.type)
+            if len(kinds) == 2:
+                await asyncio.sleep(2.3)
+                go_on.set()
+
+    with wire_server(held(["one", "two", "three"], 1, go_on)) as server:
+        provider = to(server.url, timeout=2.0)
+        if tasks:
+            asyncio.run(slowly(provider))
+        else:
+            for event in provider.stream(REQUEST):
                 kinds.append(event.type)
                 if len(kinds) == 2:
-                    await asyncio.sleep(2.3)
-            return kinds
-
-        assert asyncio.run(slowly())[-1] == "end"
+                    time.sleep(2.3)
+                    go_on.set()
+    assert kinds == ["start", "delta", "delta", "delta", "end"]
 
 
 def test_what_is_known_of_a_loop_goes_when_it_is_closed(to: Callable[..., Provider]) -> None:

@@ -385,6 +385,7 @@ def test_the_words_of_an_error_reach_the_user_whatever_form_they_came_in() -> No
     "said",
     [
         "OpenAIException - Missing credentials. Please pass an `api_key`, or set OPENAI_API_KEY.",
+        "The api_key client option must be set either by passing api_key to the client or by setting it.",
         "Unable to locate credentials",
         "Your default credentials were not found. To set up Application Default Credentials, see …",
     ],

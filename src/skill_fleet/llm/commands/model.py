@@ -48,7 +48,7 @@ class CommandModel:
 
     Raises:
         ConfigError: There is no such command line, or this system cannot run one.
-        ProviderError: Its program is not there or may not be run; a variable it is to get is empty.
+        ProviderError: Its program is not there or may not be run.
     """
 
     def __init__(self, spec: ModelSpec, environ: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> None:

@@ -1,7 +1,8 @@
-"""Nothing that a command started outlives the process that asked it, however that one dies.
+"""No process group of a command outlives the process that asked it, however that one dies.
 
-One small process beside ours is told of each process group while it runs. Its standard input ends when ours
-does, by whatever death; then it kills the groups that are left, and ends. This file is its whole program too.
+What a program moves to a session of its own is beyond this: it is in another group. One small process beside
+ours is told of each process group while it runs. Its standard input ends when ours does, by whatever death;
+then it kills the groups that are left, and ends. This file is its whole program too.
 """
 
 import atexit

@@ -1,7 +1,8 @@
 """DSPy's native client as it comes: for a DSPy whose inside is not the one our transport was proven with.
 
 What is missing then: a deadline over a whole attempt (only the wait for the next byte is bounded), the
-headers of responses, the bound on the size of an answer, and answers as they come.
+headers of responses, the bound on the size of an answer, answers as they come, a user name and password that
+stand in the address, and the words of errors that have another form than OpenAI's.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from dspy.lm15 import Request, Response, response_to_events
 from skill_fleet.config.settings import ModelSpec
 from skill_fleet.foundation.errors import ConfigError
 from skill_fleet.llm.providers.routes import OWN_DOORS, door_of, effective_address
+from skill_fleet.llm.providers.vendor_words import typed
 
 # Prefixes of ours as `dspy.LM` spells the same door.
 _SPELLED = {
@@ -53,6 +55,7 @@ class PlainClient:
                 f"There is no route to {spec.model} with this version of dspy.",
                 hint="Install the version that pyproject.toml names.",
             )
+        self._model = spec.model
         self._lm = dspy.LM(
             f"{door}/{spec.model.partition('/')[2]}",
             cache=False,
@@ -65,12 +68,12 @@ class PlainClient:
 
     def complete(self, request: Request) -> Response:
         """The answer."""
-        with dspy.context(**_QUIET):
+        with typed(self._model, self._model.partition("/")[0]), dspy.context(**_QUIET):
             return self._lm(request=replace(request, model=self._lm.model))
 
     async def acomplete(self, request: Request) -> Response:
         """The answer, awaited."""
-        with dspy.context(**_QUIET):
+        with typed(self._model, self._model.partition("/")[0]), dspy.context(**_QUIET):
             return await self._lm.acall(request=replace(request, model=self._lm.model))
 
     def stream(self, request: Request) -> Iterator[Any]:

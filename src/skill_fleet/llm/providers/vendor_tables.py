@@ -72,7 +72,6 @@ BLOCKED_ANSWER = _words(r"output blocked by content filtering policy")
 
 TOO_LONG = _words(
     # vLLM, SGLang, llama.cpp, LM Studio, Groq, DeepSeek, Mistral: 400 without OpenAI's code
-    r"maximum context length",
     r"context[ _](?:length|window|size)",
     r"context the overflows",
     r"prompt is too long",
