@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import orjson
-from dspy._vendor.lm15.serde import request_to_dict, response_from_dict
 from dspy.lm15 import Request, Response
 
 from skill_fleet.config.settings import ModelSpec
@@ -21,6 +20,7 @@ from skill_fleet.llm.calls.proposals import Proposals, Withheld
 from skill_fleet.llm.commands.known import identity_of
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.limits.limiter import Limiter, Quota
+from skill_fleet.llm.lm15_json import request_to_dict, response_from_dict
 from skill_fleet.llm.pricing import Price
 from skill_fleet.llm.providers.routes import address_of
 

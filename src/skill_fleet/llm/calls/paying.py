@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self
 
-from dspy._vendor.lm15.serde import response_to_dict
 from dspy.lm15 import Request, Response
 
 from skill_fleet.foundation.errors import LeaseLost, StorageError
@@ -28,6 +27,7 @@ from skill_fleet.llm.failures import Failure, UnusableAnswer, explained
 from skill_fleet.llm.halt import Halt
 from skill_fleet.llm.journal.spent import Usage
 from skill_fleet.llm.limits.limiter import Broken, Ticket
+from skill_fleet.llm.lm15_json import response_to_dict
 from skill_fleet.llm.pricing import bill_of, worst_case
 
 # How often one who waits looks whether it may still go on, in seconds.
@@ -189,7 +189,7 @@ class Paying:
         if problem is not None:
             self._book(usage, problem.code or "unusable", billed=True)
             raise problem
-        body, exact = as_text(response_to_dict(response, include_provider_data=True))
+        body, exact = as_text(response_to_dict(response))
         try:
             stored = meter.line.journal.settle(self._attempt, self._key, meter.spec.model, body, usage)
         except StorageError as error:

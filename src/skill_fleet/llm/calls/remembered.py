@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from dspy._vendor.lm15.serde import response_from_dict
 from dspy.lm15 import Response, TextPart
+
+from skill_fleet.llm.lm15_json import response_from_dict
 
 _OPTIONS = (
     orjson.OPT_SORT_KEYS
