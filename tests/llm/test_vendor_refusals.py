@@ -4,10 +4,19 @@ The bodies are those that the vendors document or that their users report, but f
 """
 
 import pytest
-from dspy.utils.exceptions import LMError, LMInvalidRequestError, LMProviderError, LMServerError
+from dspy.utils.exceptions import (
+    ContextWindowExceededError,
+    LMAuthError,
+    LMBillingError,
+    LMError,
+    LMInvalidRequestError,
+    LMProviderError,
+    LMRateLimitError,
+    LMServerError,
+    LMTimeoutError,
+)
 
 from skill_fleet.llm.failures import explained, understand
-from skill_fleet.llm.providers.vendor_tables import BY_CODE, BY_STATUS
 from skill_fleet.llm.providers.vendor_words import retyped
 from vendor_cases import LONG, Case, failed, give_up, reply, stop, wait
 from wires import anthropic_error, google_error, openai_error
@@ -324,21 +333,42 @@ def test_words_alone_tell_a_refused_request(said: str, code: str) -> None:
     assert understand(retyped(LMInvalidRequestError(said, status=400))).code == code
 
 
-@pytest.mark.parametrize("code", BY_CODE)
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        ("billing_not_active", LMBillingError),
+        ("billing_hard_limit_reached", LMBillingError),
+        ("context_length_exceeded", ContextWindowExceededError),
+        ("exceed_context_size_error", ContextWindowExceededError),
+        ("capacity_exceeded", LMRateLimitError),
+    ],
+)
 @pytest.mark.parametrize("kind", [LMInvalidRequestError, LMProviderError])
-def test_a_code_that_means_one_thing_needs_no_words(code: str, kind: type[LMError]) -> None:
-    assert type(retyped(kind("x", provider_code=code, status=400))) is BY_CODE[code]
+def test_a_code_that_means_one_thing_needs_no_words(
+    code: str, meant: type[LMError], kind: type[LMError]
+) -> None:
+    assert type(retyped(kind("x", provider_code=code, status=400))) is meant
 
 
-@pytest.mark.parametrize("status", [*BY_STATUS, 500, 502, 503, 599])
+@pytest.mark.parametrize(
+    ("status", "meant"),
+    [
+        *((status, LMInvalidRequestError) for status in (400, 404, 413, 422)),
+        *((status, LMAuthError) for status in (401, 403)),
+        (402, LMBillingError),
+        *((status, LMTimeoutError) for status in (408, 504)),
+        (429, LMRateLimitError),
+        *((status, LMServerError) for status in (500, 502, 503, 529, 599)),
+    ],
+)
 @pytest.mark.parametrize("kind", [LMProviderError, LMServerError])
 @pytest.mark.parametrize("told", [None, 200])
 def test_an_error_that_came_with_200_is_of_the_status_in_its_code(
-    status: int, kind: type[LMError], told: int | None
+    status: int, meant: type[LMError], kind: type[LMError], told: int | None
 ) -> None:
-    meant = retyped(kind("x", provider_code=str(status), status=told))
-    assert type(meant) is BY_STATUS.get(status, LMServerError)
-    assert meant.status == status
+    found = retyped(kind("x", provider_code=str(status), status=told))
+    assert type(found) is meant
+    assert found.status == status
 
 
 @pytest.mark.parametrize("code", ["", "12", "1402", "40x", "399", "600", "none"])
