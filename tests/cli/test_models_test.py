@@ -17,6 +17,7 @@ from skill_fleet.config.settings import ModelSpec
 from skill_fleet.llm.failures import explained, understand
 from skill_fleet.services.models_diagnosis import connection_problem, diagnosed
 from skill_fleet.simulator import Faults, Limits, Price, SimulatorSettings, running
+from wires import Reply, generated, message, wire_server
 
 MODEL = "openai/offline/rules-v1"
 
@@ -84,6 +85,36 @@ def test_one_call_is_made_and_told_of(cli, registered, ws):
         booked = db.execute("select run, state from attempt").fetchall()
     assert [state for _, state in booked] == ["settled", "settled"]
     assert all(run.startswith("models-test-") for run, _ in booked)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "tokens"),
+    [
+        (
+            "gemini/m",
+            {
+                **generated(),
+                "usageMetadata": {
+                    "promptTokenCount": 3,
+                    "candidatesTokenCount": 2,
+                    "thoughtsTokenCount": 500,
+                },
+            },
+            {"input": 3, "output": 502},
+        ),
+        (
+            "anthropic/m",
+            {**message(), "usage": {"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": 400}},
+            {"input": 403, "output": 2},
+        ),
+    ],
+)
+def test_the_tokens_that_are_told_are_those_that_are_billed(cli, registered, model, body, tokens):
+    with wire_server(Reply(body)) as server:
+        registered(server.url, "--price-in", "1", "--price-out", "1", model=model)
+        one = cli("models", "test", "it", "--json").json["models"][0]
+    assert one["tokens"] == tokens
+    assert one["usd"] == pytest.approx(sum(tokens.values()) / 1e6)
 
 
 def test_usage_and_price_that_nobody_tells_are_unknown(cli, registered):

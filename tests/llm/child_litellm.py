@@ -3,12 +3,31 @@
 import json
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 PLACES: set[str] = set()
+THOUGHTS = {
+    "promptTokenCount": 3,
+    "candidatesTokenCount": 2,
+    "thoughtsTokenCount": 5000,
+    "totalTokenCount": 5005,
+}
+GROK = {
+    "prompt_tokens": 3,
+    "completion_tokens": 2,
+    "total_tokens": 5005,
+    "completion_tokens_details": {"reasoning_tokens": 5000},
+}
+CLAUDE = {
+    "input_tokens": 3,
+    "output_tokens": 2,
+    "cache_read_input_tokens": 4000,
+    "cache_creation_input_tokens": 1000,
+}
 
 
 def watched(event: str, args: tuple[Any, ...]) -> None:
@@ -25,9 +44,10 @@ def main() -> None:
     from dspy.lm15 import Config, Message, Request
 
     from skill_fleet.config.settings import ModelSpec
+    from skill_fleet.llm.billed import billed
     from skill_fleet.llm.failures import understand
     from skill_fleet.llm.providers.provider import Provider
-    from wires import Reply, chat, chat_events, openai_error, wire_server
+    from wires import Reply, chat, chat_events, generated, message, openai_error, wire_server
 
     before = "litellm" in sys.modules
     model = "litellm/openai/m"
@@ -43,6 +63,13 @@ def main() -> None:
         "model": Reply(openai_error("The model `m` does not exist", code="model_not_found"), 404),
         "late": Reply(chat(), hold=held),
     }
+    # Gemini and xAI count the thinking apart, Anthropic what is cached; litellm adds it up.
+    apart = {
+        "gemini": Reply({**generated(), "usageMetadata": THOUGHTS}),
+        "xai": Reply({**chat(), "usage": GROK}),
+        "anthropic": Reply({**message(), "usage": CLAUDE}),
+    }
+    counts: dict[str, Any] = {}
     failures: dict[str, Any] = {}
     with wire_server(Reply(chat()), Reply(chat()), Reply(chat_events("fi", "ne"))) as server:
         provider = Provider(
@@ -56,6 +83,15 @@ def main() -> None:
         ]
         texts.append("".join(e.delta.text for e in provider.stream(request) if e.type == "delta"))
         urls, sent = [server.url], server.asked[0].body
+    for name, reply in apart.items():
+        with wire_server(reply) as server:
+            urls.append(server.url)
+            base = f"{server.url}/v1" if name == "xai" else server.url
+            named = f"litellm/{name}/m"
+            there = ModelSpec(model=named, api_base=base, api_key_env="K")
+            answer = Provider(there, {"K": "planted-1"}).complete(replace(request, model=named))
+            both = [billed(spec, answer) for spec in (there, ModelSpec(model=named))]
+            counts[name] = [None if one is None else [one.input, one.output] for one in both]
     for name, reply in replies.items():
         with wire_server(reply) as server:
             urls.append(server.url)
@@ -78,6 +114,7 @@ def main() -> None:
                 "texts": texts,
                 "model": sent["model"],
                 "failures": failures,
+                "counts": counts,
                 "places": sorted(PLACES),
                 "urls": urls,
             }

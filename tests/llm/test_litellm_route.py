@@ -35,6 +35,11 @@ def test_litellm_answers_by_name_and_its_faults_are_typed_as_others() -> None:
         "model": ["unsupported_model", "stop", False],
         "late": ["timeout", "retry", True],
     }
+    assert said["counts"] == {
+        "gemini": [[3, 5002]] * 2,
+        "xai": [[3, 5002]] * 2,
+        "anthropic": [[5003, 2]] * 2,
+    }, "by the server's own total, and by litellm's way of counting"
     assert 3 <= said["failures"]["late"][4] < 20, "the server would be silent for 30 s"
     ports = {int(url.rsplit(":", 1)[1]) for url in said["urls"]}
     assert set(said["places"]) - {"name 127.0.0.1"} == {str(("127.0.0.1", port)) for port in ports}
