@@ -174,13 +174,20 @@ def test_a_list_that_was_edited_by_hand_is_named_in_a_sentence(places, text):
     assert str(path) in error.message
 
 
-def test_what_a_search_found_is_kept_where_the_sealed_test_fails(places):
-    place = places("one")
+def with_share(place, share):
+    place.loaded = load(place.root, environ={"SKILL_FLEET_CALLS__MAX_FAILED_SHARE": share})
+    return place
+
+
+@pytest.mark.parametrize("share", ["0.5", "1"])
+def test_what_a_search_found_is_kept_where_the_sealed_test_fails(place, share):
+    place = with_share(place, share)
     request = place.request("gepa", num_threads=1, rounds=1)
     stopped = place.optimize(request, wrap=refusing(make_plan(request, place.loaded).split.test))
     assert isinstance(stopped.error, ProviderError)
     assert (stopped.result.status, stopped.result.stop_reason) == ("stopped", "provider")
     assert stopped.result.resume
+    assert stopped.result.test_reads is None
     folder = find_run(place.loaded.workspace.runs, stopped.result.run_id)
     kept = load_artifact(folder.candidate, search=place.root)
     assert program_hash(kept.program) == stopped.result.program_hash
@@ -193,9 +200,32 @@ def test_what_a_search_found_is_kept_where_the_sealed_test_fails(places):
     assert searching[0] == searching[1] > 0
 
 
-def with_share(place, share):
-    place.loaded = load(place.root, environ={"SKILL_FLEET_CALLS__MAX_FAILED_SHARE": share})
-    return place
+def test_a_test_that_each_program_lost_another_half_of_is_not_read(place):
+    """Each half is borne, and no example has a score for both."""
+    request = place.request("gepa", num_threads=1, rounds=1)
+    test = make_plan(request, place.loaded).split.test
+    halves = [[item.fields["ticket"] for item in half] for half in (test[:32], test[32:])]
+
+    def wrap(inner):
+        return Both(Refusing(inner, halves[0]), Filtered(inner, halves[1]))
+
+    done = place.optimize(request, wrap=wrap)
+    assert isinstance(done.error, ProviderError), done.error
+    assert done.error.message.startswith("64 of 64 test examples failed, like this: ")
+    assert (done.result.test_reads, done.result.verdict) == (None, "not_shown")
+    assert done.result.resume
+
+
+class Both:
+    """Two models: one for the plain program, one for every other."""
+
+    def __init__(self, of_plain, of_others):
+        self.of_plain = of_plain
+        self.of_others = of_others
+
+    def complete(self, request):
+        plain = "If the ticket mentions" not in str(request.system) and len(request.messages) == 1
+        return (self.of_plain if plain else self.of_others).complete(request)
 
 
 def stopped_after_the_baseline(place, request, **options):

@@ -7,6 +7,7 @@ import dspy
 from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.core.programs.recipes.recipe import runs_per_answer
 from skill_fleet.evaluation.measurement import Measurement
+from skill_fleet.evaluation.runner import too_many_failed
 from skill_fleet.evaluation.statistics import Comparison
 from skill_fleet.foundation.canonical import digest
 from skill_fleet.foundation.errors import LeaseLost, StorageError
@@ -82,7 +83,7 @@ def sealed_test(
 
     Raises:
         Halt: A cap is reached, or no call can succeed.
-        ProviderError: Most examples fail.
+        ProviderError: Most examples fail, or each for one of the programs.
         MetricError: The metric breaks on an answer: left out, it would choose which examples count.
     """
     plan, result = session.plan, session.result
@@ -101,6 +102,7 @@ def sealed_test(
     against_baseline = against_incumbent = None
     if best.from_round > 0:
         found = on_test(best.program)
+        _require_pairs(plain, found)
         # Counted before anybody sees it: where that fails, a test could be read without end.
         reads = result.test_reads = counted_reading(session, best.program)
         _warn_of_missing(session, "optimized", found)
@@ -109,6 +111,7 @@ def sealed_test(
         note_comparison(session, against_baseline)
         if incumbent is not None:
             old = on_test(incumbent.program)
+            _require_pairs(old, found)
             against_incumbent = judge(old, found, reads=reads, seed=plan.request.seed)
             session.emit(
                 "incumbent", test=scored_for_all([old, found])[0].mean, verdict=against_incumbent.verdict
@@ -116,6 +119,16 @@ def sealed_test(
     else:
         _note_test(session, "optimized", plain)
     return against_baseline, against_incumbent
+
+
+def _require_pairs(*found: Measurement) -> None:
+    """Something must have a score for both programs: else the run waits until the model answers."""
+    failed = {
+        one.item_id: one.no_score for each in found for one in each.excluded if one.no_score is not None
+    }
+    total = len(found[0].outcomes)
+    if failed and len(failed) == total:
+        raise too_many_failed(list(failed.values()), total, total, "test examples")
 
 
 def warn_of_nothing(session: Session) -> None:
