@@ -7,6 +7,9 @@ from typing import Literal
 
 from skill_fleet.simulator.settings import Limits
 
+_DUST = 1e-9
+"""So much short is enough: sums of floating-point numbers never quite come to a whole one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -44,9 +47,8 @@ class Bucket:
         """Seconds until it holds the amount; 0 when it does. Infinite for more than its size."""
         if amount > self.size:
             return math.inf
-        # A billionth short is enough: sums of floating-point numbers never quite come to a whole one.
         lacking = amount - self.level(now)
-        return lacking / self.rate if lacking > 1e-9 else 0.0
+        return lacking / self.rate if lacking > _DUST else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Take it out."""
@@ -54,26 +56,35 @@ class Bucket:
 
 
 class Window:
-    """A sliding window: so many in any so many seconds.
+    """A sliding window: so many requests in any so many seconds, and no burst beyond them.
+
+    It is stretched until it holds a whole number of requests: with 2.5 a second and one second it is 3 in any
+    1.2 s. Fewer would be less than the rate in the long run, and 3 in any second more.
 
     Args:
-        most: In a window.
-        seconds: Its length.
+        rate: A second.
+        seconds: Its length, at least.
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
-        self.most, self.seconds = most, seconds
+    def __init__(self, rate: float, seconds: float) -> None:
+        self.rate = rate
+        self.most = max(1, math.ceil(rate * seconds - _DUST))
+        self.seconds = self.most / rate
         self._taken: deque[float] = deque()
 
     def room(self, now: float) -> int:
         """How many more may come now."""
-        while self._taken and now - self._taken[0] >= self.seconds:
+        while self._taken and now - self._taken[0] >= self.seconds - _DUST:
             self._taken.popleft()
         return self.most - len(self._taken)
 
     def wait(self, now: float) -> float:
         """Seconds until one more may come; 0 when it may."""
         return 0.0 if self.room(now) > 0 else self._taken[0] + self.seconds - now
+
+    def reset(self, now: float) -> float:
+        """Seconds until all of it is free again."""
+        return self._taken[-1] + self.seconds - now if self.room(now) < self.most else 0.0
 
     def take(self, now: float) -> None:
         """One more came."""
@@ -93,7 +104,7 @@ class Throttle:
         self.in_flight = 0
         rate, window = limits.rate, limits.window
         self._bucket = None if rate is None or window else Bucket(rate, limits.most_at_once, now)
-        self._window = Window(max(1, round(rate * window)), window) if rate and window else None
+        self._window = Window(rate, window) if rate and window else None
         self._tokens = None if limits.tpm is None else Bucket(limits.tpm / 60, limits.tpm, now)
 
     def admit(self, prompt_tokens: int, now: float) -> Refused | None:
@@ -136,12 +147,8 @@ class Throttle:
             level, rate = self._bucket.level(now), self._bucket.rate
             out += _described("requests", 60 * rate, level, (self._bucket.size - level) / rate)
         elif self._window is not None:
-            out += _described(
-                "requests",
-                60 * self._window.most / self._window.seconds,
-                self._window.room(now),
-                self._window.wait(now),
-            )
+            window = self._window
+            out += _described("requests", 60 * window.rate, window.room(now), window.reset(now))
         if self._tokens is not None:
             level, rate = self._tokens.level(now), self._tokens.rate
             out += _described("tokens", 60 * rate, level, (self._tokens.size - level) / rate)
@@ -149,18 +156,21 @@ class Throttle:
 
 
 def _described(what: str, limit: float, left: float, reset: float) -> list[tuple[str, str]]:
+    """In whole numbers, none larger than it is; a limit of less than one a minute is none of them."""
+    whole = math.floor(limit + _DUST)
     return [
-        (f"x-ratelimit-limit-{what}", str(max(1, round(limit)))),
-        (f"x-ratelimit-remaining-{what}", str(max(0, math.floor(left + 1e-9)))),
+        *([(f"x-ratelimit-limit-{what}", str(whole))] if whole else []),
+        (f"x-ratelimit-remaining-{what}", str(max(0, math.floor(left + _DUST)))),
         (f"x-ratelimit-reset-{what}", duration(reset)),
     ]
 
 
 def duration(seconds: float) -> str:
-    """As OpenAI writes it: `20ms`, `1.5s`, `6m0s`."""
-    if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    if seconds < 60:
-        return f"{math.ceil(seconds * 1000) / 1000:g}s"
-    whole = math.ceil(seconds)
+    """As OpenAI writes it: `20ms`, `1.5s`, `6m0s`; rounded up, but for the dust of binary fractions."""
+    milliseconds = math.ceil(seconds * 1000 - 1000 * _DUST)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:g}s"
+    whole = math.ceil(seconds - _DUST)
     return f"{whole // 60}m{whole % 60}s"

@@ -60,7 +60,8 @@ class Limits:
         rps: Requests a second.
         rpm: Requests a minute; instead of `rps`.
         burst: Requests that may come at once after a rest; None is one second's worth, at least 1.
-        window: Seconds of a sliding window that holds the rate exactly, instead of the bucket with a burst.
+        window: Seconds of a sliding window, instead of the bucket with a burst; a longer one where so many
+            seconds hold no whole number of requests.
         tpm: Tokens a minute, of prompts and answers.
         max_in_flight: Requests under way at once.
         retry_after: Seconds that a 429 or 503 asks to wait; None is when there is room again.
