@@ -116,6 +116,18 @@ def test_a_server_that_died_and_one_that_is_to_end_take_no_more_requests():
         assert (bad.manner, bad.record.fault) == ("reset", "died"), "neither what it could not have read"
 
 
+def test_who_comes_when_it_was_told_to_is_let_in():
+    clock = FakeClock(1_000_000.0)
+    mind = decider(clock, limits=Limits(rps=3, burst=1))
+    assert mind.decide(asked()).status == 200
+    refused = mind.decide(asked())
+    told = dict(refused.headers)
+    assert (told["retry-after"], told["retry-after-ms"]) == ("1", "334")
+    assert b"Try again in 0.334s." in refused.parts[0]
+    clock.sleep(int(told["retry-after-ms"]) / 1000)
+    assert mind.decide(asked()).status == 200
+
+
 def test_the_tokens_of_answers_count_against_the_tokens_of_a_minute():
     clock = FakeClock(1_000_000.0)
     rule = Rule(re.compile(""), answer="x" * 800)  # 200 tokens

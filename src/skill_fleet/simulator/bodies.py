@@ -1,5 +1,6 @@
 """What goes over the wire: completions, chunks of streams and errors, in OpenAI's shapes."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,9 @@ def over_limit(by: str, model: str, seconds: float | None) -> ApiError:
     """429 of a limit."""
     if by == "in_flight":
         return ApiError(429, "Too many concurrent requests.", "requests", code="too_many_concurrent_requests")
-    again = "The request is larger than the limit." if seconds is None else f"Try again in {seconds:.3f}s."
+    again = "The request is larger than the limit."
+    if seconds is not None:
+        again = f"Try again in {math.ceil(seconds * 1000 - 1e-6) / 1000:.3f}s."
     return ApiError(
         429, f"Rate limit reached for {model} on {by} (simulated). {again}", by, code="rate_limit_exceeded"
     )

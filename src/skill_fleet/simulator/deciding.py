@@ -229,8 +229,10 @@ class Decider:
         wait = seconds if limits.retry_after is None else limits.retry_after
         if wait is None or not limits.retry_header:
             return []
-        said = f"{math.ceil(wait)}" if limits.retry_after is None else f"{wait:g}"
-        return [("retry-after", said), ("retry-after-ms", f"{wait * 1000:.0f}")]
+        if limits.retry_after is not None:
+            return [("retry-after", f"{wait:g}"), ("retry-after-ms", f"{wait * 1000:.0f}")]
+        milliseconds = math.ceil(wait * 1000 - 1e-6)  # who comes sooner comes in vain
+        return [("retry-after", f"{math.ceil(milliseconds / 1000)}"), ("retry-after-ms", f"{milliseconds}")]
 
 
 def _at_a_bug(record: Record) -> Record:
