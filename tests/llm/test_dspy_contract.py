@@ -9,11 +9,13 @@ from typing import Any
 
 import dspy
 import pytest
-from dspy.lm15 import Message, Request, Response, TextPart, Usage
+from dspy.lm15 import Config, FunctionTool, Message, Request, Response, TextPart, Usage
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 from skill_fleet.config.load import environment
+from skill_fleet.config.settings import ModelSpec
+from skill_fleet.llm.call_context import CallContext, Calling
 from skill_fleet.llm.halt import Halt
 
 
@@ -66,6 +68,70 @@ def test_what_is_called_of_the_price_list_is_there() -> None:
     environment()
     assert {"provider", "requested_model", "request"} <= set(inspect.signature(estimate_cost).parameters)
     assert rate(model_info("nobody", "nothing"), "input_cost_per_token") is None
+
+
+PLAIN = Request(model="openai/m", messages=(Message.user("What is 漢?"),))
+RICH = Request(
+    model="openai/m",
+    system="Be brief.",
+    messages=(Message.user("x"), Message.assistant("y"), Message.user("")),
+    tools=(FunctionTool(name="look", description="up", parameters={"type": "object"}),),
+    config=Config(max_tokens=100, temperature=0.0, stop=("END",), response_format={"type": "json_object"}),
+)
+HOSTED = ModelSpec(model="openai/gpt-4o-mini")
+LOCAL = ModelSpec(model="openai/m", api_base="http://localhost:8000/v1", temperature=0.7)
+COMMAND = ModelSpec(model="command/mine", command=("mine", "--print"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "request_", "call", "key"),
+    [
+        (
+            HOSTED,
+            PLAIN,
+            CallContext("evaluation"),
+            "d101825e6d1beaa77eb7bc8014e9861bc574e941d9a4999eafd3994a8a88b7ee",
+        ),
+        (
+            HOSTED,
+            PLAIN,
+            CallContext("judge", rollout=7),
+            "c2ea983e971ad6d36e610c6e927eadeed71498d8b5bf0e1b813361caf486d708",
+        ),
+        (
+            HOSTED,
+            PLAIN,
+            CallContext("judge", rollout=7, candidate=2),
+            "b8da91f97667d26cf811800a72718c98346f343f6c6c9e499af0c19602aa6f30",
+        ),
+        (
+            LOCAL,
+            PLAIN,
+            CallContext("evaluation"),
+            "bcd0d07fb064a04dacfdcc40766df13e77565cb5825e610536d4a4f86cf892ec",
+        ),
+        (
+            LOCAL,
+            RICH,
+            CallContext("optimization"),
+            "dc575c4a4e2bffa3caab016f70a2cddf224bb4848059bdfcbb80ecc2b6e6da24",
+        ),
+        (
+            COMMAND,
+            RICH,
+            CallContext("evaluation"),
+            "85a32705a9c41f35e7bf5d68dd17b7bb99f1e7c991c0614c51272f30006c827d",
+        ),
+    ],
+    ids=["hosted", "rollout", "candidate", "local", "rich", "command"],
+)
+def test_the_key_of_a_call_is_what_it_was(
+    rig: Any, spec: ModelSpec, request_: Request, call: CallContext, key: str
+) -> None:
+    """With another key every answer that is stored is paid again, by every run that goes on."""
+    engine = rig(spec=spec).engine
+    with Calling(call):
+        assert engine.keyed(request_)[1] == key
 
 
 def test_a_response_comes_back_whole_from_its_json() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -67,7 +68,7 @@ TOOLS = (
 )
 LOGPROBS = (
     lm15.TokenLogprob("", 0.0),
-    lm15.TokenLogprob("a", -1.5, bytes=(97,), token_id=7, top=(lm15.TopLogprob("b", -2.0, (98,), 0),)),
+    lm15.TokenLogprob("a", -1.5, bytes=(97,), token_id=7, top=(lm15.TopLogprob("", -2.0, (98,), 0),)),
 )
 
 
@@ -95,7 +96,7 @@ RESPONSES = [
     response(id="i", usage=Usage(input_tokens=0, output_tokens=4, cache_read_tokens=1)),
     response(logprobs=LOGPROBS),
     response(logprobs=LOGPROBS[:1], logprobs_complete=False),
-    response(adaptations=(lm15.Adaptation(field="seed", action="dropped", reason="r", asked=1),)),
+    response(adaptations=(lm15.Adaptation(field="seed", action="dropped", reason="r", asked=1, applied=""),)),
     response(finish_reason="length", provider_data={"usage": {"tier": ["a", None, {}], "n": 0}}),
     response(provider_data={}),
 ]
@@ -140,6 +141,19 @@ def test_any_texts_and_numbers_have_the_same_words(
         config=Config(temperature=temperature, seed=seed),
     )
     assert as_text(said(asked)) == as_text(request_to_dict(asked))
+
+
+@dataclass(frozen=True)
+class LaterConfig(Config):  # type: ignore[misc]
+    """What a patch of DSPy might make of it."""
+
+    colour: str = "grey"
+    strict: bool = False
+
+
+def test_a_field_that_is_new_is_named_only_where_it_is_set() -> None:
+    assert said(request(config=LaterConfig(seed=1))) == said(request(config=Config(seed=1)))
+    assert said(request(config=LaterConfig(strict=True)))["config"] == {"strict": True}
 
 
 @pytest.mark.parametrize("part", [{"type": "hologram", "text": "x"}, {"type": "text", "colour": "red"}, {}])

@@ -1,10 +1,13 @@
 """The steps of a DSPy call: prepare, execute, finalize.
 
-The one place of the call path that leans on names of DSPy that are not its interface. `dspy.LM.__call__`
-takes the three in a row. `FleetLM` takes them itself, so that a call it remembers goes through the first and
-the last, and only the second is left out: callbacks, warnings, usage tracker and history are DSPy's own. With
-a DSPy that was not checked the steps are not there, and `FleetLM` calls `dspy.LM` as anybody does: slower
-where a call is remembered, and the same in all else.
+`dspy.LM.__call__` takes the three in a row. `FleetLM` takes them itself, so that a call it remembers goes
+through the first and the last, and only the second is left out: callbacks, warnings, usage tracker and
+history are DSPy's own. With a DSPy that was not checked the steps are not there, and `FleetLM` calls
+`dspy.LM` as anybody does: slower where a call is remembered, and the same in all else.
+
+Other modules of the call path that lean on names of DSPy that are not its interface: `lm15_json`, which has
+its own words where these were not checked, and without another way `pricing` (the price list), `providers`
+(the transports of lm15) and `offline.model` (an answer as a stream). Tests of each find out what has changed.
 """
 
 import functools

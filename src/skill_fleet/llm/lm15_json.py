@@ -38,7 +38,6 @@ _PARTS: dict[str, Callable[..., Any]] = {
 # What these say is said also where it is empty; in all others what is empty is as good as absent.
 _EXACT = (
     *_PARTS.values(),
-    lm15.Message,
     lm15.ContinuationState,
     lm15.TokenLogprob,
     lm15.TopLogprob,
@@ -133,9 +132,8 @@ def response_said(stored: dict[str, Any]) -> Response:
 
 
 def _part(stored: dict[str, Any]) -> Any:
+    # A tool's result, which has parts of its own, is never in an answer.
     given = {name: value for name, value in stored.items() if name != "type"}
-    if stored["type"] == "tool_result":
-        given["content"] = tuple(_part(one) for one in stored["content"])
     return _PARTS[stored["type"]](**{**given, "continuation": _states(stored)})
 
 
