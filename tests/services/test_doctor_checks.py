@@ -224,6 +224,27 @@ def test_a_state_folder_of_somebody_else_is_told_and_nothing_breaks(checks, work
     assert not any("Unexpected" in one.message for one in found.values())
 
 
+@pytest.mark.parametrize("whose", ["the user's", "the workspace's"])
+def test_a_configuration_that_may_not_be_seen_is_an_error_and_is_not_left_out(
+    checks, workspace, tmp_path, monkeypatch, whose
+):
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(0o711)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    checks("")
+    closed = home if whose == "the user's" else workspace / "config"
+    with kept_out(closed):
+        found = examine(workspace, offline=True)
+    (check,) = (one for one in found if one.status == "error")
+    assert check.name == "configuration"
+    assert check.message.startswith(f"{closed}/")
+    assert check.message.endswith("config.yaml cannot be looked at: Permission denied.")
+    assert "XDG_CONFIG_HOME" in check.hint
+
+
 def test_a_look_that_a_file_breaks_off_is_told_and_the_others_go_on(checks, workspace, monkeypatch):
     def broken(_):
         raise PermissionError(13, "Permission denied", "/somewhere")
@@ -363,10 +384,10 @@ def test_poisoned_releases(monkeypatch):
 
 
 def test_a_dspy_that_the_transport_does_not_know_is_a_warning(monkeypatch):
-    from skill_fleet.llm.providers import transport
+    from skill_fleet.llm.providers import known_inside
 
     assert [check.status for check in versions()] == ["ok"]
-    monkeypatch.setattr(transport, "_OPEN", ("self", "something", "else"))
+    monkeypatch.setattr(known_inside, "_OPEN", ("self", "something", "else"))
     (warning,) = [check for check in versions() if check.status == "warning"]
     assert "dspy.LM" in warning.message
     assert warning.hint

@@ -90,7 +90,7 @@ def load(
     env = environment() if environ is None else environ
     root = workspace or Path(env.get("SKILL_FLEET_WORKSPACE") or Path.cwd())
     place = Workspace.at(root, env)
-    if not place.root.is_dir():
+    if not (_there(place.root) and place.root.is_dir()):
         raise ConfigError(f"The workspace {place.root} is not a directory.")
     values: Flat = {}
     origins: dict[str, str] = {}
@@ -141,12 +141,12 @@ def _layers(
 ) -> list[tuple[str, Flat]]:
     layers: list[tuple[str, Flat]] = [("default", _flatten(_yaml(shipped_config())))]
     user = _user_file(env)
-    if user.exists():
+    if _there(user):
         layers.append((str(user), _flatten(_yaml(user))))
     own = config_file or place.config_file
     if config_text is not None:
         layers.append((str(own), _flatten(_yaml_of(own, config_text))))
-    elif config_file is not None or own.exists():
+    elif config_file is not None or _there(own):
         layers.append((str(own), _flatten(_yaml(own))))
     for name in sorted(env):
         # An empty variable is an unset one: it must not lift a cap.
@@ -155,6 +155,21 @@ def _layers(
             layers.append((f"environment {name}", _flatten(_scalar(env[name]), key)))
     layers.append(("flag", {tuple(k.split(".")): v for k, v in flags.items() if v is not None}))
     return layers
+
+
+def _there(path: Path) -> bool:
+    """Whether there is such a file or folder; one that may not be seen is not left out: it may hold a cap.
+
+    Raises:
+        ConfigError: Its folder may not be looked into.
+    """
+    try:
+        return path.exists()
+    except PermissionError as error:
+        raise ConfigError(
+            f"{path} cannot be looked at: {error.strerror}.",
+            hint="Let this user read it, or set HOME and XDG_CONFIG_HOME to folders of its own.",
+        ) from error
 
 
 def _user_file(env: Mapping[str, str]) -> Path:
