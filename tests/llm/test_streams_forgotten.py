@@ -18,6 +18,7 @@ from dspy.utils.exceptions import LMTransportError
 from clocks import soon
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.calls.line import Line
+from skill_fleet.llm.calls.readers import _at_work as at_work
 from skill_fleet.llm.limits.limiter import Limiter
 from streaming_models import WordByWord
 
@@ -201,7 +202,9 @@ def test_a_stream_is_a_generator_to_its_reader(rig: Any) -> None:
     assert not made.line.readers._streams
 
 
-def test_a_stream_that_another_thread_is_reading_is_not_closed(rig: Any) -> None:
+def test_a_stream_that_another_thread_is_reading_is_not_closed(
+    rig: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
     def slow(_: int, piece: int) -> None:
@@ -211,20 +214,21 @@ def test_a_stream_that_another_thread_is_reading_is_not_closed(rig: Any) -> None
 
     made = rig(model(breaks=slow))
     stream = made.engine.stream(request("read"))
-    next(stream)
-    events: list[Any] = []
-    reader = threading.Thread(target=lambda: events.extend(stream))
+    assert [next(stream).type, next(stream).type] == ["start", "delta"]
+    reader = threading.Thread(target=next, args=(stream,))
     reader.start()
     assert reading.wait(30)
-    with pytest.raises(ValueError, match="already executing"):
-        stream.close()
-    with pytest.raises(ValueError, match="already executing"):
-        next(stream)
+    for refused in (stream.close, stream.__next__):
+        with pytest.raises(ValueError, match="already executing"):
+            refused()
     made.line.readers.close()
+    soon(made.line.readers._notes.empty)
     go_on.set()
     reader.join(30)
-    assert events[-1].type == "end"
+    assert made.line.readers._streams, "the collector must not end it now either"
+    assert [event.type for event in stream] == ["delta", "end"]
     assert made.spent.settled == 1
+    assert caplog.records == []
 
 
 def test_the_end_of_a_run_books_what_nobody_read_to_its_end(rig: Any, tmp_path: Path) -> None:
@@ -285,8 +289,9 @@ def test_the_thread_that_looks_after_streams_goes_and_comes_again(rig: Any) -> N
         next(stream)
         assert readers._thread is not None
         assert readers._thread.is_alive()
+        assert readers in at_work
         stream.close()
-        soon(lambda: readers._thread is None)
+        soon(lambda: readers._thread is None and readers not in at_work)
 
 
 @pytest.mark.parametrize("kept", [True, False])
