@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,8 @@ from dspy.lm15 import (
 )
 
 from skill_fleet.config.settings import ModelSpec
-from skill_fleet.llm.providers.attempt_rules import OnHeaders, Rules, Unmended
+from skill_fleet.llm.providers.attempt_rules import Mender, OnHeaders, Rules, Unmended
+from skill_fleet.llm.providers.broken_off import StreamEnd, as_told
 from skill_fleet.llm.providers.routes import (
     COMPATIBLE,
     OWN_DOORS,
@@ -32,6 +33,8 @@ from skill_fleet.llm.providers.stream_usage import StreamUsage
 from skill_fleet.llm.providers.transport import AsyncTransport, Transport
 from skill_fleet.llm.providers.vendor_words import typed
 from skill_fleet.llm.providers.whole_streams import awhole, whole
+
+_MENDERS: dict[str, Callable[[], Mender]] = {"anthropic": StreamUsage, "openai": StreamEnd}
 
 
 class NativeClient:
@@ -55,7 +58,7 @@ class NativeClient:
         self._door = door_of(spec)
         self._wire = f"{self._door}:{spec.model.partition('/')[2]}"
         self._key = key
-        mender = StreamUsage if route.wire == "anthropic" else Unmended
+        mender = _MENDERS.get(route.wire, Unmended)
         self._rules = Rules(self._address, spec.timeout, on_headers, basic_login(spec), mender)
         self._transport = Transport(self._rules)
         self._engine = LM15Engine(self._config(self._transport))
@@ -65,12 +68,12 @@ class NativeClient:
     def complete(self, request: Request) -> Response:
         """The answer."""
         with typed(self._model, self._prefix):
-            return self._engine.complete(self._routed(request))
+            return as_told(self._engine.complete(self._routed(request)))
 
     async def acomplete(self, request: Request) -> Response:
         """The answer, awaited."""
         with typed(self._model, self._prefix):
-            return await self._awaited_engine().complete(self._routed(request))
+            return as_told(await self._awaited_engine().complete(self._routed(request)))
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The answer as it comes."""

@@ -49,4 +49,4 @@ async def awhole(events: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
 
 def _look(event: Any) -> None:
     if event.type == "end" and event.finish_reason is None:
-        raise LMStreamAssemblyError("The stream ended without a finish reason: the answer may be cut off.")
+        raise LMStreamAssemblyError("The stream ended without a reason: the answer is cut off.")
