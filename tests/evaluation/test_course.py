@@ -35,6 +35,11 @@ def test_where_everything_fails_a_few_are_enough(total: int, threads: int) -> No
     assert count <= 14 if threads == 1 else threads + 28
 
 
+def test_what_failed_before_the_order_was_drawn_is_not_borne_a_second_time() -> None:
+    """Of 24 may 12 fail; after 3, 9 of the other 21. Half of 21/9 * 20/8 * … is over 1,000 at 7."""
+    assert tried([True] * 24, 0.5) == (10, True)
+
+
 def test_where_nearly_everything_fails_it_takes_some_more() -> None:
     for seed in range(50):
         rng = random.Random(seed)

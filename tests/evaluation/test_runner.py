@@ -253,17 +253,38 @@ def test_a_program_that_raises_on_some_examples_scores_zero_there():
     assert found.mean == pytest.approx(5 / 6)
 
 
+def test_a_program_that_returns_nothing_scores_zero_unless_its_answer_was_cut_off():
+    class Forgetful(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = program()
+
+        def forward(self, question):
+            self.inner(question=question) if int(question) < 2 else None
+            return None if int(question) < 3 else dspy.Prediction(answer="yes")
+
+    def script(message):
+        return ("[[ ## answer ## ]]\nye", "length") if asked(message) == "1" else filled("yes")
+
+    lm, _ = model(script)
+    found = measure(Forgetful(), questions(8), EXACT, lm=lm, num_threads=2)
+    assert [(one.item_id, one.no_score.reason) for one in found.excluded] == [("q1", "truncated")]
+    assert found.scores() == {"q0": 0.0, "q2": 0.0, **{f"q{n}": 1.0 for n in range(3, 8)}}
+    assert found.outcomes[0].score.feedback == "The program returned None."
+
+
 def test_a_program_that_raises_everywhere_stops_with_the_cause():
     lm, _ = model(half_right)
     with pytest.raises(ProgramError, match="KeyError: 'lost'"):
         measure(Buggy(KeyError("lost"), lambda i: True), questions(6), EXACT, lm=lm, num_threads=2)
 
 
-def test_a_broken_file_or_connection_of_the_program_is_missing_data():
+@pytest.mark.parametrize(
+    "error", [ConnectionError("reset"), TimeoutError("slow"), PermissionError("a file"), OSError(28, "full")]
+)
+def test_a_broken_file_or_connection_of_the_program_is_missing_data(error):
     lm, _ = model(half_right)
-    found = measure(
-        Buggy(ConnectionError("reset"), lambda i: i < 2), questions(8), EXACT, lm=lm, num_threads=2
-    )
+    found = measure(Buggy(error, lambda i: i < 2), questions(8), EXACT, lm=lm, num_threads=2)
     assert [one.no_score.reason for one in found.excluded] == ["environment"] * 2
 
 

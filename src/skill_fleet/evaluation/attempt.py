@@ -1,7 +1,8 @@
 """One program on one example: a score, or missing data. The line between the two is drawn here.
 
-Missing data is what says nothing of the program: a model call that failed, an answer that was cut off,
-filtered or empty, a file or connection that broke, a metric that broke. The program's own fault is an answer
+Missing data is what says nothing of the program: a model call that failed, also where the program or its
+metric went on without it; an answer that was cut off, filtered or empty; a file or connection that broke; a
+metric that broke. The program's own fault is an answer
 that is whole and yet cannot be parsed, and an exception of its code: both score 0, because leaving them out
 would make a program better for failing on what is hard. (A bug that meets most examples is no property of the
 examples; the runner stops on it.)
@@ -15,6 +16,7 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
+from skill_fleet.evaluation.failed_calls import FailedCalls
 from skill_fleet.evaluation.score import Metric, NoScore, Score
 from skill_fleet.evaluation.usage import AnswerUsage, UsageMeter
 from skill_fleet.foundation.errors import MetricError, ProgramError, ProviderError
@@ -51,28 +53,44 @@ def attempt(program: Any, example: Any, metric: Metric, lm: Any) -> Attempt:
     # DSPy records every answer with the modules being called, in whatever thread, and keeps finish reasons
     # nowhere else: this one is called all along.
     answers = SimpleNamespace(history=[])
-    meter = UsageMeter()
-    with dspy.context(lm=lm, trace=[], caller_modules=[answers], usage_tracker=meter):
+    meter, failed = UsageMeter(), FailedCalls()
+    callbacks = [*(dspy.settings.callbacks or ()), failed]
+    with dspy.context(lm=lm, trace=[], caller_modules=[answers], usage_tracker=meter, callbacks=callbacks):
         try:
             guard = [own_model_refused(lm)] if isinstance(lm, FleetLM) else []
-            with dspy.context(callbacks=[*(dspy.settings.callbacks or ()), *guard]):
+            with dspy.context(callbacks=[*callbacks, *guard]):
                 prediction = program(**example.inputs())
         except Exception as error:  # noqa: BLE001 - the program is the user's code: what it raises is a result
-            return _failed(error, answers.history)
+            missing = _missing(answers.history, failed)
+            return _failed(error) if missing is None else Attempt(missing)
         except (Halt, KeyboardInterrupt):
             raise
         except BaseException as left:
             raise ended_by(left) from left
-        if prediction is None:
-            return _nothing_returned(answers.history)
         usage = meter.taken()
-        try:
-            score = metric.score(example, prediction)
-        except MetricError as error:
-            return Attempt(NoScore("metric_error", error.message))
-        except (LMError, ProviderError) as error:
-            return Attempt(_provider_failed(error))
-        return Attempt(_cut_off(answers.history) or score, usage=usage)
+        missing = _missing(answers.history, failed)
+        if missing is not None:
+            return Attempt(missing, usage=usage)
+        if prediction is None:
+            return _nothing_returned()
+        result = _scored(metric, example, prediction)
+        missing = _missing(answers.history, failed)  # a judge's calls, too
+        return Attempt(missing or result, usage=usage)
+
+
+def _missing(history: list[Any], failed: FailedCalls) -> NoScore | None:
+    """Why there can be no score, whatever came out: an answer was cut off, or a call failed for good."""
+    error = failed.first()
+    return _cut_off(history) or (None if error is None else _provider_failed(error))
+
+
+def _scored(metric: Metric, example: Any, prediction: Any) -> Score | NoScore:
+    try:
+        return metric.score(example, prediction)
+    except MetricError as error:
+        return NoScore("metric_error", error.message)
+    except (LMError, ProviderError) as error:
+        return _provider_failed(error)
 
 
 def ended_by(left: BaseException) -> Halt:
@@ -99,10 +117,7 @@ def own_model_refused(lm: Any) -> OnlyJournaled:
     )
 
 
-def _failed(error: Exception, history: list[Any]) -> Attempt:
-    missing = _cut_off(history)
-    if missing is not None:
-        return Attempt(missing)
+def _failed(error: Exception) -> Attempt:
     for link in _chain(error):
         if isinstance(link, (LMError, ProviderError)):
             return Attempt(_provider_failed(link))
@@ -117,10 +132,10 @@ def _failed(error: Exception, history: list[Any]) -> Attempt:
     return Attempt(Score(0.0, feedback=crash), crash=crash)
 
 
-def _nothing_returned(history: list[Any]) -> Attempt:
+def _nothing_returned() -> Attempt:
     """A program without a `return` is a bug of the program, whatever the metric makes of a None."""
     crash = "The program returned None."
-    return Attempt(_cut_off(history) or Score(0.0, feedback=crash), crash=crash)
+    return Attempt(Score(0.0, feedback=crash), crash=crash)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -131,9 +146,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
-def _provider_failed(error: LMError | ProviderError) -> NoScore:
-    if isinstance(error, LMError):
-        error = explained(error, understand(error), error.model or "asked")
+def _provider_failed(error: Exception) -> NoScore:
+    if not isinstance(error, ProviderError):
+        error = explained(error, understand(error), getattr(error, "model", None) or "asked")
     reason = error.code if error.code in UNUSABLE else "provider"
     return NoScore(reason, error.message, error.attempts, error.finish_reason)
 
