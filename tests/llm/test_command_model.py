@@ -210,6 +210,16 @@ def test_the_sentence_has_its_words_without_the_keys(tmp_path: Path) -> None:
     assert "planted" not in repr(vars(wrong.value)) + repr(wrong.value.args)
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_a_prompt_that_is_repeated_on_its_standard_error_is_no_cause(tmp_path: Path, streamed: bool) -> None:
+    text = "echo a header >&2; cat >&2; echo 'ERROR: connection reset' >&2; exit 1"
+    asked = Request(model="m", messages=(Message.user("Explain rate limits, HTTP 429 and quota exceeded."),))
+    made = model(script(tmp_path / "m", text))
+    with pytest.raises(LMServerError) as wrong:
+        list(made.stream(asked)) if streamed else made.complete(asked)
+    assert wrong.value.message == "m ended with status 1: ERROR: connection reset"
+
+
 @pytest.mark.parametrize(
     "end", ["; exit 0", "; exit 7", " >&2; exit 7"], ids=["in place of an answer", "printed", "said"]
 )

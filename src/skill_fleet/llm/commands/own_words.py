@@ -10,7 +10,7 @@ _LAST = 40
 """Lines: what went wrong is told at the end."""
 # A line that is repeated says so by its length; a shorter one may be one of the prompt's by chance.
 _TELLING_LENGTH = 20
-_FRAME = re.compile(r"^(?:at .*(?::\d+|<anonymous>)\)?$|File \".*\", line \d+|\^+$|node:internal/)")
+_FRAME = re.compile(r"^(?:at .*(?::\d+|<anonymous>)\)?$|File \".*\", line \d+|\^+$)")
 
 
 def own_words(said: str, prompt: str) -> str:
