@@ -25,8 +25,16 @@ class ReadTimeout(Exception):
     """As clients call it: the answer did not come in time."""
 
 
+def read() -> None:
+    raise ReadTimeout("read")
+
+
 def late(*_: Any) -> None:
-    raise LMTimeoutError("timed out") from ReadTimeout("read")
+    """As a client fails: what it raises itself knows what the caller was handling."""
+    try:
+        read()
+    except ReadTimeout as error:
+        raise LMTimeoutError("timed out") from error
 
 
 def away(*_: Any) -> None:
