@@ -26,6 +26,7 @@ from skill_fleet.llm.asked_wait import asked_wait
         ("Please retry after 1 second.", 1),
         # Command lines
         ("rate limit: wait for 2 minutes", 120),
+        ("Rate limit exceeded, please wait and send your request again after 30 seconds.", 30),
         ("rate limit: retry after 300 milliseconds", 0.3),
         ("ERROR: You've hit your usage limit. Upgrade to Pro or try again in 2 days.", 172_800),
         ("try again in 1 day 4 hours 5 minutes", 100_800 + 300),
@@ -47,6 +48,8 @@ def test_the_time_that_is_asked_for_is_read(said: str, seconds: float) -> None:
         "Please try again in a few seconds.",
         "We retry after 3 attempts",
         "Please retry after 30",
+        "Please try again in 5 months",
+        "We retry in 3 steps",
         "You must wait. The reset took 5 s",
         "Limit 40000 tokens for 1 minute",
         "try again in 99999999999s",
