@@ -1,11 +1,13 @@
 """A simulated provider is told to stop, at whatever moment: it stops then, and says what it served."""
 
 import asyncio
+import json
 import threading
 
 import pytest
 
 from skill_fleet.simulator import Simulator, SimulatorSettings, server
+from skill_fleet.simulator.wire import Connection, HttpRequest
 
 MOMENTS = ("before it serves", "before there is a loop", "once there is one", "once it answers", "later")
 
@@ -42,3 +44,14 @@ def test_it_stops_whenever_it_is_told_to(moment, monkeypatch):
     assert told == [moment]
     assert stopped
     assert simulator.ledger.totals().requests == 0
+
+
+def test_a_request_that_comes_when_the_books_are_closed_is_in_none_of_them(tmp_path):
+    path = tmp_path / "ledger.ndjson"
+    simulator = Simulator(SimulatorSettings(max_seconds=0.01, ledger=path))
+    simulator.serve()
+    body = {"model": "offline/rules-v1", "messages": [{"role": "user", "content": "hello"}]}
+    request = HttpRequest("POST", "/v1/chat/completions", {}, json.dumps(body).encode(), "127.0.0.1")
+    late = Connection(simulator._handle, 1000, set())  # that of a task which the loop had begun already
+    asyncio.run(simulator._handle(request, late))
+    assert (simulator.ledger.totals().requests, path.read_text()) == (0, "")

@@ -118,6 +118,7 @@ class Simulator:
                 async with asyncio.timeout(self._decider.settings.max_seconds):
                     await self._stop.wait()
         finally:
+            self._stop.set()
             server.close()
             for connection in list(self._connections):
                 connection.cut()
@@ -126,6 +127,8 @@ class Simulator:
             raise self._error
 
     async def _handle(self, request: HttpRequest, connection: Connection) -> None:
+        if self._stop.is_set():
+            return  # its connection ends unanswered: the books are closed, or about to be
         try:
             await self._routes.handle(request, connection)
         except SkillFleetError as error:
