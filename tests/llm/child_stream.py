@@ -1,19 +1,28 @@
 """Begins two streams and ends, started by `test_streams_forgotten.py`: child_stream.py DIRECTORY.
 
-One of them is forgotten just before, the other is still there.
+One of them is forgotten just before, the other is still there. Says how many are booked when the
+interpreter has not yet begun to clear up.
 """
 
+import atexit
 import sys
 from pathlib import Path
 
-from dspy.lm15 import Message, Request
 
-from skill_fleet.config.settings import ModelSpec
-from skill_fleet.foundation.clock import SYSTEM_CLOCK
-from skill_fleet.llm.budget import Account, Gate, Limits
-from skill_fleet.llm.calls.engine import Line, MeteredEngine
-from skill_fleet.llm.journal.journal import Journal
-from streaming_models import WordByWord
+@atexit.register  # before ours: it is called after ours
+def _told() -> None:
+    spent = line.journal.spent("run")
+    sys.stdout.write(f"{spent.failed} of {spent.calls} booked\n")
+
+
+from dspy.lm15 import Message, Request  # noqa: E402
+
+from skill_fleet.config.settings import ModelSpec  # noqa: E402
+from skill_fleet.foundation.clock import SYSTEM_CLOCK  # noqa: E402
+from skill_fleet.llm.budget import Account, Gate, Limits  # noqa: E402
+from skill_fleet.llm.calls.engine import Line, MeteredEngine  # noqa: E402
+from skill_fleet.llm.journal.journal import Journal  # noqa: E402
+from streaming_models import WordByWord  # noqa: E402
 
 
 def begun(engine: MeteredEngine, text: str) -> object:

@@ -1,7 +1,6 @@
 """A stream that is forgotten, or closed by the garbage collector, is booked; and nobody waits for himself."""
 
 import gc
-import logging
 import os
 import subprocess
 import sys
@@ -135,6 +134,25 @@ def test_the_readers_and_the_limiter_do_not_wait_for_each_other(rig: Any) -> Non
     soon(lambda: idle(made) and made.spent.failed == 2)
 
 
+@pytest.mark.usefixtures("collected_when_told")
+def test_the_readers_thread_does_not_wait_for_itself(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skill_fleet.llm.calls.readers._CLOSING_SECONDS", 120.0)
+    limits = Limiter(SYSTEM_CLOCK, longest_pause=60.0, outage_seconds=120.0)
+    made = rig(model(), limiter=limits)
+    drop = limits._drop
+
+    def collecting(ticket: Any) -> None:
+        gc.collect()
+        drop(ticket)
+
+    limits._drop = collecting  # type: ignore[method-assign]
+    lose(made, "lost", as_response_stream)
+    forgotten = made.engine.stream(request("forgotten"))
+    next(forgotten)
+    del forgotten
+    soon(lambda: idle(made) and made.spent.failed == 2)
+
+
 def first_words(made: Any, text: str) -> None:
     """An ordinary mistake: the error that ends the reading is kept, and its frame holds the stream."""
     kept = None
@@ -258,27 +276,35 @@ def test_where_the_journal_is_closed_nothing_is_booked_and_nothing_breaks(
     assert caplog.records == []
 
 
-def test_what_goes_wrong_at_an_end_that_nobody_waits_for_is_noted(
-    rig: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Stubborn(WordByWord):
-        def _leave(self) -> None:
-            super()._leave()
-            raise LMTransportError("sk-secret is in here")
+class Stubborn(WordByWord):
+    """Its streams do not end well."""
 
+    def _leave(self) -> None:
+        super()._leave()
+        time.sleep(self.pause)
+        raise LMTransportError("sk-secret is in here")
+
+
+@pytest.mark.parametrize("way", ["forgotten", "closed", "closed in a hurry"])
+def test_what_goes_wrong_at_an_end_is_told_to_who_waits_for_it_or_noted(
+    rig: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     made = rig(Stubborn(answer=lambda _: "One two."), on_failure="raise")
-    with caplog.at_level(logging.WARNING):
-        stream = made.engine.stream(request("one"))
-        next(stream)
-        del stream
-        soon(lambda: caplog.records)
-    assert "LMTransportError" in caplog.text
-    assert "secret" not in caplog.text
-    stream = made.engine.stream(request("two"))
+    stream = made.engine.stream(request("one"))
     next(stream)
-    with pytest.raises(LMTransportError, match="secret"):
+    if way == "closed":
+        with pytest.raises(LMTransportError, match="secret"):
+            stream.close()
+    elif way == "closed in a hurry":
+        monkeypatch.setattr("skill_fleet.llm.calls.readers._CLOSING_SECONDS", 0.01)
+        made.model.pause = 0.2
         stream.close()
-    soon(lambda: made.account._under_way.total() == 0)
+    else:
+        del stream
+    soon(lambda: made.line.readers._thread is None)
+    assert idle(made)
+    assert "secret" not in caplog.text
+    assert ("LMTransportError" in caplog.text) == (way != "closed")
 
 
 def test_the_thread_that_looks_after_streams_goes_and_comes_again(rig: Any) -> None:
@@ -319,10 +345,6 @@ def test_each_stream_that_is_left_alone_is_let_go(rig: Any, *, kept: bool) -> No
 def test_a_process_books_at_its_end_what_it_was_reading(tmp_path: Path) -> None:
     child = Path(__file__).with_name("child_stream.py")
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    subprocess.run([sys.executable, str(child), str(tmp_path)], check=True, env=environ, timeout=60)
-    from skill_fleet.llm.journal.journal import Journal
-
-    journal = Journal(tmp_path / "ledger", tmp_path / "responses")
-    spent = journal.spent("run")
-    journal.close()
-    assert (spent.calls, spent.failed) == (2, 2)
+    command = [sys.executable, str(child), str(tmp_path)]
+    done = subprocess.run(command, check=True, env=environ, timeout=60, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("2 of 2 booked\n", "")
