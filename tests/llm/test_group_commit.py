@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from skill_fleet.llm.journal import group_commit
 from skill_fleet.llm.journal.group_commit import GroupCommit
 
 
@@ -100,6 +101,17 @@ def test_who_waits_while_another_commits_is_committed_together_in_order() -> Non
         store.may_commit.set()
         assert [future.result(60) for future in futures] == ["first", *range(10)]
     assert store.batches == [["first"], list(range(10))]
+
+
+def test_who_was_written_is_woken_and_does_not_sleep_until_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "_GLANCE", 30.0)
+    store = Store()
+    with ThreadPoolExecutor(12) as pool:
+        futures = held(store, 10, pool, store.put)
+        store.may_commit.set()
+        assert [future.result(15) for future in futures] == ["first", *range(10)]
 
 
 def test_a_thread_alone_has_a_transaction_of_its_own() -> None:
