@@ -47,7 +47,7 @@ class StreamEnd:
             event = json.loads(line.removeprefix(b"data:"))
         except ValueError:
             return line
-        if not _broken(event) or event.get("error"):  # an error says more than the reason beside it
+        if not _broken(event):
             return line
         event["choices"][0]["finish_reason"] = None
         return b"data: " + json.dumps(event).encode()
