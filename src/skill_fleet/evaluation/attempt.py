@@ -118,18 +118,35 @@ def own_model_refused(lm: Any) -> OnlyJournaled:
 
 
 def _failed(error: Exception) -> Attempt:
-    for link in _chain(error):
-        if isinstance(link, (LMError, ProviderError)):
-            return Attempt(_provider_failed(link))
-        if isinstance(link, MetricError):  # the reward of a program that chooses among its answers
-            return Attempt(NoScore("metric_error", link.message))
-        if isinstance(link, AdapterParseError):
-            return Attempt(_unparsed(link))
-    what = f"{type(error).__name__}: {_short(str(error))}"
-    if isinstance(error, OSError):
-        return Attempt(NoScore("environment", f"The program met {what}."))
-    crash = f"The program raised {what}."
+    link = _told(error)
+    if isinstance(link, (LMError, ProviderError)):
+        return Attempt(_provider_failed(link))
+    if isinstance(link, MetricError):  # the reward of a program that chooses among its answers
+        return Attempt(NoScore("metric_error", link.message))
+    if isinstance(link, AdapterParseError):
+        return Attempt(_unparsed(link))
+    broken = own_failure(error)
+    if broken is not None:
+        return Attempt(NoScore("environment", broken))
+    crash = f"The program raised {_named(error)}."
     return Attempt(Score(0.0, feedback=crash), crash=crash)
+
+
+def own_failure(error: BaseException) -> str | None:
+    """Which file or connection of a program's own broke, in a sentence; None for all else that it raises."""
+    if not isinstance(error, OSError) or _told(error) is not None:
+        return None
+    return f"The program met {_named(error)}."
+
+
+def _told(error: BaseException) -> BaseException | None:
+    """What an error comes from, where that is a call, an answer that cannot be parsed, or a reward."""
+    known = (LMError, ProviderError, MetricError, AdapterParseError)
+    return next((link for link in _chain(error) if isinstance(link, known)), None)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_short(str(error))}"
 
 
 def _nothing_returned() -> Attempt:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from skill_fleet.foundation.errors import SkillFleetError
 
-Cause = Literal["budget", "provider", "interrupted", "storage", "lease", "metric", "program"]
+Cause = Literal["budget", "provider", "interrupted", "storage", "lease", "metric", "program", "environment"]
 
 
 class Halt(BaseException):

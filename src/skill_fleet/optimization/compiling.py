@@ -23,9 +23,11 @@ from skill_fleet.llm.budget import Gate
 from skill_fleet.llm.calls.engine import OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
 from skill_fleet.llm.halt import Halt
+from skill_fleet.optimization.attribution import Attribution
 from skill_fleet.optimization.door import Doorkeeper
 from skill_fleet.optimization.evaluate import failed_share_of
 from skill_fleet.optimization.optimizer import Optimizer
+from skill_fleet.optimization.own_failures import OwnFailures
 from skill_fleet.optimization.search import Effort, Search, Tracker, uncompiled, unfocused
 from skill_fleet.optimization.searching.stages import demo_threshold
 
@@ -153,7 +155,8 @@ def _one_round(setup: Compilation, search: Search) -> tuple[dspy.Module | None, 
     try:
         lm = setup.lms["evaluation"]
         doors = [Doorkeeper(lm.engine.gate)] if isinstance(lm, FleetLM) else []
-        callbacks = [*(dspy.settings.callbacks or ()), tracker, *doors]
+        examples = Attribution([*search.train, *search.validation])
+        callbacks = [*(dspy.settings.callbacks or ()), tracker, *doors, OwnFailures(None), examples]
         with dspy.context(lm=lm, callbacks=callbacks, max_errors=10**9):
             found = setup.optimizer.improve(search)
     except Halt as halt:

@@ -84,6 +84,7 @@ class _Documented:
             UsageError: The budget could not hold for these models.
             ProviderError: A model call failed for good.
             MetricError: The metric broke.
+            ProgramError: In a search a file or a connection of the program's own broke, which is no score.
         """
         train, validation = self._parts(student, trainset, valset)
         optimizer, models = find_optimizer(self._optimizer), self._models()

@@ -36,7 +36,7 @@ from skill_fleet.optimization.searching.rounds import Best, search_rounds
 from skill_fleet.optimization.searching.stages import Baseline, measure_baseline
 from skill_fleet.optimization.session import Control, MayWrite, Session, always, open_session
 
-_RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage", "lease"})
+_RESUMABLE = frozenset({"budget", "provider", "interrupted", "storage", "lease", "environment"})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.attribution import Attribution
 from skill_fleet.optimization.door import Doorkeeper
 from skill_fleet.optimization.estimates.estimate import effort_of
+from skill_fleet.optimization.own_failures import OwnFailures
 from skill_fleet.optimization.search import Search, Tracker, focused, unfocused
 from skill_fleet.optimization.searching.stages import SPARING, Baseline
 from skill_fleet.optimization.searching.withheld import RoundProposals
@@ -85,7 +86,8 @@ def search_once(
             on_rollout,
             plan.reward,
         )
-        settings = {"lm": lms["evaluation"], "callbacks": [tracker, Doorkeeper(gate), attribution], **SPARING}
+        callbacks = [tracker, Doorkeeper(gate), OwnFailures(gate), attribution]
+        settings = {"lm": lms["evaluation"], "callbacks": callbacks, **SPARING}
         try:
             with quiet(session.folder), dspy.context(**settings, max_errors=10**9):
                 found = plan.optimizer.improve(search)
