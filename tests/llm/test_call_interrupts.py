@@ -136,6 +136,23 @@ def test_nobody_waits_for_a_call_that_an_interrupt_ended(
     assert made.model.attempts == 1
 
 
+def test_an_interrupt_of_who_waits_ends_no_other_call(rig: Any, torn: Any, ask: Any) -> None:
+    go_on = threading.Event()
+    made = rig(ScriptedModel(answer=lambda _: "An answer.", fault=lambda *_: go_on.wait(30)))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(made.engine.complete, request())
+        soon(lambda: made.model.in_flight)
+        torn(Line, "_over", after=True)
+        with pytest.raises(Torn):
+            ask(made)
+        waiting = pool.submit(ask, made)
+        (flight,) = made.line.flights.values()
+        soon(lambda: flight.landing)
+        go_on.set()
+        assert first.result(30).message.text == "An answer." == waiting.result(30)
+    assert made.model.attempts == 1
+
+
 def test_who_waits_looks_whether_it_is_still_under_way(rig: Any, ask: Any) -> None:
     """An interrupt came when the call had landed, and before those who wait were told."""
     go_on = threading.Event()
