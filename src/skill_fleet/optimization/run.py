@@ -78,8 +78,8 @@ def run(  # noqa: PLR0913 - one value for each thing a run depends on
         retry: How passing failures are waited out; None as the settings say.
         lease: The right to it, as a job of the service. Once another process has taken the job up, no further
             call is made, the result's `stop_reason` is `lease`, and it says nothing of the job.
-        may_write: Asked right before a reading of the sealed test is counted, and before the output is
-            written; where it raises, the run is stopped.
+        may_write: Asked right before what the run goes by is written down, a reading of the sealed test is
+            counted, and the output is written; where it raises, the run is stopped.
 
     Raises:
         StorageError: The run's folder or the journal cannot be used, or another process holds the run.
