@@ -10,6 +10,7 @@ from skill_fleet.evaluation.usage import AnswerUsage
 from skill_fleet.foundation.errors import DataError
 
 _ROUNDING = 1e-9
+_GAIN = 1e-9
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,13 @@ def paired(a: Measurement, b: Measurement) -> tuple[list[float], list[float], li
     of_a, of_b = a.scores(), b.scores()
     both = [item for item in groups if item in of_a and item in of_b]
     return [of_a[item] for item in both], [of_b[item] for item in both], [groups[item] for item in both]
+
+
+def is_better(best: Measurement, found: Measurement) -> bool:
+    """Whether the mean of `found` is above that of `best`, on the examples that have a score in both.
+
+    Raises:
+        DataError: As for `paired`.
+    """
+    a, b, _ = paired(best, found)
+    return bool(a) and math.fsum(b) / len(b) > math.fsum(a) / len(a) + _GAIN

@@ -4,7 +4,6 @@ Nothing is written down and nothing is sealed: this is for people's own code, wh
 """
 
 import logging
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from skill_fleet.config.settings import Phase
 from skill_fleet.core.programs.catalog import clean_state
 from skill_fleet.core.programs.recipes.rebuild import with_state
 from skill_fleet.evaluation.judged import Judged
-from skill_fleet.evaluation.measurement import Measurement, identity_of
+from skill_fleet.evaluation.measurement import Measurement, identity_of, is_better
 from skill_fleet.evaluation.runner import measure
 from skill_fleet.evaluation.score import Metric
+from skill_fleet.foundation.errors import DataError
 from skill_fleet.llm.budget import Gate
 from skill_fleet.llm.calls.engine import OnFailure
 from skill_fleet.llm.fleet_lm import FleetLM
@@ -29,9 +29,8 @@ from skill_fleet.optimization.evaluate import failed_share_of
 from skill_fleet.optimization.optimizer import Optimizer
 from skill_fleet.optimization.own_failures import OwnFailures
 from skill_fleet.optimization.search import Effort, Search, Tracker, uncompiled, unfocused
-from skill_fleet.optimization.searching.stages import demo_threshold
+from skill_fleet.optimization.searching.stages import demo_threshold, require_scores
 
-_GAIN = 1e-9
 _TARGET = 0.8
 _logger = logging.getLogger("dspy")
 
@@ -64,6 +63,8 @@ def improved(
 ) -> dspy.Module:
     """The best program found by its mean on the validation set; the student where nothing is better.
 
+    Two programs are compared on the examples that have a score for both.
+
     Args:
         setup: How.
         student: Where the first round starts.
@@ -72,15 +73,18 @@ def improved(
 
     Raises:
         Halt: Something else than a cap ended it.
+        ProviderError: Too many examples failed.
+        MetricError: The metric broke on an answer: left out, it would choose which examples count.
+        DataError: No example of a set has a score.
     """
     best = student.deepcopy()
     try:
-        train, shown = _with_scores(setup, best, train)
-        validation, values = _with_scores(setup, best, validation)
+        train, on_train = _with_scores(setup, best, train)
+        validation, on_validation = _with_scores(setup, best, validation)
     except Halt as stopped:
         _warn_of_budget(stopped)
         return best
-    best_mean = math.fsum(values) / len(values)
+    threshold = demo_threshold(list(on_train.scores().values()), _TARGET)
     for number in range(1, setup.rounds + 1):
         search = Search(
             uncompiled(best),
@@ -90,15 +94,15 @@ def improved(
             setup.lms,
             setup.effort,
             setup.seed + 1000 * (number - 1),
-            demo_threshold(shown, _TARGET),
+            threshold,
             lambda: None,
         )
         found, halt = _one_round(setup, search)
-        mean, halt = _mean_if_known(setup, found, validation, halt)
-        gained = found is not None and mean is not None and mean > best_mean + _GAIN
-        if found is not None and mean is not None and gained:
-            best, best_mean = found, mean
-        _log_round(number, mean, best)
+        on_found, halt = _measured_if_known(setup, found, validation, halt)
+        gained = on_found is not None and is_better(on_validation, on_found)
+        if found is not None and on_found is not None and gained:
+            best, on_validation = found, on_found
+        _log_round(number, None if on_found is None else on_found.mean, best)
         if halt is not None:
             _warn_of_budget(halt)
         if halt is not None or not gained:
@@ -108,19 +112,22 @@ def improved(
 
 def _with_scores(
     setup: Compilation, program: dspy.Module, examples: list[dspy.Example]
-) -> tuple[list[dspy.Example], list[float]]:
+) -> tuple[list[dspy.Example], Measurement]:
     """The examples that have a score, and their scores; a search cannot tell a failure from a bad one."""
     lm = setup.lms["evaluation"]
     if isinstance(lm, FleetLM):
         lm = metered_lm(lm, "evaluation", lm.engine.gate, "raise")
-    scores = _measured(setup, program, examples, lm).scores()
+    found = _measured(setup, program, examples, lm)
+    scores = found.scores()
     kept = [example for example in examples if identity_of(example)[0] in scores]
+    if not kept:
+        raise DataError(f"None of the {len(examples)} examples of a set has a score: nothing can be learnt.")
     if len(kept) < len(examples):
         warnings.warn(
             f"{len(examples) - len(kept)} of {len(examples)} examples have no score and are set aside.",
             stacklevel=4,
         )
-    return kept, list(scores.values())
+    return kept, Measurement(tuple(one for one in found.outcomes if one.score is not None))
 
 
 def _measured(setup: Compilation, program: dspy.Module, examples: list[dspy.Example], lm: Any) -> Measurement:
@@ -128,7 +135,7 @@ def _measured(setup: Compilation, program: dspy.Module, examples: list[dspy.Exam
     if isinstance(lm, FleetLM) and isinstance(judge, FleetLM):
         judge = metered_lm(judge, "judge", lm.engine.gate, lm.engine.on_failure)
     metric = Judged(setup.metric, judge, own_models=not setup.capped)
-    return measure(
+    found = measure(
         program,
         examples,
         metric,
@@ -136,6 +143,8 @@ def _measured(setup: Compilation, program: dspy.Module, examples: list[dspy.Exam
         num_threads=setup.effort.num_threads,
         max_failed_share=failed_share_of(lm),
     )
+    require_scores(found)
+    return found
 
 
 def _warn_of_budget(halt: Halt) -> None:
@@ -168,10 +177,10 @@ def _one_round(setup: Compilation, search: Search) -> tuple[dspy.Module | None, 
     return with_state(search.student, clean_state(found)), None
 
 
-def _mean_if_known(
+def _measured_if_known(
     setup: Compilation, program: dspy.Module | None, validation: list[dspy.Example], halt: Halt | None
-) -> tuple[float | None, Halt | None]:
-    """The program's mean, and what ended the search; after a halt from answers that are journaled already."""
+) -> tuple[Measurement | None, Halt | None]:
+    """The program's scores, and what ended the search; after a halt from answers journaled already."""
     if program is None:
         return None, halt
     lm = setup.lms["evaluation"]
@@ -179,7 +188,7 @@ def _mean_if_known(
         account = lm.engine.gate.account  # the old gate stays closed; this one lets through what still fits
         lm = metered_lm(lm, "evaluation", Gate(account))
     try:
-        return _measured(setup, program, validation, lm).mean, halt
+        return _measured(setup, program, validation, lm), halt
     except Halt as stopped:
         if stopped.cause != "budget":
             raise

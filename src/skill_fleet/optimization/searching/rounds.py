@@ -1,7 +1,6 @@
 """The rounds of a search: each starts from the best program so far, until one gains nothing."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,14 +8,14 @@ import dspy
 
 from skill_fleet.core.programs.catalog import program_hash
 from skill_fleet.core.programs.recipes.recipe import Recipe, instructions_of
-from skill_fleet.evaluation.measurement import Measurement, paired
+from skill_fleet.evaluation.measurement import Measurement, is_better
 from skill_fleet.foundation.errors import SkillFleetError
 from skill_fleet.llm.budget import Gate, Limits
 from skill_fleet.llm.halt import Halt
 from skill_fleet.optimization.searching.one_search import Searched, search_once
 from skill_fleet.optimization.searching.quarantine import remaining, set_aside, without
 from skill_fleet.optimization.searching.round_bills import WITHHELD, begin_round, bill_of_round
-from skill_fleet.optimization.searching.stages import SAME, Baseline, measured, require_scores
+from skill_fleet.optimization.searching.stages import Baseline, measured, require_scores
 from skill_fleet.optimization.searching.withheld import RoundProposals, nothing_proposed
 from skill_fleet.optimization.selection import Candidate, cheapest_of_equals, prices_of
 from skill_fleet.optimization.session import Session
@@ -77,7 +76,7 @@ def search_rounds(session: Session, baseline: Baseline, hold: Limits) -> tuple[B
         proposals.append(searched.proposals)
         candidate, halt = searched.program, searched.proposals.told(searched.halt)
         found, halt = _measured_candidate(_cut(session, halt), baseline, candidate, halt, hold)
-        gained = found is not None and _better(best.measured, found)
+        gained = found is not None and is_better(best.measured, found)
         if candidate is not None and found is not None and gained:
             best = Best(candidate, found, number)
         before = pool.number
@@ -171,11 +170,6 @@ def replay_gate(session: Session) -> Gate:
     gate = Gate(session.account)
     gate.ceiling = spent_all
     return gate
-
-
-def _better(best: Measurement, found: Measurement) -> bool:
-    a, b, _ = paired(best, found)
-    return bool(a) and math.fsum(b) / len(b) > math.fsum(a) / len(a) + SAME
 
 
 def _note_round(
