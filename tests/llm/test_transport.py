@@ -148,6 +148,17 @@ def test_an_attempt_that_found_nobody_was_not_sent(to: Callable[..., Provider]) 
 
 
 @pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def test_a_server_that_hears_a_request_and_hangs_up_may_have_billed_it(
+    to: Callable[..., Provider], ask: Ask
+) -> None:
+    with wire_server(Reply(raw=lambda *_: None)) as server:
+        with pytest.raises(LMError) as caught:
+            ask(to(server.url))
+        assert len(server.asked) == 1
+    assert understand(caught.value) == Failure("transport", "retry", sent=True)
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
 def test_a_redirect_is_not_followed_and_says_what_to_do(to: Callable[..., Provider], ask: Ask) -> None:
     with wire_server(Reply(chat(), headers={})) as elsewhere:
         moved = Reply(b"moved", 307, {"location": f"{elsewhere.url}/v1/chat/completions"})
@@ -229,11 +240,21 @@ def test_connections_are_kept_and_there_are_enough_for_256_threads(to: Callable[
 
 @pytest.mark.parametrize("tasks", [False, True], ids=["threads", "tasks"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("patience", [None, 0.1], ids=["to the end", "for a moment"])
 def test_an_attempt_that_finds_no_free_connection_was_not_sent(
-    to: Callable[..., Provider], tasks: bool, stream: bool, monkeypatch: pytest.MonkeyPatch
+    to: Callable[..., Provider],
+    tasks: bool,
+    stream: bool,
+    patience: float | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The only one belongs to a stream that is read slowly."""
     monkeypatch.setattr(attempt_rules, "CONNECTIONS", 1)
+    if patience is not None:
+        real = attempt_rules.Rules.options
+        monkeypatch.setattr(
+            attempt_rules.Rules, "options", lambda rules: {**real(rules), "pool_timeout": patience}
+        )
 
     def in_a_thread(provider: Provider) -> None:
         with contextlib.closing(provider.stream(REQUEST)) as events:  # type: ignore[type-var]
