@@ -371,7 +371,7 @@ def test_an_error_that_came_with_200_is_of_the_status_in_its_code(
     assert found.status == status
 
 
-@pytest.mark.parametrize("code", ["", "12", "1402", "40x", "399", "600", "none"])
+@pytest.mark.parametrize("code", ["", "12", "1402", "0402", "40x", "399", "600", "none"])
 def test_a_code_that_is_no_status_of_an_error_is_none(code: str) -> None:
     error = LMServerError("x", provider_code=code)
     assert retyped(error) is error
@@ -380,3 +380,20 @@ def test_a_code_that_is_no_status_of_an_error_is_none(code: str) -> None:
 def test_a_status_of_its_own_goes_before_the_code() -> None:
     error = LMServerError("x", provider_code="400", status=503)
     assert retyped(error) is error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ContextWindowExceededError(message=f"too large for {TPM}, Requested 30601", status=429), LONG.code),
+        (ContextWindowExceededError(message=f"no room in {TPM}, Requested 3", status=429), "rate_limit"),
+        (LMAuthError("Your request was flagged as one of another account", status=401), "auth"),
+        (LMProviderError("prompt is too long", provider_code="odd"), LONG.code),
+        (LMProviderError("The engine is overloaded", provider_code="odd"), "server"),
+        (LMProviderError("The engine is overloaded", provider_code="odd", status=418), "provider"),
+        (LMProviderError("The engine is overloaded"), "provider"),
+    ],
+)
+def test_where_and_when_it_was_said_counts(error: LMError, code: str) -> None:
+    """Words of a stream's error, which has a code and no status, are looked at; those of others are known."""
+    assert understand(retyped(error)).code == code
