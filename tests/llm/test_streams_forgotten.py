@@ -236,7 +236,7 @@ def test_a_stream_that_another_thread_is_reading_is_not_closed(
     reader = threading.Thread(target=next, args=(stream,))
     reader.start()
     assert reading.wait(30)
-    for refused in (stream.close, stream.__next__):
+    for refused in (stream.__next__, stream.close):
         with pytest.raises(ValueError, match="already executing"):
             refused()
     made.line.readers.close()
