@@ -5,6 +5,8 @@ import concurrent.futures
 import contextlib
 import hashlib
 import threading
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -135,13 +137,25 @@ class Line:
     memo: Memo[bytes, Any] = field(default_factory=lambda: Memo(_MEMO_ENTRIES, _MEMO_BYTES), repr=False)
     models: dict[tuple[str, str | None], Acquaintance] = field(default_factory=dict, repr=False)
     readers: Readers = field(default_factory=Readers, repr=False)
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    # Re-entrant: the garbage collector may end a task in the thread that has it, and with it a call.
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     patience: Patience = field(default_factory=Patience, repr=False)
+    put_off: deque[Callable[[], None]] = field(default_factory=deque, repr=False)
 
     def close(self) -> None:
-        """Book the streams that nobody read to their end, and close the journal. No call may be under way."""
+        """Book what nobody read to its end, and close the journal. No call may be under way."""
+        self.catch_up()
         self.readers.close()
         self.journal.close()
+
+    def catch_up(self) -> None:
+        """Do what was put off because a finalizer may wait for no lock: to book calls that were forgotten."""
+        while self.put_off:
+            try:
+                work = self.put_off.popleft()
+            except IndexError:
+                return  # another thread was first
+            work()
 
     def acquaintance(self, spec: ModelSpec) -> Acquaintance:
         """What is known of a model, whatever phase asks it."""

@@ -85,6 +85,7 @@ class Paying:
     def __enter__(self) -> Self:
         self._around = sys.exc_info()[1]
         meter = self._meter
+        meter.line.catch_up()
         if meter.place is not None and not self._placed:
             meter.place.acquire()
             self._placed = True
@@ -104,6 +105,7 @@ class Paying:
     async def __aenter__(self) -> Self:
         self._around = sys.exc_info()[1]
         meter = self._meter
+        meter.line.catch_up()
         if meter.place is not None and not self._placed:
             await meter.place.aacquire()
             self._placed = True
@@ -276,9 +278,12 @@ class Paying:
         try:
             if isinstance(error, Halt):
                 return None  # the journal could not note the outcome: the attempt stays open, for `reconcile`
+            if isinstance(error, GeneratorExit) and self.shown is None:
+                # Of a task that nobody has any more, maybe in a thread that is just writing to the journal.
+                self._meter.line.put_off.append(self._abandoned)
+                return None
             if not isinstance(error, Exception):
-                # It came through the attempt itself: the call may have been billed.
-                self._book(None, "abandoned", billed=True)
+                self._abandoned()
                 return None
             failure = understood(error, self._around)
             nobody = self._tries.nobody_there(failure)
@@ -305,6 +310,10 @@ class Paying:
         final = self.shown is not None and self.shown.any
         attempt = Attempt(error, failure, self._ticket, counts=counts, nobody_there=nobody_there, final=final)
         return tries.after(attempt)
+
+    def _abandoned(self) -> None:
+        """What ended the attempt came through it: the call may have been billed."""
+        self._book(None, "abandoned", billed=True)
 
     def _rest(self, seconds: float) -> None:
         """Wait before the next attempt, but no longer than calls may be made."""
