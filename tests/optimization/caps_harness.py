@@ -115,9 +115,9 @@ class WatchedGate(Gate):
 
     watch: Watch
 
-    def enter(self, worst: Any) -> None:
+    def enter(self, worst: Any) -> int:
         try:
-            super().enter(worst)
+            thread = super().enter(worst)
         except Halt:
             with self.watch.lock:
                 before = sum(self.watch.entered.values())
@@ -126,6 +126,7 @@ class WatchedGate(Gate):
             raise
         with self.watch.lock:
             self.watch.entered[id(self)] = self.watch.entered.get(id(self), 0) + 1
+        return thread
 
     def close(self, halt: Halt) -> Halt:
         first = super().closed is None

@@ -107,19 +107,24 @@ def test_ghost_is_stock(case, stock_of, tmp_path):
     assert shares[-1] >= SHARES.get(case, 0), shares
 
 
+def dropped_at_first(read):
+    """A reader of code that fails once. It takes what DSPy's takes, or the guard would keep prefetch out."""
+    tries = itertools.count()
+
+    def reader(module):
+        if next(tries) == 0:
+            raise KeyError("prefetch_problem.py")
+        return read(module)
+
+    return reader
+
+
 def test_code_that_cannot_be_read_at_first_is_in_the_proposals_all_the_same(stock_of, tmp_path, monkeypatch):
     """As when another thread has just dropped it from Python's cache of sources: DSPy would go without it."""
     whole = stock_of("miprov2")
     read = grounded_proposer.get_dspy_source_code
     for threads in (1, THREADS):
-        tries = itertools.count()
-
-        def dropped_at_first(program, tries=tries):
-            if next(tries) == 0:
-                raise KeyError("prefetch_problem.py")
-            return read(program)
-
-        monkeypatch.setattr(grounded_proposer, "get_dspy_source_code", dropped_at_first)
+        monkeypatch.setattr(grounded_proposer, "get_dspy_source_code", dropped_at_first(read))
         done = searched("miprov2", tmp_path / str(threads), HashModel(latency=LATENCY), threads=threads)
         assert (done.hash, done.calls) == (whole.hash, whole.calls), threads
 
@@ -127,8 +132,8 @@ def test_code_that_cannot_be_read_at_first_is_in_the_proposals_all_the_same(stoc
 def test_a_program_without_code_is_proposed_for_without_it_as_dspy_does(stock_of, tmp_path, monkeypatch):
     whole = stock_of("miprov2")  # before it cannot be read: others ask for it, too
 
-    def none(_program):
-        raise OSError("could not get source code")
+    def none(module):
+        raise OSError(f"could not get source code of {module}")
 
     monkeypatch.setattr(grounded_proposer, "get_dspy_source_code", none)
     one = searched("miprov2", tmp_path / "1", HashModel(), threads=1)
