@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from api_frame import HandClock, frame, listening
 
+from raw_http import one_answer
 from skill_fleet.api.connections import HEADER_BYTES
 
 HEAD = b"Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -96,7 +97,7 @@ def test_a_header_that_trickles_on_a_kept_connection_is_bounded_as_well(address)
     began = time.monotonic()
     with connected(address) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\n" + HEAD + b"\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert one_answer(connection).startswith(b"HTTP/1.1 200")
         trickle(connection, b"GET /healthz HTTP/1.1\r\n" + b"X: y\r\n" * 1000, 0.05)
         assert problem_in(all_of(connection)) == (408, "slow_header")
     assert time.monotonic() - began < 40.0
@@ -108,7 +109,7 @@ def test_a_kept_connection_serves_on(address, seconds: float) -> None:
         for pause in (0.0, 0.2, 1.2 * seconds):  # between requests the time for a header does not run
             time.sleep(pause)
             connection.sendall(b"GET /healthz HTTP/1.1\r\n" + HEAD + b"\r\n")
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            assert one_answer(connection).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("piece", [b"X: " + b"y" * 100_000, b"X: y\r\n" * 20_000], ids=["one", "many"])
@@ -170,25 +171,25 @@ def test_a_chunked_body_without_end_is_413(address) -> None:
         piece = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
         for _ in range(8):
             connection.sendall(piece)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+        assert one_answer(connection).startswith(b"HTTP/1.1 413")
 
 
 def test_the_answer_to_a_body_too_large_is_received_by_who_sends_it_all(address) -> None:
     with connected(address) as connection:
         connection.sendall(b"POST /probe/echo HTTP/1.1\r\n" + HEAD + b"Content-Length: 3000000\r\n\r\n")
         connection.sendall(b"x" * 3_000_000)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+        assert one_answer(connection).startswith(b"HTTP/1.1 413")
         connection.sendall(b"GET /healthz HTTP/1.1\r\n" + HEAD + b"\r\n")
-        assert b"HTTP/1.1 200" in connection.recv(65536)
+        assert b"HTTP/1.1 200" in one_answer(connection)
 
 
 def test_who_is_told_to_go_on_does(address) -> None:
     with connected(address) as connection:
         head = b"POST /probe/echo HTTP/1.1\r\n" + HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
         connection.sendall(head)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 100")
+        assert one_answer(connection).startswith(b"HTTP/1.1 100")
         connection.sendall(b"{}")
-        assert b"HTTP/1.1 200" in connection.recv(65536)
+        assert b"HTTP/1.1 200" in one_answer(connection)
 
 
 def test_who_announces_too_much_is_not_told_to_go_on(address) -> None:
@@ -199,7 +200,7 @@ def test_who_announces_too_much_is_not_told_to_go_on(address) -> None:
             + b"Expect: 100-continue\r\nContent-Length: 999999\r\n\r\n"
         )
         connection.sendall(head)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+        assert one_answer(connection).startswith(b"HTTP/1.1 413")
 
 
 def test_garbage_behind_a_request_does_not_mix_into_its_answer(address) -> None:
@@ -218,7 +219,7 @@ def test_many_slow_clients_keep_nobody_waiting(address) -> None:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
     with connected(address) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\n" + HEAD + b"\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert one_answer(connection).startswith(b"HTTP/1.1 200")
     for connection in slow:
         assert problem_in(all_of(connection)) == (408, "slow_header")
         connection.close()

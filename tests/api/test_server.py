@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from raw_http import received_until
 from skill_fleet.foundation.errors import ConfigError, UsageError
 from skill_fleet.jobs.records import NewJob
 from skill_fleet.server import serve
@@ -70,7 +71,7 @@ class Serving:
         connection = socket.create_connection(self.address, timeout=60)
         head = f"GET {path} HTTP/1.1\r\nHost: {self.address[0]}\r\nAccept: text/event-stream\r\n\r\n"
         connection.sendall(head.encode())
-        assert b"200 OK" in connection.recv(65536)
+        assert b"200 OK" in received_until(connection, b"\r\n\r\n")
         return connection
 
     def stop(self, number: int) -> tuple[int, float, str]:
@@ -251,7 +252,7 @@ def test_junk_at_the_port_is_one_line_in_the_log(tmp_path: Path) -> None:
         for _ in range(20):
             with socket.create_connection(server.address, timeout=60) as connection:
                 connection.sendall(b"\x16\x03\x01\0\xff junk\r\n\r\n")
-                assert b" 400 " in connection.recv(4096)
+                assert b" 400 " in received_until(connection, b"\r\n")
         assert server.get("/healthz")[0] == 200
         server.process.send_signal(signal.SIGTERM)
         _, said = server.process.communicate(timeout=60)

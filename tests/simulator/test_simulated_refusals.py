@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from simulator_client import polled
 
+from raw_http import one_answer, received_until
 from skill_fleet.simulator import Faults, Limits, SimulatorSettings, running
 from skill_fleet.simulator.asking import read_asked
 from skill_fleet.simulator.bodies import ApiError
@@ -282,7 +283,7 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_there(provider, monkeyp
         with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
             head = b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n" % path
             raw.sendall(head + b"x" * 2000)
-            said = raw.recv(65536)
+            said = one_answer(raw)
         assert said.startswith(b"HTTP/1.1 413 ")
         assert b"\r\nconnection: close\r\n" in said.lower()
         assert b"The body is longer than 1000 bytes." in said
@@ -306,7 +307,7 @@ def test_what_is_no_http_is_refused_and_the_rest_goes_on(provider, sent):
     here = provider()
     with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
         raw.sendall(sent + b"\r\n\r\n")
-        said = raw.recv(65536)
+        said = one_answer(raw)
         assert b" 200 " not in said.partition(b"\r\n")[0]
         assert said.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5"))
     assert here.ask().status_code == 200
@@ -330,9 +331,9 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(provider):
     with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
         head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
         raw.sendall(head + b"content-length: %d\r\n\r\n" % len(body))
-        assert raw.recv(65536).startswith(b"HTTP/1.1 100 ")
+        assert one_answer(raw).startswith(b"HTTP/1.1 100 ")
         raw.sendall(body)
-        assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert one_answer(raw).startswith(b"HTTP/1.1 200 ")
 
 
 def test_requests_sent_at_once_on_one_connection_are_answered_in_order(provider):
@@ -346,7 +347,5 @@ def test_requests_sent_at_once_on_one_connection_are_answered_in_order(provider)
     )
     with socket.create_connection(("127.0.0.1", here.port), timeout=60) as raw:
         raw.sendall(sent)
-        said = b""
-        while b"model_not_found" not in said:
-            said += raw.recv(65536)
+        said = received_until(raw, b"model_not_found")
     assert said.index(b"HTTP/1.1 200 ") < said.index(b"HTTP/1.1 404 ")
