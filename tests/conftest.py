@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,10 @@ from postgres import NoPostgres, Postgres, running_postgres
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode"))
 sys.dont_write_bytecode = True
+
+# Who is started in the background of a script is deaf to interrupts, and so is all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is slow, which is no failure. Where a check gates a change, it must say the same twice.
 hypothesis.settings.register_profile("default", deadline=None)
