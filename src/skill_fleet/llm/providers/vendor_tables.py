@@ -43,6 +43,15 @@ NO_MONEY = _words(
 )
 """The account cannot pay. A plain limit may name billing, too: where to get a higher one."""
 
+NO_QUOTA = _words(
+    # Google, of a model that is in no free tier
+    r"quota exceeded for metric: \S{1,200}, limit: 0\b(?![.,]\d)",
+    r"doesn't have a free quota tier",
+    # OpenAI, of a model that an account has no share of
+    r"\([A-Z]{2,12}\): limit 0\b(?![.,]\d)",
+)
+"""With 429: the account has none of what it asks for, and will have none in a minute either."""
+
 BAD_KEY = _words(r"api key not valid", r"api key expired", r"(?:incorrect|invalid) api key")
 """Google and xAI answer 400 to a wrong key."""
 

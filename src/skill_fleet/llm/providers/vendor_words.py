@@ -6,6 +6,7 @@ What they say is in `vendor_tables`; here is when it is looked at. An error that
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from dspy.clients.errors import error_boundary
 from dspy.utils.exceptions import (
@@ -68,13 +69,16 @@ def usual_form(body: bytes) -> bytes:
     """The body of an error as `{"error": {"message"}}`, which is where its words are looked for.
 
     vLLM and Mistral put the fields of an error at the top, servers made with FastAPI into `detail`.
+    OpenRouter tells that a provider behind it failed; what that one said is in `metadata`.
     """
-    try:
-        said = json.loads(body)
-    except ValueError:
+    said = _read(body)
+    if not isinstance(said, dict):
         return body
-    if not isinstance(said, dict) or said.get("error"):
-        return body
+    if error := said.get("error"):
+        behind = _said_behind(error)
+        return (
+            body if behind is None else json.dumps({**said, "error": {**error, "message": behind}}).encode()
+        )
     text = said.get("message") or said.get("detail")
     if not text:
         return body
@@ -82,6 +86,31 @@ def usual_form(body: bytes) -> bytes:
     return json.dumps(
         {**said, "error": {**fields, "message": text if isinstance(text, str) else str(text)}}
     ).encode()
+
+
+def _read(text: bytes | str) -> Any:
+    """None of what is no JSON, and of what no reader gets to the ground of."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _said_behind(error: Any) -> str | None:
+    """What a provider behind the one asked said, after the words of the latter; None of a silent one."""
+    about = error.get("metadata") if isinstance(error, dict) else None
+    if not isinstance(about, dict):
+        return None
+    raw = about.get("raw")
+    if not isinstance(raw, str) or not raw.strip():
+        return None
+    whole = _read(usual_form(raw.encode("utf-8", "replace")))
+    first = whole[0] if isinstance(whole, list) and whole else whole  # Google's are in a list
+    inner = first.get("error") if isinstance(first, dict) else None
+    text = inner.get("message") if isinstance(inner, dict) else inner
+    said = text if isinstance(text, str) and text.strip() else raw
+    heads = (error.get("message"), about.get("provider_name"))
+    return ": ".join([*(head for head in heads if isinstance(head, str) and head), said.strip()])
 
 
 def _passed_on(error: LMError) -> LMError:
@@ -115,7 +144,7 @@ def _kind(error: LMError) -> type[LMError] | LMError | None:  # noqa: PLR0911 - 
 
 
 def _turned_away(error: LMError, said: str) -> type[LMError] | None:
-    if tables.NO_MONEY.search(said):
+    if tables.NO_MONEY.search(said) or tables.NO_QUOTA.search(said):
         return LMBillingError
     # Groq says 413 where this one request is over what a whole minute allows, OpenAI 429: it always will be.
     never = error.status == _TOO_LARGE or _never_fits(said)
@@ -131,7 +160,7 @@ def _never_fits(said: str) -> bool:
 def _no_length(error: LMError, said: str) -> type[LMError] | None:
     """What is no matter of length, though "limit", "exceed" and "token" are in its words."""
     if error.status == _TOO_MANY:
-        return None if _never_fits(said) else LMRateLimitError
+        return _turned_away(error, said) or LMRateLimitError
     return LMAuthError if error.status in {_UNAUTHORIZED, _FORBIDDEN} else None
 
 
