@@ -208,7 +208,7 @@ def test_an_interrupt_at_any_moment_leaves_the_lock_free() -> None:
 
     before = signal.signal(signal.SIGVTALRM, interrupt)
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < end or count < 20:  # on a busy machine it takes longer
             with pytest.raises(KeyboardInterrupt):
                 calls(rng.uniform(5e-5, 4e-4))
             count += 1
@@ -216,4 +216,3 @@ def test_an_interrupt_at_any_moment_leaves_the_lock_free() -> None:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
         signal.signal(signal.SIGVTALRM, before)
-    assert count > 20
