@@ -78,7 +78,7 @@ def test_a_short_one_is_waited_out_and_a_long_one_stops_the_run_that_ends_the_sa
         server.change(faults=DOWN)
         began = time.monotonic()
         code, stopped, said = ended(command)
-        assert 3.5 <= time.monotonic() - began <= 4.0 + 10.0, "and what a busy machine takes"
+        assert 3.5 <= time.monotonic() - began <= 4.0 + 40.0, "and what a busy machine takes"
         assert (code, stopped["status"], stopped["stop_reason"]) == (6, "stopped", "provider")
         assert "failed (server)" in stopped["error"]["message"]
         assert f"skill-fleet runs resume {stopped['run_id']}" in said

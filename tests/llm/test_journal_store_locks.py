@@ -86,7 +86,7 @@ def test_locks_are_waited_for_15_seconds_unless_somebody_said_otherwise(
 def test_all_who_wait_for_a_lock_are_told_in_time_and_go_on_when_it_is_free(
     database: Any, opens: Opens
 ) -> None:
-    journal = opens(lease=database.take_up("j"), patience=0.1, lock_timeout=200)
+    journal = opens(lease=database.take_up("j"), patience=0.1, lock_timeout=1000)
 
     def attempt(number: int) -> str:
         return journal.open_attempt("run", f"k{number}", "evaluation", "m")
@@ -96,7 +96,7 @@ def test_all_who_wait_for_a_lock_are_told_in_time_and_go_on_when_it_is_free(
             began = time.monotonic()
             errors = [future.exception(60) for future in [pool.submit(attempt, n) for n in range(16)]]
             took = time.monotonic() - began
-        assert took < 3, "one behind the other they would wait for 16 times as long"
+        assert took < 14, "one behind the other they would wait for 16 times as long"
         for error in errors:
             assert isinstance(error, StorageError)
             assert error.code == "unavailable"

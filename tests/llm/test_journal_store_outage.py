@@ -108,7 +108,7 @@ def test_a_database_that_stays_away_stops_the_run_with_one_sentence(
     database: Any, stopped: Callable[[], None], rig: Any
 ) -> None:
     model = ScriptedModel()
-    made = rig(model, store=database.open(patience=2.0))
+    made = rig(model, store=database.open(patience=4.0))
     made.lm("before")
     stopped()
     with pytest.raises(Halt) as caught:
@@ -120,7 +120,7 @@ def test_a_database_that_stays_away_stops_the_run_with_one_sentence(
     began = time.monotonic()
     with pytest.raises(StorageError):
         made.journal.spent("run")
-    assert time.monotonic() - began < 1.9, "who was waited for in vain is not waited for again"
+    assert time.monotonic() - began < 3.9, "who was waited for in vain is not waited for again"
 
 
 def test_an_answer_that_came_while_it_was_away_counts_as_lost(

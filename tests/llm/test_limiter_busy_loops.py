@@ -10,6 +10,8 @@ import pytest
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.limits.limiter import Limiter, Quota
 
+SLACK = 15.0  # on a busy machine; what is not let go waits for 30 s
+
 
 def limiter() -> Limiter:
     return Limiter(SYSTEM_CLOCK, longest_pause=60.0, outage_seconds=120.0)
@@ -72,14 +74,14 @@ def test_a_sync_call_in_the_thread_of_a_loop_is_let_go_though_tasks_of_that_loop
         waiting = [asyncio.create_task(call()) for _ in range(tasks)]
         await asyncio.sleep(0.01)
         began = time.monotonic()
-        ticket = shared.admit(quota, 1, after(began + 10))
+        ticket = shared.admit(quota, 1, after(began + 30))
         assert ticket is not None
         sync.append(time.monotonic() - began)
         ticket.answered(1)
         await asyncio.gather(*waiting)
 
     asyncio.run(main())
-    assert sync[0] < 3.5  # its turn, or a second and a place
+    assert sync[0] < 3.5 + SLACK, "its turn, or a second and a place"
     state = shared.state()
     assert (state.in_flight, state.waiting) == (0, 0)
 
@@ -92,9 +94,9 @@ def test_leave_that_a_busy_loop_does_not_take_goes_to_others_and_comes_back_to_i
     held.answered(1)
     for _ in range(4):
         began = time.monotonic()
-        ticket = shared.admit(quota, 1, after(began + 10))
+        ticket = shared.admit(quota, 1, after(began + 30))
         assert ticket is not None
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 2.5 + SLACK
         ticket.answered(1)
         assert busy.took == []
     busy.end()

@@ -116,14 +116,14 @@ def test_an_attempt_ends_with_its_time_however_the_server_spends_it(
 
 def test_a_byte_shortly_before_the_end_buys_no_time(to: Callable[..., Provider]) -> None:
     def late(put: Write, go_on: Callable[[], bool]) -> None:
-        time.sleep(2.5)
+        time.sleep(5.5)
         then_silent(HEAD + b"{")(put, go_on)
 
     def ends_in_time(ask: Ask) -> None:
         begin = time.monotonic()
         with pytest.raises(LMTimeoutError):
-            ask(to(server.url, timeout=3.0))
-        assert time.monotonic() - begin < 5.3, "the byte would have bought it 3 s more, to 5.5 s"
+            ask(to(server.url, timeout=6.0))
+        assert time.monotonic() - begin < 11.3, "the byte would have bought it 6 s more, to 11.5 s"
 
     with wire_server(Reply(raw=late)) as server:
         side_by_side(ends_in_time)
@@ -523,12 +523,12 @@ def test_a_name_that_is_looked_up_too_long_ends_with_the_attempt_and_nothing_was
         with pytest.raises(LMError, match=r"No connection within 0\.3 s") as caught:
             ask(to(server.url.replace("127.0.0.1", "localhost"), timeout=0.3))
         if ask in {at_once, streamed}:  # a loop that ends waits for its threads
-            assert time.monotonic() - begin < 4.5
+            assert time.monotonic() - begin < 8.5
         failure = understand(caught.value)
         assert (failure.code, failure.sent, failure.unreached) == ("transport", False, True)
 
     with wire_server(Reply(chat())) as server:
-        slow_names(monkeypatch, 5.0)
+        slow_names(monkeypatch, 9.0)
         side_by_side(ends_in_time)
         assert not server.asked
 

@@ -311,14 +311,14 @@ def test_a_silent_provider_takes_two_seconds_and_not_more(found, monkeypatch):
 def test_many_silent_servers_take_no_longer_than_one():
     with closing(socket.socket()) as silent:
         silent.bind(("127.0.0.1", 0))
-        silent.listen(20)
+        silent.listen(100)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/models"
         began = time.monotonic()
-        questions = Questions({str(n): Question(address) for n in range(12)}, {}, 0.5, SYSTEM_CLOCK)
+        questions = Questions({str(n): Question(address) for n in range(40)}, {}, 0.5, SYSTEM_CLOCK)
         replies = questions.replies()
         seconds = time.monotonic() - began
-    assert 0.5 <= seconds < 5, "one after the other it would be six"
-    assert len(replies) == 12
+    assert 0.5 <= seconds < 18, "one after the other it would be twenty"
+    assert len(replies) == 40
     assert all(isinstance(reply.error, TimeoutError) for reply in replies.values())
 
 
