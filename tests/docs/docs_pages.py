@@ -39,7 +39,7 @@ _FENCE = re.compile(
 )
 _WORKSPACE = re.compile(r"<!-- workspace: (\S+) -->")
 _RUN = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}(?:[0-9a-f]{4})?\b")
-_MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b")
+_MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?\b")
 _TIME = re.compile(r"\b\d+ h \d+ min\b|\b\d+ min \d+ s\b|\b\d[\d.,]* s\b")
 _NUMBER = re.compile(r"(?<![\w-])[-+]?\$?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?: million)?(?: (?:B|kB|MB|GB)\b)?")
 _OUTSIDE = re.compile(r"^(time TIME to TIME TIME) (?:above|below) the estimate$", re.MULTILINE)

@@ -99,6 +99,8 @@ def test_the_form_of_an_output_is_strict_about_words_and_lenient_about_figures()
     assert same_form(shown, printed)
     slow = same_form("time 1 s to 2 s 1.5 s\n", "time  1 s to 2 s   3 min 2 s  above the estimate\n")
     assert slow, "how busy the machine was"
+    days = "run (2026-11-23 01:26, seed 0)\n", "run (2027-02-01 23:59, seed 0)\n"
+    assert same_form(*days), "a page stays right on the day after it was written"
     assert not same_form("calls 1 to 2 1\n", "calls 1 to 2 3 above the estimate\n")
     assert same_form("Better. …\n…\nrun …", printed)
     assert not same_form(shown.replace("Better", "Worse"), printed)
