@@ -3,11 +3,11 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -181,21 +181,17 @@ def test_pages_by_owner_status_and_kind(store: JobStore) -> None:
     assert store.page(owner="x", statuses=("queued",)) == []
 
 
-class Statements(AbstractContextManager["Statements"]):
+@contextmanager
+def statements(engine: sa.Engine) -> Iterator[list[tuple[str, Any]]]:
     """What a database is asked meanwhile: statements and their parameters."""
+    asked: list[tuple[str, Any]] = []
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self.engine, self.asked = engine, list[tuple[str, Any]]()
+    def note(_c: object, _r: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
 
-    def __enter__(self) -> Self:
-        sa.event.listen(self.engine, "before_cursor_execute", self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sa.event.remove(self.engine, "before_cursor_execute", self._note)
-
-    def _note(self, _c: object, _r: object, statement: str, parameters: Any, *_: object) -> None:
-        self.asked.append((statement, parameters))
+    sa.event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    sa.event.remove(engine, "before_cursor_execute", note)
 
 
 def plan(database: Database, statement: str, parameters: Any) -> str:
@@ -217,16 +213,16 @@ def test_a_page_of_ten_thousand_reads_along_an_index_and_sorts_nothing(
     store: JobStore, database: Database, options: dict[str, Any]
 ) -> None:
     ten_thousand_more(database, dict(queued(store, "first").__dict__))
-    with Statements(database.engine) as meanwhile:
+    with statements(database.engine) as asked:
         page = store.page(before=(5000.0, "j05000"), limit=20, **options)
     assert [job.job_id for job in page] == [f"j{number:05}" for number in range(4999, 4979, -1)]
-    ((statement, parameters),) = [one for one in meanwhile.asked if one[0].startswith("SELECT")]
+    ((statement, parameters),) = [one for one in asked if one[0].startswith("SELECT")]
     found = plan(database, statement, parameters)
-    assert re.search(r"job_newest|job_newest_of_owner", found), found
+    assert "job_newest" in found, found
     assert not re.search(r"Sort|TEMP B-TREE|Seq Scan", found), found
 
 
-def test_one_job_of_ten_thousand_is_read_as_fast_as_the_only_one(store: JobStore, database: Database) -> None:
+def test_one_job_of_ten_thousand_is_found_by_its_key(store: JobStore, database: Database) -> None:
     def quickest() -> float:
         took = []
         for _ in range(300):
@@ -238,7 +234,14 @@ def test_one_job_of_ten_thousand_is_read_as_fast_as_the_only_one(store: JobStore
     queued(store, "a", request={"seed": 1})
     alone = quickest()
     ten_thousand_more(database, dict(store.get("a").__dict__))
-    assert quickest() < 5 * alone, "to look through them all takes ten times as long, and more"
+    if database.is_sqlite:  # which is asked without SQLAlchemy: nobody tells the statement
+        assert quickest() < 5 * alone, "to look through them all takes forty times as long"
+        return
+    with statements(database.engine) as asked:
+        store.get("a")
+    ((statement, parameters),) = [one for one in asked if one[0].startswith("SELECT")]
+    found = plan(database, statement, parameters)
+    assert "Index Scan using job_pkey" in found, found
 
 
 def test_jobs_the_queue_does_not_know_are_found(store: JobStore, database: Database) -> None:

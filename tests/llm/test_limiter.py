@@ -19,7 +19,6 @@ from skill_fleet.llm.limits.limiters import Limiters
 
 SLOW = Failure("rate_limit", "retry", sent=False, retry_after=7.0)
 DOWN = Failure("server", "retry", sent=True)
-SLACK = 15.0  # on a busy machine
 
 
 def real(**options: float) -> Limiter:
@@ -101,18 +100,25 @@ def test_threads_and_tasks_share_what_may_be_in_flight_and_every_ticket_ends_onc
 
 @pytest.mark.usefixtures("hasty_switches")
 def test_a_rate_is_kept_by_many_threads_and_reached() -> None:
-    limiter, quota, gone = real(), Quota("m", rpm=6_000), []
+    def seconds() -> float:
+        limiter, quota, gone = real(), Quota("m", rpm=6_000), []
 
-    def thread(_: int) -> None:
-        ticket = limiter.admit(quota, 1, never)
-        assert ticket is not None
-        gone.append(time.monotonic())
-        ticket.answered(1)
+        def thread(_: int) -> None:
+            ticket = limiter.admit(quota, 1, never)
+            assert ticket is not None
+            gone.append(time.monotonic())
+            ticket.answered(1)
 
-    with ThreadPoolExecutor(64) as pool:
-        list(pool.map(thread, range(150)))
-    took = max(gone) - min(gone)
-    assert 149 / 100 - 0.06 <= took <= 4.0 + SLACK
+        with ThreadPoolExecutor(64) as pool:
+            list(pool.map(thread, range(150)))
+        return max(gone) - min(gone)
+
+    for _ in range(5):  # a machine that is busy may need another look
+        took = seconds()
+        assert took >= 149 / 100 - 0.06
+        if took <= 4.0:
+            break
+    assert took <= 4.0
 
 
 def test_one_who_waits_leaves_when_told_to_and_makes_no_call() -> None:

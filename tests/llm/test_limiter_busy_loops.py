@@ -10,8 +10,6 @@ import pytest
 from skill_fleet.foundation.clock import SYSTEM_CLOCK
 from skill_fleet.llm.limits.limiter import Limiter, Quota
 
-SLACK = 15.0  # on a busy machine; what is not let go waits for 30 s
-
 
 def limiter() -> Limiter:
     return Limiter(SYSTEM_CLOCK, longest_pause=60.0, outage_seconds=120.0)
@@ -60,6 +58,14 @@ class BusyLoop:
 def test_a_sync_call_in_the_thread_of_a_loop_is_let_go_though_tasks_of_that_loop_were_first(
     tasks: int,
 ) -> None:
+    for _ in range(5):  # a machine that is busy may need another look
+        took = seconds_of_a_sync_call_behind(tasks)
+        if took < 3.5:
+            break
+    assert took < 3.5, "its turn, or a second and a place"
+
+
+def seconds_of_a_sync_call_behind(tasks: int) -> float:
     shared, quota, sync = limiter(), Quota("m", rpm=120), []
     first = shared.admit(quota, 1, never)
     assert first is not None
@@ -81,28 +87,38 @@ def test_a_sync_call_in_the_thread_of_a_loop_is_let_go_though_tasks_of_that_loop
         await asyncio.gather(*waiting)
 
     asyncio.run(main())
-    assert sync[0] < 3.5 + SLACK, "its turn, or a second and a place"
     state = shared.state()
     assert (state.in_flight, state.waiting) == (0, 0)
+    return sync[0]
 
 
 def test_leave_that_a_busy_loop_does_not_take_goes_to_others_and_comes_back_to_it() -> None:
+    for _ in range(5):  # a machine that is busy may need another look
+        took = most_seconds_of_others_beside_a_busy_loop()
+        if took < 2.5:
+            break
+    assert took < 2.5
+
+
+def most_seconds_of_others_beside_a_busy_loop() -> float:
     shared, quota = limiter(), Quota("m", in_flight=1)
     held = shared.admit(quota, 1, never)
     assert held is not None
     busy = BusyLoop(shared, quota, 3)
     held.answered(1)
+    took = []
     for _ in range(4):
         began = time.monotonic()
         ticket = shared.admit(quota, 1, after(began + 30))
         assert ticket is not None
-        assert time.monotonic() - began < 2.5 + SLACK
+        took.append(time.monotonic() - began)
         ticket.answered(1)
         assert busy.took == []
     busy.end()
     assert len(busy.took) == 3
     state = shared.state()
     assert (state.in_flight, state.waiting) == (0, 0)
+    return max(took)
 
 
 def test_without_anybody_else_a_busy_loop_keeps_its_leave() -> None:
